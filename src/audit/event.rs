@@ -1,0 +1,183 @@
+//! One event and the exact text that is hashed.
+
+use std::fmt::Write;
+use std::str::FromStr;
+
+use crate::types::{AgentName, CallId, ServerName, Timestamp};
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The gateway opened the file.
+    Started,
+    /// The gateway closed the file in good order.
+    Stopped,
+    /// A policy revision came into force.
+    Policy,
+    /// A call was let through; its holds were taken in the same transaction.
+    Admitted,
+    /// A call was refused. It has no other event.
+    Denied,
+    /// The server answered; the call costs what it held.
+    Settled,
+    /// It is not clear what the server did; the call costs what it held.
+    Failed,
+    /// The server never saw the request; the call costs nothing.
+    Released,
+    /// The gateway stopped in the middle of the call; it costs what it held.
+    Abandoned,
+}
+
+impl Kind {
+    const ALL: [Self; 9] = [
+        Self::Started,
+        Self::Stopped,
+        Self::Policy,
+        Self::Admitted,
+        Self::Denied,
+        Self::Settled,
+        Self::Failed,
+        Self::Released,
+        Self::Abandoned,
+    ];
+
+    /// The word in the column and in the hashed text.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Stopped => "stopped",
+            Self::Policy => "policy",
+            Self::Admitted => "admitted",
+            Self::Denied => "denied",
+            Self::Settled => "settled",
+            Self::Failed => "failed",
+            Self::Released => "released",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    /// Whether it ends an admitted call.
+    pub fn closes(self) -> bool {
+        match self {
+            Self::Settled | Self::Failed | Self::Released | Self::Abandoned => true,
+            Self::Started | Self::Stopped | Self::Policy | Self::Admitted | Self::Denied => false,
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(())
+    }
+}
+
+/// An event on its way into the log; it gets its sequence and its hash from the writer.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What happened.
+    pub kind: Kind,
+    /// Which call it belongs to.
+    pub call: Option<CallId>,
+    /// Who called.
+    pub agent: Option<AgentName>,
+    /// Which server was meant.
+    pub server: Option<ServerName>,
+    /// Which tool, by the server's own name.
+    pub tool: Option<String>,
+    /// Why it was refused; set exactly for `denied`.
+    pub reason: Option<&'static str>,
+    /// Everything else: pairs of a key and a JSON text, in the order they are written.
+    pub details: Vec<(&'static str, String)>,
+}
+
+impl Entry {
+    /// An event of this kind with nothing else known yet.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            call: None,
+            agent: None,
+            server: None,
+            tool: None,
+            reason: None,
+            details: Vec::new(),
+        }
+    }
+
+    /// Adds a text.
+    pub fn text(mut self, key: &'static str, value: &str) -> Self {
+        self.details.push((key, quoted(value)));
+        self
+    }
+
+    /// Adds a number.
+    pub fn number(mut self, key: &'static str, value: u64) -> Self {
+        self.details.push((key, value.to_string()));
+        self
+    }
+
+    /// Adds a value that is JSON already.
+    pub fn json(mut self, key: &'static str, value: String) -> Self {
+        self.details.push((key, value));
+        self
+    }
+
+    /// The text that is hashed and stored: one JSON object with its keys in this order.
+    pub fn to_meta(&self, at: Timestamp) -> String {
+        let mut meta = format!("{{\"at_us\":{},\"kind\":\"{}\"", at.micros(), self.kind.as_str());
+        let call = self.call.map(|call| quoted(&call.to_string()));
+        let agent = self.agent.as_ref().map(|agent| quoted(agent.as_str()));
+        let server = self.server.as_ref().map(|server| quoted(server.as_str()));
+        let tool = self.tool.as_deref().map(quoted);
+        let reason = self.reason.map(quoted);
+        let known = [
+            ("call", call),
+            ("agent", agent),
+            ("server", server),
+            ("tool", tool),
+            ("reason", reason),
+        ];
+        let known = known
+            .iter()
+            .filter_map(|(key, value)| Some((*key, value.as_ref()?)));
+        let details = self.details.iter().map(|(key, value)| (*key, value));
+        for (key, value) in known.chain(details) {
+            // Writing to a String cannot fail.
+            let _ = write!(meta, ",\"{key}\":{value}");
+        }
+        meta.push('}');
+        meta
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hashed_text_is_json_in_a_fixed_order() {
+        let mut entry = Entry::new(Kind::Denied)
+            .text("method", "tools/call")
+            .number("bytes_in", 12);
+        entry.agent = Some("clawd".parse().unwrap());
+        entry.tool = Some("say \"hi\"".into());
+        entry.reason = Some("budget");
+        assert_eq!(
+            entry.to_meta(Timestamp::from_micros(5)),
+            r#"{"at_us":5,"kind":"denied","agent":"clawd","tool":"say \"hi\"","reason":"budget","method":"tools/call","bytes_in":12}"#
+        );
+    }
+
+    #[test]
+    fn kinds_read_and_print_the_same() {
+        for kind in Kind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+        }
+    }
+}

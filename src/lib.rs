@@ -1,0 +1,7 @@
+//! Hayward.
+pub mod audit;
+pub mod clock;
+pub mod policy;
+pub mod protocol;
+pub mod types;
+pub mod upstream;

@@ -1,0 +1,16 @@
+//! Who may do what: the checked rules, and the one function that decides.
+//!
+//! Knows no clock, no disk and no socket; the instant is an argument.
+
+mod decide;
+mod pattern;
+mod permissions;
+
+pub use decide::{
+    Charge, Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, may_see_server,
+};
+pub use pattern::Pattern;
+pub use permissions::{
+    Agent, BudgetRule, DenyRule, Disabled, Each, GrantRule, Parts, Permissions, Place, Pool, RateRule,
+    RefusalStyle, ServerRule, Specificity, Token, UngrantedStyle, Viewer, ViewerScope,
+};

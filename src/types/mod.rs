@@ -1,0 +1,19 @@
+//! The words of the house: names, ids, instants, limits, secrets.
+//!
+//! Everything here is plain data with checked constructors. No clock, no disk, no socket.
+
+mod budget_key;
+mod connection;
+mod ids;
+mod limit;
+mod names;
+mod secret;
+mod time;
+
+pub use budget_key::BudgetKey;
+pub use connection::{Connection, Endpoint, EraChoice, Instances, Template, TemplatePart};
+pub use ids::{CallId, Fingerprint, Revision, TokenHash};
+pub use limit::{Limit, LimitError, Rate, RatePeriod, Window};
+pub use names::{AgentName, Name, NameError, PoolName, RoleName, ServerName, ViewerName, kind};
+pub use secret::Secret;
+pub use time::{Timestamp, Zone, ZoneError};

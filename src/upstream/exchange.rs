@@ -1,0 +1,105 @@
+//! What goes to a server and what comes back, in terms every transport and era shares.
+
+use std::sync::Arc;
+
+use crate::protocol::{Json, LogLevel, Method, Object};
+use crate::types::AgentName;
+
+/// Whose connection to use. A connection that remembers anything belongs to one lane alone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Lane {
+    /// The agent.
+    pub agent: AgentName,
+    /// The agent's own session: the id this gateway gave it, or the label a bare client sent.
+    pub session: Option<Arc<str>>,
+}
+
+/// Which life cycle a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Era {
+    /// Opens with `initialize`: 2025-11-25 and before.
+    Legacy,
+    /// Stateless: 2026-07-28.
+    Modern,
+}
+
+/// One request for a server, as the agent meant it.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// The method.
+    pub method: Method,
+    /// Its parameters with the server's own names in them; `_meta` as the agent sent it. The transport takes
+    /// out what belongs to the agent's revision, puts in what the server's asks for, and mints its own
+    /// progress token in place of the agent's.
+    pub params: Object,
+    /// The least severe log line the agent wants; `None` for none at all.
+    pub log_level: Option<LogLevel>,
+    /// `Mcp-Param-*` headers of the agent, by full name, passed on to a modern server.
+    pub param_headers: Vec<(String, String)>,
+}
+
+/// Something a server says while a call runs.
+#[derive(Debug)]
+pub enum Notice {
+    /// `notifications/progress` of this call; the parameters carry the agent's own token again.
+    Progress(Object),
+    /// `notifications/message`: a log line that arrived on this call's stream.
+    Log(Object),
+}
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Reply {
+    /// In whose shape the outcome is.
+    pub era: Era,
+    /// HTTP status of the answer; 200 for a child process.
+    pub status: u16,
+    /// The result, or the whole JSON-RPC error object.
+    pub outcome: Result<Json, Json>,
+}
+
+/// What a server says about itself when the connection opens.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// The life cycle it speaks.
+    pub era: Era,
+    /// Its `capabilities`.
+    pub capabilities: Object,
+    /// Its `serverInfo` (unverified).
+    pub server_info: Option<Json>,
+    /// Its `instructions` (text of a third party).
+    pub instructions: Option<String>,
+}
+
+/// Why there is no answer. What counts is whether the server may have done the work.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum UpstreamError {
+    /// Not one byte of the request was handed over: nothing happened there.
+    #[error("server cannot be reached: {0}")]
+    Unreachable(String),
+    /// The server refused our credentials, or the opening handshake, before the request was sent.
+    #[error("server refused the connection: {0}")]
+    Refused(String),
+    /// The server answered this HTTP status without a JSON-RPC message (4xx only).
+    #[error("server answered HTTP {0}")]
+    Rejected(u16),
+    /// The deadline passed after the request was handed over.
+    #[error("server did not answer in time")]
+    TimedOut,
+    /// The connection broke, the answer was cut off, unreadable, of another request, or HTTP 5xx.
+    #[error("server broke off: {0}")]
+    Broken(String),
+    /// The answer is larger than the limit.
+    #[error("answer is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+impl UpstreamError {
+    /// Whether it is certain that the server never saw the request.
+    pub fn nothing_sent(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Refused(_) => true,
+            Self::Rejected(_) | Self::TimedOut | Self::Broken(_) | Self::TooLarge(_) => false,
+        }
+    }
+}
