@@ -69,7 +69,10 @@ impl FromStr for Kind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(())
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(())
     }
 }
 
@@ -126,7 +129,11 @@ impl Entry {
 
     /// The text that is hashed and stored: one JSON object with its keys in this order.
     pub fn to_meta(&self, at: Timestamp) -> String {
-        let mut meta = format!("{{\"at_us\":{},\"kind\":\"{}\"", at.micros(), self.kind.as_str());
+        let mut meta = format!(
+            "{{\"at_us\":{},\"kind\":\"{}\"",
+            at.micros(),
+            self.kind.as_str()
+        );
         let call = self.call.map(|call| quoted(&call.to_string()));
         let agent = self.agent.as_ref().map(|agent| quoted(agent.as_str()));
         let server = self.server.as_ref().map(|server| quoted(server.as_str()));

@@ -8,7 +8,8 @@ use crate::types::{AgentName, BudgetKey, Limit, ServerName, Timestamp};
 
 use super::permissions::is_live;
 use super::{
-    Agent, BudgetRule, DenyRule, Each, GrantRule, Permissions, Place, RateRule, ServerRule, Specificity,
+    Agent, BudgetRule, DenyRule, Each, GrantRule, Permissions, Place, RateRule, ServerRule,
+    Specificity,
 };
 
 /// What a request wants of a server.
@@ -147,13 +148,20 @@ impl Decision {
 /// Decides one question under one snapshot of the rules. Pure; the order of the file does not matter.
 pub fn decide(permissions: &Permissions, question: &Question<'_>) -> Decision {
     match find_grant(permissions, question) {
-        Ok((server, rule)) => Decision::Allowed(Box::new(grant(permissions, question, server, rule))),
+        Ok((server, rule)) => {
+            Decision::Allowed(Box::new(grant(permissions, question, server, rule)))
+        }
         Err(denial) => Decision::Denied(denial),
     }
 }
 
 /// Whether an agent has any live grant on a server, so that the server's own endpoint is open to it.
-pub fn may_see_server(permissions: &Permissions, agent: &Agent, server: &ServerName, at: Timestamp) -> bool {
+pub fn may_see_server(
+    permissions: &Permissions,
+    agent: &Agent,
+    server: &ServerName,
+    at: Timestamp,
+) -> bool {
     let question = Question {
         agent,
         server,
@@ -256,7 +264,12 @@ fn specificity(rule: &GrantRule, question: &Question<'_>) -> Option<Specificity>
     })
 }
 
-fn grant(permissions: &Permissions, question: &Question<'_>, server: &ServerRule, rule: &GrantRule) -> Grant {
+fn grant(
+    permissions: &Permissions,
+    question: &Question<'_>,
+    server: &ServerRule,
+    rule: &GrantRule,
+) -> Grant {
     let agent = question.agent;
     let mut reasons = vec![Reason {
         place: rule.place.clone(),
@@ -264,7 +277,11 @@ fn grant(permissions: &Permissions, question: &Question<'_>, server: &ServerRule
     }];
     let mut charges = Vec::new();
     if let Target::Tool(tool) = question.target {
-        let rules = rule.budgets.iter().chain(&agent.budgets).chain(&server.budgets);
+        let rules = rule
+            .budgets
+            .iter()
+            .chain(&agent.budgets)
+            .chain(&server.budgets);
         for budget in rules.filter(|budget| counts(budget, tool)) {
             let charge = charge(permissions, budget, agent, tool);
             if !charges.contains(&charge) {

@@ -86,7 +86,9 @@ impl Pattern {
                     (None, Some(r)) => *r == '*' && back,
                     (Some(l), None) => *l == '*' && up,
                     (Some(l), Some(r)) => {
-                        (*l == '*' && (up || back)) || (*r == '*' && (up || back)) || (l == r && both)
+                        (*l == '*' && (up || back))
+                            || (*r == '*' && (up || back))
+                            || (l == r && both)
                     }
                 };
                 if let Some(cell) = next.get_mut(j) {
@@ -131,7 +133,11 @@ mod tests {
             ("Get_*", "get_issue", false),
         ];
         for (pattern, name, expected) in table {
-            assert_eq!(Pattern::new(pattern).matches(name), expected, "{pattern} {name}");
+            assert_eq!(
+                Pattern::new(pattern).matches(name),
+                expected,
+                "{pattern} {name}"
+            );
         }
     }
 

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::types::{
-    AgentName, BudgetKey, Limit, PoolName, Rate, Revision, ServerName, Timestamp, TokenHash, ViewerName, Zone,
+    AgentName, BudgetKey, Limit, PoolName, Rate, Revision, ServerName, Timestamp, TokenHash,
+    ViewerName, Zone,
 };
 
 use super::Pattern;

@@ -138,7 +138,9 @@ impl<'de> Visitor<'de> for ObjectVisitor {
                 !seen.insert(key.clone())
             };
             if twice {
-                return Err(de::Error::custom(format_args!("the key {key:?} stands twice")));
+                return Err(de::Error::custom(format_args!(
+                    "the key {key:?} stands twice"
+                )));
             }
             fields.push((key, map.next_value()?));
         }
@@ -183,7 +185,8 @@ mod tests {
 
     #[test]
     fn values_pass_byte_for_byte() {
-        let text = r#"{"big":123456789012345678901234567890,"dec":1.10,"s":"\u00e9","o":{"b":1,"a":2}}"#;
+        let text =
+            r#"{"big":123456789012345678901234567890,"dec":1.10,"s":"\u00e9","o":{"b":1,"a":2}}"#;
         assert_eq!(Object::parse(text).unwrap().to_text(), text);
     }
 

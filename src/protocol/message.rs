@@ -74,10 +74,12 @@ impl Message {
     /// When the bytes are no JSON, no single message, or hold a key twice or in another case, in the envelope
     /// or in `params`: what this gateway checks and what a server reads must be the same.
     pub fn parse(body: &[u8]) -> Result<Self, MessageError> {
-        let text = std::str::from_utf8(body).map_err(|error| MessageError::NotJson(error.to_string()))?;
+        let text =
+            std::str::from_utf8(body).map_err(|error| MessageError::NotJson(error.to_string()))?;
         let whole: &RawValue =
             serde_json::from_str(text).map_err(|error| MessageError::NotJson(error.to_string()))?;
-        let mut envelope = Object::parse(whole.get()).map_err(|error| not_a_message(error.to_string()))?;
+        let mut envelope =
+            Object::parse(whole.get()).map_err(|error| not_a_message(error.to_string()))?;
         if let Some(key) = envelope.look_alike(ENVELOPE_KEYS) {
             return Err(not_a_message(format!(
                 "the key {key:?} differs from a known one only in case"
@@ -130,7 +132,10 @@ fn read_response(envelope: &mut Object, id: Option<Json>) -> Result<Message, Mes
         }
         (None, None) => return Err(not_a_message("there is no `method`".into())),
     };
-    let id = id.filter(|id| id.get() != "null").map(read_id).transpose()?;
+    let id = id
+        .filter(|id| id.get() != "null")
+        .map(read_id)
+        .transpose()?;
     Ok(Message::Response { id, outcome })
 }
 
@@ -218,7 +223,10 @@ mod tests {
         ));
         assert!(matches!(
             parse(r#"{"jsonrpc":"2.0","id":"a","error":{"code":1}}"#),
-            Message::Response { outcome: Err(_), .. }
+            Message::Response {
+                outcome: Err(_),
+                ..
+            }
         ));
     }
 
@@ -226,7 +234,10 @@ mod tests {
     fn what_is_no_message_is_refused_with_the_reason() {
         assert!(refusal("{").starts_with("the body is not JSON"));
         assert!(refusal("[]").contains("a JSON object"));
-        assert_eq!(refusal(r#"{"id":1,"method":"x"}"#), "`jsonrpc` must be \"2.0\"");
+        assert_eq!(
+            refusal(r#"{"id":1,"method":"x"}"#),
+            "`jsonrpc` must be \"2.0\""
+        );
         assert_eq!(
             refusal(r#"{"jsonrpc":"2.0","id":null,"method":"x"}"#),
             "`id` must be a string or an integer"
@@ -235,15 +246,24 @@ mod tests {
             refusal(r#"{"jsonrpc":"2.0","id":1.0,"method":"x"}"#),
             "`id` must be a string or an integer"
         );
-        assert!(refusal(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"x"}"#).contains("stands twice"));
+        assert!(
+            refusal(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"x"}"#).contains("stands twice")
+        );
         assert!(
             refusal(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":1,"a":2}}"#)
                 .contains("stands twice")
         );
-        assert!(refusal(r#"{"jsonrpc":"2.0","id":1,"method":"x","Params":{}}"#).contains("only in case"));
         assert!(
-            refusal(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[1]}"#).contains("must be an object")
+            refusal(r#"{"jsonrpc":"2.0","id":1,"method":"x","Params":{}}"#)
+                .contains("only in case")
         );
-        assert_eq!(refusal(r#"{"jsonrpc":"2.0","id":1}"#), "there is no `method`");
+        assert!(
+            refusal(r#"{"jsonrpc":"2.0","id":1,"method":"x","params":[1]}"#)
+                .contains("must be an object")
+        );
+        assert_eq!(
+            refusal(r#"{"jsonrpc":"2.0","id":1}"#),
+            "there is no `method`"
+        );
     }
 }

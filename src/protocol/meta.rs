@@ -24,7 +24,10 @@ pub fn is_reserved_key(key: &str) -> bool {
     let Some((prefix, _)) = key.split_once('/') else {
         return false;
     };
-    matches!(prefix.split('.').nth(1), Some("modelcontextprotocol" | "mcp"))
+    matches!(
+        prefix.split('.').nth(1),
+        Some("modelcontextprotocol" | "mcp")
+    )
 }
 
 /// Severity of a log line (RFC 5424, section 6.2.1, as MCP names it); the greater, the worse.

@@ -95,7 +95,10 @@ impl SseParser {
         if line.is_empty() {
             return self.end_event();
         }
-        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let colon = line
+            .iter()
+            .position(|byte| *byte == b':')
+            .unwrap_or(line.len());
         let (field, rest) = line.split_at(colon);
         let value = rest.strip_prefix(b":").unwrap_or(rest);
         let value = value.strip_prefix(b" ").unwrap_or(value);
@@ -108,7 +111,9 @@ impl SseParser {
                 self.event.data.extend_from_slice(value);
             }
             b"event" => self.event.name = String::from_utf8_lossy(value).into_owned(),
-            b"id" if !value.contains(&0) => self.event.id = Some(String::from_utf8_lossy(value).into_owned()),
+            b"id" if !value.contains(&0) => {
+                self.event.id = Some(String::from_utf8_lossy(value).into_owned())
+            }
             // Comments and fields nobody knows take no room beyond their own line.
             _ => self.size = self.size.saturating_sub(whole.len()),
         }
@@ -151,7 +156,8 @@ mod tests {
 
     #[test]
     fn fields_are_read_as_the_standard_says() {
-        let stream = b"\xef\xbb\xbf: hello\nevent: message\nid: 7\ndata: a\ndata:b\n\ndata\n\nretry: 5\n\n";
+        let stream =
+            b"\xef\xbb\xbf: hello\nevent: message\nid: 7\ndata: a\ndata:b\n\ndata\n\nretry: 5\n\n";
         let found = events(&[stream]);
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].data, b"a\nb");

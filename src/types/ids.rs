@@ -143,6 +143,9 @@ mod tests {
     fn a_token_hash_shows_only_its_fingerprint() {
         let hash = TokenHash::of("secret");
         assert_eq!(format!("{hash:?}"), "TokenHash(2bb80d53…)");
-        assert!(hash.to_policy_form().starts_with("sha256:2bb80d537b1da3e38b"));
+        assert!(
+            hash.to_policy_form()
+                .starts_with("sha256:2bb80d537b1da3e38b")
+        );
     }
 }

@@ -201,6 +201,9 @@ mod tests {
     #[test]
     fn a_rate_of_zero_is_refused() {
         assert_eq!("0/minute".parse::<Rate>(), Err(LimitError::Zero));
-        assert_eq!("120/minute".parse::<Rate>().unwrap().to_string(), "120/minute");
+        assert_eq!(
+            "120/minute".parse::<Rate>().unwrap().to_string(),
+            "120/minute"
+        );
     }
 }

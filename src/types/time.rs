@@ -39,7 +39,9 @@ impl Timestamp {
 
     /// RFC 3339 with the offset of the zone, to the second: `2026-11-21T00:00:00+01:00`.
     pub fn rfc3339(self, zone: &Zone) -> String {
-        self.in_zone(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+        self.in_zone(zone)
+            .strftime("%Y-%m-%dT%H:%M:%S%:z")
+            .to_string()
     }
 
     /// RFC 3339 in UTC, to the microsecond: for machines and exports.
