@@ -1,5 +1,6 @@
 //! Hayward.
 pub mod audit;
+pub mod budget;
 pub mod clock;
 pub mod db;
 pub mod policy;
