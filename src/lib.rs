@@ -2,6 +2,7 @@
 pub mod audit;
 pub mod budget;
 pub mod clock;
+pub mod dashboard;
 pub mod db;
 pub mod policy;
 pub mod protocol;
