@@ -1,6 +1,7 @@
 //! Hayward.
 pub mod audit;
 pub mod clock;
+pub mod example;
 pub mod policy;
 pub mod protocol;
 pub mod types;
