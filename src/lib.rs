@@ -1,7 +1,9 @@
 //! Hayward.
 pub mod audit;
+pub mod budget;
 pub mod clock;
 pub mod example;
+pub mod db;
 pub mod policy;
 pub mod protocol;
 pub mod types;

@@ -1,0 +1,11 @@
+//! How much was used and is held, per window; and how fast. Amounts are whole calls.
+
+mod books;
+mod ledger;
+mod rate;
+mod window;
+
+pub use books::{Books, Charged, Count, Held, Hold, Row, Shortage, WindowId};
+pub use ledger::{LedgerRows, load, write};
+pub use rate::RateLimits;
+pub use window::{Span, span};
