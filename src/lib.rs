@@ -2,8 +2,8 @@
 pub mod audit;
 pub mod budget;
 pub mod clock;
-pub mod example;
 pub mod db;
+pub mod example;
 pub mod policy;
 pub mod protocol;
 pub mod types;
