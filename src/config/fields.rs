@@ -113,14 +113,19 @@ pub(super) fn text<'n>(
     findings: &mut Findings,
 ) -> Option<Text<'n>> {
     let span = node.span;
-    let title = match &node.value {
+    let finding = match &node.value {
         Value::Text(text) if !text.is_empty() => return Some(Text { text, span }),
         Value::Broken => return None,
-        Value::Text(_) | Value::Empty => format!("{subject} is empty"),
-        Value::List(_) | Value::Map(_) => format!("{subject} must be text, not {}", kind(node)),
+        Value::Text(_) | Value::Empty => {
+            let title = format!("{subject} is empty");
+            Finding::new(Code::Shape, key, title).label("write a value, or leave the key away")
+        }
+        Value::List(_) | Value::Map(_) => {
+            let title = format!("{subject} must be text, not {}", kind(node));
+            Finding::new(Code::Shape, key, title)
+        }
     };
-    findings
-        .add(Finding::new(Code::Shape, key, title).label("write a value, or leave the key away"));
+    findings.add(finding);
     None
 }
 

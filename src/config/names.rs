@@ -46,7 +46,7 @@ impl Known {
         match name.parse() {
             Ok(name) => Some(name),
             Err(error) => {
-                let title = format!("{} is not a name for a {kind}", quote(name));
+                let title = format!("{} cannot be the name of this {kind}", quote(name));
                 findings.add(Finding::new(Code::Name, span, title).note(error.to_string()));
                 None
             }

@@ -128,9 +128,12 @@ fn document(
         deny,
         viewers,
     };
-    unused::find_unused(&parts, &servers.names, &pools.names, &roles, findings);
-    if defaults.zone.is_none() {
-        unused::find_missing_zone(&parts, text, findings);
+    // What nobody uses is often only the other side of a mistake that was reported already.
+    if !findings.any_error() {
+        unused::find_unused(&parts, &servers.names, &pools.names, &roles, findings);
+        if defaults.zone.is_none() {
+            unused::find_missing_zone(&parts, text, findings);
+        }
     }
     Some((parts, servers.connections))
 }

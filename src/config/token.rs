@@ -87,6 +87,11 @@ fn one(
     zone: &Zone,
     findings: &mut Findings,
 ) -> Option<(Token, Span)> {
+    if node.is_blank() {
+        let title = "an empty token hash lets nobody in";
+        findings.add(Finding::new(Code::BadHash, key, title).note(MAKE_ONE));
+        return None;
+    }
     let (written, label, expires) = if let Value::Map(_) = node.value {
         let fields = Fields::open(node, "a token", &["hash", "label", "expires"], findings)?;
         let label = fields.prose("label", findings);

@@ -22,6 +22,17 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
+impl Node {
+    /// Whether nothing is written here, or an empty text.
+    pub(super) fn is_blank(&self) -> bool {
+        match &self.value {
+            Value::Empty => true,
+            Value::Text(text) => text.is_empty(),
+            Value::List(_) | Value::Map(_) | Value::Broken => false,
+        }
+    }
+}
+
 /// A value as YAML writes it, before anything is known of its meaning.
 #[derive(Debug)]
 pub(super) enum Value {
@@ -147,7 +158,8 @@ impl<'t> Composer<'t, '_> {
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) -> Node {
-        invisible::find_in_value(text, span, self.findings);
+        let written = self.text.get(span.start..span.end).unwrap_or_default();
+        invisible::find_in_value(text, written, span, self.findings);
         let plain = style == ScalarStyle::Plain;
         let value = if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
             Value::Empty

@@ -7,7 +7,8 @@ mod pattern;
 mod permissions;
 
 pub use decide::{
-    Charge, Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, may_see_server,
+    Charge, Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, is_granted,
+    may_see_server,
 };
 pub use pattern::Pattern;
 pub use permissions::{
