@@ -120,7 +120,7 @@ fn stdio(fields: &Fields<'_>, values: &Values<'_>, findings: &mut Findings) -> O
     }
     let mut args = Vec::new();
     for item in fields.list("args", findings) {
-        args.extend(template("an argument", item, item.span, values, findings));
+        args.extend(template("args", item, item.span, values, findings));
     }
     let mut env = Vec::new();
     for entry in fields.map("env", findings) {

@@ -121,7 +121,9 @@ fn is_announced(before: &str, word: &str, text: &str, start: usize) -> bool {
         .any(|known| before.eq_ignore_ascii_case(known));
     let after_key = before == "token_hash" && gap.trim_start().starts_with(':');
     (scheme && !is_prose(word) && !gap.is_empty() && gap.bytes().all(|byte| byte == b' '))
-        || (after_key && gap.trim_matches([':', ' ', '"', '\'']).is_empty() && !rest.starts_with("sha256:"))
+        || (after_key
+            && gap.trim_matches([':', ' ', '"', '\'']).is_empty()
+            && !rest.starts_with("sha256:"))
 }
 
 fn passwords_in_urls(text: &str) -> impl Iterator<Item = Range<usize>> {
@@ -184,9 +186,12 @@ mod tests {
             ("\"Bearer abc1\"", "\"Bearer ****\""),
             ("# a bearer token", "# a bearer token"),
             ("hayward token new NAME", "hayward token new NAME"),
-            ("token_hash: 'my own
-", "token_hash: '******
-"),
+            (
+                "token_hash: 'my own
+",
+                "token_hash: '******
+",
+            ),
             ("Basic YTpi/Yz0=, x", "Basic *********, x"),
             ("Bearer ${GITHUB_TOKEN}", "Bearer ${GITHUB_TOKEN}"),
             ("http://me:pass@host/x", "http://me:****@host/x"),

@@ -57,7 +57,10 @@ pub fn parse(
         folder,
     };
     let root = yaml::read(text, &mut findings);
-    let read = root.and_then(|root| document(&root, text, values, &mut findings));
+    let read = root.and_then(|mut root| {
+        placeholder::remove_misplaced(&mut root, &mut findings);
+        document(&root, text, values, &mut findings)
+    });
     let failed = findings.any_error();
     let found = diagnostics(file_name, text, findings);
     match read {
@@ -79,7 +82,6 @@ fn document(
     values: Values<'_>,
     findings: &mut Findings,
 ) -> Option<Document> {
-    placeholder::find_misplaced(root, findings);
     let nothing = Node {
         span: root.span,
         value: Value::Map(Vec::new()),

@@ -189,7 +189,7 @@ fn zones_durations_and_dates() {
     1 | defaults: {timezone: Europe/Berln, timeout: 90}
       |                                             ^^
       |
-      = note: write a whole number and s, m or h, such as `60s`, `5m` or `1h`; at most a day
+      = note: write a whole number and s, m or h, such as `60s`, `5m` or `1h`; from a second to a day
 
     error[P030]: `0s` is not a duration
      --> permissions.yaml:3:34
@@ -197,7 +197,7 @@ fn zones_durations_and_dates() {
     3 |   a: {url: "http://a/", timeout: 0s}
       |                                  ^^
       |
-      = note: write a whole number and s, m or h, such as `60s`, `5m` or `1h`; at most a day
+      = note: write a whole number and s, m or h, such as `60s`, `5m` or `1h`; from a second to a day
 
     error[P030]: `25h` is not a duration
      --> permissions.yaml:4:34
@@ -205,7 +205,7 @@ fn zones_durations_and_dates() {
     4 |   b: {url: "http://b/", timeout: 25h}
       |                                  ^^^
       |
-      = note: write a whole number and s, m or h, such as `60s`, `5m` or `1h`; at most a day
+      = note: write a whole number and s, m or h, such as `60s`, `5m` or `1h`; from a second to a day
 
     error[P030]: `2026-02-30` is neither a date nor an instant
      --> permissions.yaml:7:108
