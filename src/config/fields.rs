@@ -1,7 +1,7 @@
 //! Takes mappings apart key by key: known keys, kinds of values, and what to say when they are wrong.
 
+use super::node::{Entry, Node, Value};
 use super::problem::{Code, Finding, Findings, Span, nearest, quote};
-use super::yaml::{Entry, Node, Value};
 
 /// A piece of text and its place.
 #[derive(Debug, Clone, Copy)]
@@ -59,8 +59,11 @@ impl<'n> Fields<'n> {
         text(&entry.node, entry.key_span, &subject, findings)
     }
 
-    /// The text of a key that says something to people only.
+    /// The text of a key that says something to people only; an empty one says nothing.
     pub(super) fn prose(&self, key: &str, findings: &mut Findings) -> Option<String> {
+        if self.entry(key)?.node.is_blank() {
+            return None;
+        }
         self.text(key, findings).map(|text| text.text.to_owned())
     }
 

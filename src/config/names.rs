@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use crate::types::NameError;
 
+use super::node::Entry;
 use super::problem::{Code, Finding, Findings, Span, quote};
-use super::yaml::Entry;
 
 /// The built-in server of the gateway itself.
 const RESERVED: &str = "hayward";

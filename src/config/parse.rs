@@ -8,18 +8,20 @@ use crate::policy::{Parts, Permissions};
 use crate::types::{Connection, Revision, ServerName, Zone};
 
 use super::agent;
-use super::budget::{self, RateDraft};
+use super::budget;
 use super::fields::{Fields, Text};
 use super::grant::{Ground, denials};
 use super::invisible;
+use super::node::{Node, Value};
 use super::placeholder::{self, Values};
 use super::problem::{Code, Finding, Findings, quote};
+use super::rate::{self, RateDraft};
 use super::render::{Diagnostic, Problems, diagnostics};
 use super::server::{self, Surroundings};
 use super::time;
 use super::token::SeenHashes;
 use super::unused;
-use super::yaml::{self, Node, Value};
+use super::yaml;
 
 const KEYS: &[&str] = &[
     "version", "defaults", "servers", "roles", "budgets", "deny", "agents", "viewers",
@@ -168,7 +170,7 @@ fn defaults(file: &Fields<'_>, findings: &mut Findings) -> Defaults {
     if let Some(timeout) = timeout.and_then(|text| time::timeout(text, findings)) {
         defaults.timeout = timeout;
     }
-    defaults.rate = budget::rate(&fields, "defaults", findings);
+    defaults.rate = rate::rate(&fields, "defaults", findings);
     defaults
 }
 

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::types::{Secret, Template, TemplatePart};
 
+use super::node::{Node, Value};
 use super::problem::{Code, Finding, Findings, Span, quote};
-use super::yaml::{Node, Value};
 
 /// The longest file behind `${file:PATH}`, in bytes.
 const MAX_FILE: u64 = 64 * 1024;

@@ -8,9 +8,9 @@ use crate::types::{TokenHash, Zone};
 
 use super::fields::{Fields, Text, text};
 use super::mask::looks_like_token;
+use super::node::{Entry, Node, Value};
 use super::problem::{Code, Finding, Findings, Span};
 use super::time;
-use super::yaml::{Entry, Node, Value};
 
 /// What people write before they have a token, with and without the line break that `echo` adds.
 const PLACEHOLDERS: &[&str] = &[

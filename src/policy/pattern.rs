@@ -3,16 +3,23 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// The weight of a pattern without a star.
+const EXACT: u32 = u32::MAX;
+
 /// A whole name, case-sensitive, where `*` stands for any run of characters, also none.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
     text: Arc<str>,
+    weight: u32,
 }
 
 impl Pattern {
     /// Every text is a pattern; one without `*` matches only itself.
     pub fn new(text: &str) -> Self {
-        Self { text: text.into() }
+        Self {
+            text: text.into(),
+            weight: weight(text),
+        }
     }
 
     /// The pattern as written.
@@ -22,7 +29,7 @@ impl Pattern {
 
     /// Whether it can match only one name.
     pub fn is_exact(&self) -> bool {
-        !self.text.contains('*')
+        self.weight == EXACT
     }
 
     /// Whether it matches every name.
@@ -32,15 +39,14 @@ impl Pattern {
 
     /// Greater for patterns that say more: exact names first, then the longer literal text.
     pub fn weight(&self) -> u32 {
-        if self.is_exact() {
-            return u32::MAX;
-        }
-        let literal = self.text.bytes().filter(|byte| *byte != b'*').count();
-        u32::try_from(literal).unwrap_or(u32::MAX - 1)
+        self.weight
     }
 
     /// Whether the whole of `name` fits. Takes time proportional to both lengths multiplied, at worst.
     pub fn matches(&self, name: &str) -> bool {
+        if self.is_exact() {
+            return *self.text == *name;
+        }
         let mut pieces = self.text.split('*');
         // `split` yields at least one piece.
         let first = pieces.next().unwrap_or_default();
@@ -69,6 +75,14 @@ impl Pattern {
         }
         fits.last().copied().unwrap_or(false)
     }
+}
+
+fn weight(text: &str) -> u32 {
+    if !text.contains('*') {
+        return EXACT;
+    }
+    let literal = text.bytes().filter(|byte| *byte != b'*').count();
+    u32::try_from(literal).unwrap_or(EXACT).min(EXACT - 1)
 }
 
 /// Which beginnings of a pattern fit the empty name.

@@ -260,6 +260,7 @@ fn a_server_is_reached_as_written() {
             protocol: legacy
             timeout: 5m
           child:
+            description: ""
             command: npx
             args: [-y, "server", ""]
             env: {NODE_ENV: production, EMPTY: ""}

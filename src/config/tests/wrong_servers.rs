@@ -112,7 +112,7 @@ fn a_secret_written_out_is_a_warning_and_hidden() {
         servers:
           a:
             url: "http://me:pass@a/"
-            headers: {X-Api-Key: abcdef0123}
+            headers: {X-Api-Key: abcdef0123, X-Auth: "${AUTH:-hunter2}"}
           b: {command: npx, args: [--token, ghp_0123456789abcdef0123], env: {DEBUG: "1"}}
         agents:
           clawd: {token_hash: "sha256:5301106ff4b7f7727a6c54be77a6a3eacea8014c2ac76b13bae98ce93c43d0ee", servers: ["*"]}
@@ -129,8 +129,16 @@ fn a_secret_written_out_is_a_warning_and_hidden() {
     warning[P051]: the value of `X-Api-Key` looks like a secret that is written out
      --> permissions.yaml:4:26
       |
-    4 |     headers: {X-Api-Key: **********}
+    4 |     headers: {X-Api-Key: **********, X-Auth: "****************"}
       |                          ^^^^^^^^^^ hidden here
+      |
+      = note: write `${NAME}` or `${file:PATH}` and keep the value out of the file
+
+    warning[P051]: the value of `X-Auth` looks like a secret that is written out
+     --> permissions.yaml:4:47
+      |
+    4 |     headers: {X-Api-Key: **********, X-Auth: "****************"}
+      |                                               ^^^^^^^^^^^^^^^^ hidden here
       |
       = note: write `${NAME}` or `${file:PATH}` and keep the value out of the file
 
@@ -196,6 +204,7 @@ fn an_address_that_cannot_be_used() {
           b: {url: "/mcp"}
           c: {url: "http://c/#x"}
           d: {command: "npx -y server"}
+          e: {url: "http://e:99999/"}
         "#;
     insta::assert_snapshot!(said(text), @r###"
     error[P052]: the url does not begin with http:// or https://, or is not a url
@@ -229,6 +238,14 @@ fn an_address_that_cannot_be_used() {
       |                 ^^^^^^^^^^^^^
       |
       = note: no shell takes it apart: write the program as `command`, the rest as `args`
+
+    error[P052]: the port of the url is no number up to 65535
+     --> permissions.yaml:6:13
+      |
+    6 |   e: {url: "http://e:99999/"}
+      |             ^^^^^^^^^^^^^^^
+      |
+      = note: such as `http://notes:3000/mcp`; placeholders were filled in before this check
     "###);
 }
 

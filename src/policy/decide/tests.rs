@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Disabled, Parts, RefusalStyle, UngrantedStyle};
-use crate::types::{Rate, Revision, Zone};
+use crate::policy::{BudgetRule, Disabled, Each, Parts, RefusalStyle, UngrantedStyle};
+use crate::types::{BudgetKey, Rate, Revision, Zone};
 
 const NOON: Timestamp = Timestamp::from_micros(1_000_000);
 const EARLIER: Timestamp = Timestamp::from_micros(999_999);
