@@ -5,6 +5,7 @@
 
 mod audit;
 mod demo;
+mod demo_agent;
 mod example;
 mod exit;
 mod health;
@@ -105,9 +106,7 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::ExampleServer { which } => example::run(which).await,
         Command::Serve(arguments) => serve::run(arguments, screen).await,
         Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
-        Command::Demo(_) => {
-            Err(anyhow::anyhow!("this command is not part of this build yet").into())
-        }
+        Command::Demo(arguments) => demo::run(arguments, screen).await,
     };
     done.unwrap_or_else(|failure| {
         screen.error(&failure.error);

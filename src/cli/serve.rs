@@ -97,26 +97,24 @@ pub(super) async fn run(arguments: ServeArguments, screen: &mut Screen) -> Resul
     let revision = policy.permissions.revision();
     let has_viewers = !policy.permissions.viewers().is_empty();
     let port = environment().remove("PORT");
-    let settings = Settings {
+    let access = if arguments.open_dashboard {
+        Access::Open
+    } else {
+        Access::Viewers
+    };
+    let settings = settings(
         policy,
-        db: arguments.db.clone(),
-        listen: arguments
+        &arguments.db,
+        arguments
             .listener(port.as_deref())
             .map_err(Failure::usage)?,
-        durability: arguments.durability,
-        access: if arguments.open_dashboard {
-            Access::Open
-        } else {
-            Access::Viewers
-        },
-        guard: Guard::new(
+        arguments.durability,
+        access,
+        Guard::new(
             arguments.allowed_hosts.clone(),
             arguments.allowed_origins.clone(),
         ),
-        limits: Limits::default(),
-        environment: environment(),
-        clock: Arc::new(SystemClock::start()),
-    };
+    );
     let interrupted = interruption()?;
     let running = app::start(settings).await?;
     let address = running.address;
@@ -139,6 +137,28 @@ pub(super) async fn run(arguments: ServeArguments, screen: &mut Screen) -> Resul
     });
     screen.say(&format!("listening on http://{address}"));
     stop_when(running, interrupted, screen).await
+}
+
+/// What a gateway of this process is started with.
+pub(super) fn settings(
+    policy: Loaded,
+    db: &Path,
+    listen: SocketAddr,
+    durability: Durability,
+    access: Access,
+    guard: Guard,
+) -> Settings {
+    Settings {
+        policy,
+        db: db.into(),
+        listen,
+        durability,
+        access,
+        guard,
+        limits: Limits::default(),
+        environment: environment(),
+        clock: Arc::new(SystemClock::start()),
+    }
 }
 
 /// Reads the rules; says what someone should look at.
