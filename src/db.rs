@@ -14,6 +14,10 @@ use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, Sqlite, Transaction};
 
 use crate::types::Timestamp;
 
+mod page;
+
+pub use page::PageReader;
+
 /// Older SQLite can lose checkpointed pages in WAL mode (sqlite.org/wal.html, "WAL-reset bug").
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 
@@ -241,6 +245,7 @@ impl Readers {
         let pool = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(BUSY_TIMEOUT)
+            .before_acquire(|connection, _| Box::pin(page::clear(connection)))
             .connect_with(options)
             .await
             .map_err(|error| cannot_open(path, &error))?;

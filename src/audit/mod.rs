@@ -3,6 +3,7 @@
 mod chain;
 mod event;
 mod log;
+pub mod read;
 mod verify;
 
 pub use chain::{Head, genesis, next_hash};

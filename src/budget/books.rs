@@ -166,6 +166,16 @@ impl Books {
         )
     }
 
+    /// The rows of the budgets in which an open call holds something.
+    pub fn budgets_of(&self, call: CallId) -> Vec<i64> {
+        self.open
+            .get(&call)
+            .into_iter()
+            .flatten()
+            .map(|held| held.budget_id)
+            .collect()
+    }
+
     /// Calls that are open.
     pub fn open_calls(&self) -> impl Iterator<Item = CallId> {
         self.open.keys().copied()

@@ -3,9 +3,11 @@
 mod books;
 mod ledger;
 mod rate;
+mod read;
 mod window;
 
 pub use books::{Books, Charged, Count, Held, Hold, Row, Shortage, WindowId};
 pub use ledger::{LedgerRows, load, write};
 pub use rate::RateLimits;
+pub use read::{OpenWindow, open_windows};
 pub use window::{Span, span};

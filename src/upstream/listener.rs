@@ -1,0 +1,183 @@
+//! What one call wants to hear while it runs.
+
+use tokio::sync::mpsc::Sender;
+
+use crate::protocol::{Json, LogLevel, Object, PROGRESS_TOKEN, raw};
+
+use super::Notice;
+
+/// Picks the notifications of one call out of what a server says.
+#[derive(Debug)]
+pub(super) struct Listener {
+    token: String,
+    agent_token: Option<Json>,
+    log_level: Option<LogLevel>,
+    last_progress: Option<f64>,
+    notices: Sender<Notice>,
+    dropped: u64,
+}
+
+impl Listener {
+    /// For the call that sent `token`, in place of the token of the agent.
+    pub(super) fn new(
+        token: u64,
+        agent_token: Option<Json>,
+        log_level: Option<LogLevel>,
+        notices: &Sender<Notice>,
+    ) -> Self {
+        Self {
+            token: token.to_string(),
+            agent_token,
+            log_level,
+            last_progress: None,
+            notices: notices.clone(),
+            dropped: 0,
+        }
+    }
+
+    /// Passes a notification on, if it is one the call asked for.
+    pub(super) fn hear(&mut self, method: &str, params: Object) {
+        match method {
+            "notifications/progress" => self.hear_progress(params),
+            "notifications/message" => self.hear_log(params),
+            _ => {}
+        }
+    }
+
+    /// Passes on progress of this call, when it rose.
+    fn hear_progress(&mut self, mut params: Object) {
+        let token = params.get(PROGRESS_TOKEN).map(|token| token.get());
+        let Some(agent_token) = &self.agent_token else {
+            return;
+        };
+        let progress: Option<f64> = params
+            .get("progress")
+            .and_then(|progress| progress.get().parse().ok());
+        let Some(progress) = progress.filter(|_| token == Some(self.token.as_str())) else {
+            return;
+        };
+        if self.last_progress.is_some_and(|last| progress <= last) {
+            return;
+        }
+        self.last_progress = Some(progress);
+        params.set(PROGRESS_TOKEN, agent_token.clone());
+        self.pass(Notice::Progress(params));
+    }
+
+    /// Passes on a log line that is severe enough.
+    fn hear_log(&mut self, params: Object) {
+        let level: Option<LogLevel> = params.get_str("level").and_then(|level| level.parse().ok());
+        if let (Some(least), Some(level)) = (self.log_level, level)
+            && level >= least
+        {
+            self.pass(Notice::Log(params));
+        }
+    }
+
+    /// INVARIANT: never waits. A server that floods us loses its own notices, not our memory or its answer.
+    fn pass(&mut self, notice: Notice) {
+        if self.notices.try_send(notice).is_err() {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.dropped > 0 {
+            tracing::debug!(
+                dropped = self.dropped,
+                "notices came faster than they could be passed on"
+            );
+        }
+    }
+}
+
+/// The progress token that a notification names, when it is one of ours.
+pub(super) fn progress_token(params: &Object) -> Option<u64> {
+    params.get(PROGRESS_TOKEN)?.get().parse().ok()
+}
+
+/// The parameters of `notifications/cancelled` for the request with this id.
+pub(super) fn cancellation(id: u64) -> Object {
+    let mut params = Object::default();
+    params.set("requestId", raw(id.to_string()));
+    params.set("reason", raw("\"the call was given up\"".into()));
+    params
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    fn object(text: &str) -> Object {
+        Object::parse(text).unwrap()
+    }
+
+    fn heard(receiver: &mut mpsc::Receiver<Notice>) -> Vec<String> {
+        std::iter::from_fn(|| receiver.try_recv().ok())
+            .map(|notice| match notice {
+                Notice::Progress(params) | Notice::Log(params) => params.to_text(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn progress_is_of_this_call_and_rises_and_carries_the_agents_token() {
+        let (sender, mut receiver) = mpsc::channel(9);
+        let mut listener = Listener::new(5, Some(raw("\"a\"".into())), None, &sender);
+        for params in [
+            r#"{"progressToken":5,"progress":1}"#,
+            r#"{"progressToken":6,"progress":2}"#,
+            r#"{"progressToken":"5","progress":2}"#,
+            r#"{"progressToken":5,"progress":1.0}"#,
+            r#"{"progressToken":5,"progress":0.5}"#,
+            r#"{"progressToken":5,"progress":2,"total":3}"#,
+            r#"{"progressToken":5}"#,
+        ] {
+            listener.hear("notifications/progress", object(params));
+        }
+        assert_eq!(
+            heard(&mut receiver),
+            [
+                r#"{"progressToken":"a","progress":1}"#,
+                r#"{"progressToken":"a","progress":2,"total":3}"#
+            ]
+        );
+    }
+
+    #[test]
+    fn logs_pass_only_when_asked_for_and_severe_enough() {
+        let (sender, mut receiver) = mpsc::channel(9);
+        let mut deaf = Listener::new(5, None, None, &sender);
+        deaf.hear("notifications/message", object(r#"{"level":"emergency"}"#));
+        let mut listener = Listener::new(5, None, Some(LogLevel::Warning), &sender);
+        for level in ["info", "warning", "error", "shouting"] {
+            listener.hear(
+                "notifications/message",
+                object(&format!(r#"{{"level":"{level}","data":1}}"#)),
+            );
+        }
+        listener.hear("notifications/tools/list_changed", Object::default());
+        assert_eq!(
+            heard(&mut receiver),
+            [
+                r#"{"level":"warning","data":1}"#,
+                r#"{"level":"error","data":1}"#
+            ]
+        );
+    }
+
+    #[test]
+    fn a_flood_is_dropped_and_counted() {
+        let (sender, _receiver) = mpsc::channel(2);
+        let mut listener = Listener::new(5, Some(raw("1".into())), None, &sender);
+        for progress in 0..10 {
+            let params = format!(r#"{{"progressToken":5,"progress":{progress}}}"#);
+            listener.hear("notifications/progress", object(&params));
+        }
+        assert_eq!(listener.dropped, 8);
+    }
+}

@@ -1,0 +1,389 @@
+//! Connections that remember something, one for each key: opened once however many ask, ended when idle.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::Hash;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+
+use crate::clock::Clock;
+
+use super::{UpstreamError, limits};
+
+/// Something that is being opened, or was, and that everyone who asks shares.
+pub(super) type Opening<V> = Shared<BoxFuture<'static, Result<Arc<V>, UpstreamError>>>;
+
+/// Starts opening. It goes on even when nobody waits any more, so it must be bounded in time itself.
+pub(super) fn open<V, F>(opening: F) -> Opening<V>
+where
+    V: Send + Sync + 'static,
+    F: Future<Output = Result<V, UpstreamError>> + Send + 'static,
+{
+    let task = tokio::spawn(opening);
+    let opened = async move {
+        match task.await {
+            Ok(opened) => opened.map(Arc::new),
+            Err(_) => Err(UpstreamError::Unreachable("opening was broken off".into())),
+        }
+    };
+    opened.boxed().shared()
+}
+
+/// A lock whose content is whole even if a holder panicked: we never leave it half changed.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The connections of one server.
+pub(super) struct Pool<K, V> {
+    state: Mutex<State<K, V>>,
+    capacity: usize,
+    clock: Arc<dyn Clock>,
+    /// Ends what is taken out, without waiting.
+    end: fn(Arc<V>),
+}
+
+struct State<K, V> {
+    entries: HashMap<K, Entry<V>>,
+    is_closed: bool,
+    has_janitor: bool,
+}
+
+struct Entry<V> {
+    opening: Opening<V>,
+    usage: Arc<Usage>,
+}
+
+#[derive(Debug, Default)]
+struct Usage {
+    users: AtomicUsize,
+    last_us: AtomicU64,
+}
+
+/// A connection in use; it is not ended before this is dropped.
+pub(super) struct Lease<V> {
+    value: Arc<V>,
+    _using: Using,
+}
+
+struct Using {
+    usage: Arc<Usage>,
+    clock: Arc<dyn Clock>,
+}
+
+impl<K, V> Pool<K, V>
+where
+    K: Eq + Hash + Clone + Send + 'static,
+    V: Send + Sync + 'static,
+{
+    pub(super) fn new(capacity: usize, clock: Arc<dyn Clock>, end: fn(Arc<V>)) -> Arc<Self> {
+        let state = State {
+            entries: HashMap::new(),
+            is_closed: false,
+            has_janitor: false,
+        };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            capacity,
+            clock,
+            end,
+        })
+    }
+
+    /// The connection of a key; `opening` runs only when there is none.
+    pub(super) async fn get<F>(
+        self: &Arc<Self>,
+        key: &K,
+        opening: impl FnOnce() -> F,
+    ) -> Result<Lease<V>, UpstreamError>
+    where
+        F: Future<Output = Result<V, UpstreamError>> + Send + 'static,
+    {
+        let (opening, using) = self.claim(key, opening)?;
+        match opening.clone().await {
+            Ok(value) => Ok(Lease {
+                value,
+                _using: using,
+            }),
+            Err(error) => {
+                self.remove_if(key, |entry| entry.opening.ptr_eq(&opening));
+                Err(error)
+            }
+        }
+    }
+
+    fn claim<F>(
+        self: &Arc<Self>,
+        key: &K,
+        opening: impl FnOnce() -> F,
+    ) -> Result<(Opening<V>, Using), UpstreamError>
+    where
+        F: Future<Output = Result<V, UpstreamError>> + Send + 'static,
+    {
+        let mut state = locked(&self.state);
+        if state.is_closed {
+            return Err(UpstreamError::Unreachable("the gateway is stopping".into()));
+        }
+        if !state.entries.contains_key(key) {
+            self.make_room(&mut state)?;
+            let entry = Entry {
+                opening: open(opening()),
+                usage: Arc::default(),
+            };
+            state.entries.insert(key.clone(), entry);
+            self.start_janitor(&mut state);
+        }
+        let entry = state.entries.get(key);
+        let entry = entry.ok_or_else(|| UpstreamError::Unreachable("no connection".into()))?;
+        Ok((entry.opening.clone(), Using::start(entry, &self.clock)))
+    }
+
+    /// Ends the idle connection that was used least recently when the pool is full.
+    fn make_room(&self, state: &mut State<K, V>) -> Result<(), UpstreamError> {
+        if state.entries.len() < self.capacity {
+            return Ok(());
+        }
+        let idle = state
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.is_idle())
+            .min_by_key(|(_, entry)| entry.usage.last_us.load(Ordering::Acquire))
+            .map(|(key, _)| key.clone());
+        let Some(key) = idle else {
+            let capacity = self.capacity;
+            return Err(UpstreamError::Unreachable(format!(
+                "all {capacity} connections to it are in use"
+            )));
+        };
+        self.end_entry(state.entries.remove(&key));
+        Ok(())
+    }
+
+    fn start_janitor(self: &Arc<Self>, state: &mut State<K, V>) {
+        if std::mem::replace(&mut state.has_janitor, true) {
+            return;
+        }
+        let pool = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(limits::IDLE_CHECK).await;
+                let Some(pool) = pool.upgrade() else { return };
+                if pool.end_idle() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Ends what nobody used for long; `true` when nothing is left.
+    pub(super) fn end_idle(&self) -> bool {
+        let mut state = locked(&self.state);
+        let now = micros(self.clock.monotonic());
+        let before = now.saturating_sub(micros(limits::IDLE));
+        let is_old = |entry: &Entry<V>| {
+            entry.is_idle() && entry.usage.last_us.load(Ordering::Acquire) <= before && before > 0
+        };
+        let keys: Vec<K> = state
+            .entries
+            .iter()
+            .filter(|(_, entry)| is_old(entry))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in keys {
+            self.end_entry(state.entries.remove(&key));
+        }
+        state.has_janitor = !state.entries.is_empty();
+        !state.has_janitor
+    }
+
+    /// Forgets a connection that turned out to be dead; `false` when it was already replaced.
+    pub(super) fn discard(&self, key: &K, value: &Arc<V>) -> bool {
+        self.remove_if(key, |entry| {
+            matches!(entry.opening.peek(), Some(Ok(current)) if Arc::ptr_eq(current, value))
+        })
+        .is_some()
+    }
+
+    /// Takes a connection out and ends it.
+    pub(super) fn end_key(&self, key: &K) {
+        let removed = self.remove_if(key, |_| true);
+        self.end_entry(removed);
+    }
+
+    /// The connection of a key, when it is open.
+    pub(super) fn peek(&self, key: &K) -> Option<Arc<V>> {
+        let state = locked(&self.state);
+        let value = state.entries.get(key)?.opening.peek()?.as_ref().ok()?;
+        Some(value.clone())
+    }
+
+    /// Takes everything out; nothing is opened after that.
+    pub(super) fn close(&self) -> Vec<Arc<V>> {
+        let mut state = locked(&self.state);
+        state.is_closed = true;
+        state
+            .entries
+            .drain()
+            .filter_map(|(_, entry)| entry.opening.peek()?.as_ref().ok().cloned())
+            .collect()
+    }
+
+    fn remove_if(&self, key: &K, holds: impl FnOnce(&Entry<V>) -> bool) -> Option<Entry<V>> {
+        let mut state = locked(&self.state);
+        if holds(state.entries.get(key)?) {
+            return state.entries.remove(key);
+        }
+        None
+    }
+
+    fn end_entry(&self, entry: Option<Entry<V>>) {
+        if let Some(Some(Ok(value))) = entry.map(|entry| entry.opening.peek().cloned()) {
+            (self.end)(value);
+        }
+    }
+}
+
+impl<V> Entry<V> {
+    /// Users are counted under the lock of the pool, so nobody can come in between.
+    fn is_idle(&self) -> bool {
+        self.usage.users.load(Ordering::Acquire) == 0
+    }
+}
+
+impl Using {
+    fn start<V>(entry: &Entry<V>, clock: &Arc<dyn Clock>) -> Self {
+        entry.usage.users.fetch_add(1, Ordering::AcqRel);
+        Self {
+            usage: entry.usage.clone(),
+            clock: clock.clone(),
+        }
+    }
+}
+
+impl Drop for Using {
+    fn drop(&mut self) {
+        let now = micros(self.clock.monotonic());
+        self.usage.last_us.store(now, Ordering::Release);
+        self.usage.users.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl<V> Lease<V> {
+    pub(super) fn shared(&self) -> &Arc<V> {
+        &self.value
+    }
+}
+
+impl<V> Deref for Lease<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.value
+    }
+}
+
+impl<K, V> fmt::Debug for Pool<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = locked(&self.state).entries.len();
+        f.debug_struct("Pool").field("open", &open).finish()
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::types::Timestamp;
+
+    /// Counts how often it was ended.
+    type Thing = AtomicUsize;
+
+    fn pool(capacity: usize) -> (Arc<Pool<u8, Thing>>, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_micros(0)));
+        let end = |thing: Arc<Thing>| {
+            thing.fetch_add(1, Ordering::SeqCst);
+        };
+        (Pool::new(capacity, clock.clone(), end), clock)
+    }
+
+    async fn thing() -> Result<Thing, UpstreamError> {
+        Ok(Thing::default())
+    }
+
+    fn ended(thing: &Arc<Thing>) -> usize {
+        thing.load(Ordering::SeqCst)
+    }
+
+    #[tokio::test]
+    async fn many_who_ask_at_once_share_one_opening_and_its_failure() {
+        let (pool, _) = pool(4);
+        let opened = Arc::new(AtomicUsize::new(0));
+        let ask = || {
+            let (pool, opened) = (pool.clone(), opened.clone());
+            async move {
+                let opening = || async move {
+                    opened.fetch_add(1, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                    Err::<Thing, _>(UpstreamError::Refused("no".into()))
+                };
+                pool.get(&1, opening).await.is_err()
+            }
+        };
+        assert_eq!(tokio::join!(ask(), ask(), ask()), (true, true, true));
+        assert_eq!(opened.load(Ordering::SeqCst), 1);
+        assert!(pool.get(&1, thing).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_full_pool_ends_the_one_idle_longest_and_never_one_in_use() {
+        let (pool, clock) = pool(2);
+        let first = pool.get(&1, thing).await.unwrap();
+        let second = pool.get(&2, thing).await.unwrap();
+        assert!(matches!(
+            pool.get(&3, thing).await,
+            Err(UpstreamError::Unreachable(_))
+        ));
+        let kept = first.shared().clone();
+        let gone = second.shared().clone();
+        drop(second);
+        clock.advance(Duration::from_secs(1));
+        drop(first);
+        let third = pool.get(&3, thing).await.unwrap();
+        assert_eq!((ended(&kept), ended(&gone)), (0, 1));
+        drop(third);
+    }
+
+    #[tokio::test]
+    async fn idle_connections_are_ended_and_used_ones_are_not() {
+        let (pool, clock) = pool(4);
+        let idle = pool.get(&1, thing).await.unwrap().shared().clone();
+        let used = pool.get(&2, thing).await.unwrap();
+        clock.advance(limits::IDLE);
+        assert!(!pool.end_idle());
+        assert_eq!((ended(&idle), ended(used.shared())), (1, 0));
+        drop(used);
+        clock.advance(limits::IDLE);
+        assert!(pool.end_idle());
+    }
+
+    #[tokio::test]
+    async fn only_the_dead_connection_is_discarded_and_nothing_opens_after_the_close() {
+        let (pool, _) = pool(4);
+        let old = pool.get(&1, thing).await.unwrap().shared().clone();
+        assert!(pool.discard(&1, &old));
+        let new = pool.get(&1, thing).await.unwrap().shared().clone();
+        assert!(!pool.discard(&1, &old));
+        assert_eq!(pool.close().len(), 1);
+        assert!(pool.get(&1, thing).await.is_err());
+        assert_eq!(ended(&new), 0);
+    }
+}
