@@ -1,5 +1,6 @@
 //! Hayward: a gateway between AI agents and the MCP servers they share.
 
+pub mod app;
 pub mod audit;
 pub mod budget;
 pub mod cli;
