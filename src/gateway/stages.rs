@@ -128,7 +128,7 @@ impl Authenticated {
     ///
     /// # Errors
     /// When they say no.
-    pub(super) fn authorize(self, at: Timestamp) -> Result<Authorized, (Self, Denial)> {
+    pub(super) fn authorize(self, at: Timestamp) -> Result<Authorized, Box<(Self, Denial)>> {
         let question = Question {
             agent: &self.caller.agent,
             server: &self.wish.server,
@@ -140,7 +140,7 @@ impl Authenticated {
                 request: self,
                 grant,
             }),
-            Decision::Denied(denial) => Err((self, denial)),
+            Decision::Denied(denial) => Err(Box::new((self, denial))),
         }
     }
 }

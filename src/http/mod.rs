@@ -21,7 +21,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 
 use crate::clock::Clock;
-use crate::gateway::{Answer, Door, Gateway};
+use crate::gateway::{Answer, Door, Gateway, TokenProblem};
 
 pub use guard::{Guard, guard};
 pub use listener::{Limits, serve};
@@ -89,21 +89,19 @@ async fn not_found() -> Response {
 fn refuse(door: &Door) -> Response {
     let mut response = respond(door.answer());
     let headers = response.headers_mut();
-    match door {
-        Door::Token(problem) => {
-            let challenge = match problem {
-                crate::gateway::TokenProblem::Missing => "Bearer realm=\"hayward\"",
-                _ => "Bearer realm=\"hayward\", error=\"invalid_token\"",
-            };
-            headers.insert(
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static(challenge),
-            );
-        }
-        Door::MethodNotAllowed => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("POST, DELETE"));
-        }
-        _ => {}
+    if let Door::Token(problem) = door {
+        let challenge = if *problem == TokenProblem::Missing {
+            "Bearer realm=\"hayward\""
+        } else {
+            "Bearer realm=\"hayward\", error=\"invalid_token\""
+        };
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static(challenge),
+        );
+    }
+    if *door == Door::MethodNotAllowed {
+        headers.insert(header::ALLOW, HeaderValue::from_static("POST, DELETE"));
     }
     response
 }
