@@ -57,7 +57,7 @@ pub struct ServeArguments {
         value_delimiter = ','
     )]
     pub allowed_hosts: Vec<String>,
-    /// An origin whose web pages may call the gateway, such as https://chat.example.com; may be repeated
+    /// An origin whose web pages may call the gateway, such as `https://chat.example.com`; may be repeated
     #[arg(
         long = "allowed-origin",
         value_name = "ORIGIN",
