@@ -56,9 +56,7 @@ pub async fn extent(db: &mut SqliteConnection) -> Result<Option<Extent>, DbError
     let (first, last) = sqlx::query_as::<_, (Option<i64>, Option<i64>)>(ends)
         .fetch_one(db)
         .await?;
-    Ok(first
-        .zip(last)
-        .map(|(first, last)| Extent { first, last }))
+    Ok(first.zip(last).map(|(first, last)| Extent { first, last }))
 }
 
 /// The newest event; `None` while the log is empty.

@@ -56,7 +56,11 @@ pub(super) async fn page(
     }))
 }
 
-async fn gather(dashboard: &Dashboard, filter: &Filter, now: Timestamp) -> Result<CallsPage, Failure> {
+async fn gather(
+    dashboard: &Dashboard,
+    filter: &Filter,
+    now: Timestamp,
+) -> Result<CallsPage, Failure> {
     let mut db = dashboard.readers.page().await?;
     Ok(read::calls(&mut db, &filter.wanted(now)).await?)
 }
@@ -257,7 +261,11 @@ fn form(filter: &Filter, permissions: &Permissions, watch: Watch<'_>) -> Form {
         picks.find(|pick| pick.key == key && !pick.not)
     };
     let in_fields: Vec<_> = Key::ALL.into_iter().filter_map(first).collect();
-    let field = |key| first(key).map(|pick| pick.value.clone()).unwrap_or_default();
+    let field = |key| {
+        first(key)
+            .map(|pick| pick.value.clone())
+            .unwrap_or_default()
+    };
     let mut hidden = filter.at(Cursor::Newest);
     hidden.picks.retain(|pick| !in_fields.contains(&pick));
     let (from, to) = match filter.period {
@@ -268,8 +276,12 @@ fn form(filter: &Filter, permissions: &Permissions, watch: Watch<'_>) -> Form {
         Period::Ever | Period::Last(_) => (None, None),
     };
     let local = |at: Option<Timestamp>| {
-        at.map(|at| at.in_zone(watch.zone).strftime("%Y-%m-%dT%H:%M:%S").to_string())
-            .unwrap_or_default()
+        at.map(|at| {
+            at.in_zone(watch.zone)
+                .strftime("%Y-%m-%dT%H:%M:%S")
+                .to_string()
+        })
+        .unwrap_or_default()
     };
     let names = permissions.agents().keys().take(OFFERED);
     let servers = permissions.servers().keys().take(OFFERED);
@@ -315,6 +327,8 @@ fn view(row: &CallRow, filter: &Filter, watch: Watch<'_>) -> Row {
         })
     };
     let tool = link(Key::Tool, &opening.tool);
+    let error = closing.and_then(|closing| closing.error.as_deref());
+    let message = opening.message.as_deref().or(error);
     let bytes = |bytes: Option<u64>| bytes.map(size).unwrap_or_default();
     let call = row.call.map(|call| Link {
         href: format!("?call={call}"),
@@ -333,13 +347,20 @@ fn view(row: &CallRow, filter: &Filter, watch: Watch<'_>) -> Row {
         },
         class: row.state.as_str(),
         reason: link(Key::Reason, &opening.reason),
-        message: opening.message.as_deref().map(|text| shown::sentence(text).to_string()),
+        message: message.map(|text| shown::sentence(text).to_string()),
         times: opening.count.filter(|times| *times > 1),
         rule: rule(row),
-        duration: closing.and_then(|closing| closing.latency_us).map(span).unwrap_or_default(),
+        duration: closing
+            .and_then(|closing| closing.latency_us)
+            .map(span)
+            .unwrap_or_default(),
         bytes_in: bytes(opening.bytes_in),
         bytes_out: bytes(closing.and_then(|closing| closing.bytes_out)),
-        client: opening.client.as_deref().map(|name| shown::name(name).to_string()).unwrap_or_default(),
+        client: opening
+            .client
+            .as_deref()
+            .map(|name| shown::name(name).to_string())
+            .unwrap_or_default(),
         call,
     }
 }
@@ -356,7 +377,10 @@ fn method(row: &CallRow) -> Option<String> {
 
 /// How the call ended, in the word of the event where that says more than the state.
 fn word(row: &CallRow) -> String {
-    let outcome = row.closing.as_ref().and_then(|closing| closing.outcome.as_deref());
+    let outcome = row
+        .closing
+        .as_ref()
+        .and_then(|closing| closing.outcome.as_deref());
     match (row.state, outcome) {
         (CallState::Denied, _) => "refused".into(),
         (CallState::Open, _) => "under way".into(),
@@ -380,7 +404,11 @@ fn rule(row: &CallRow) -> Option<String> {
 }
 
 fn empty(filter: &Filter, found: &CallsPage) -> Empty {
-    let hints = found.unknown.iter().map(|unknown| hint(filter, unknown)).collect();
+    let hints = found
+        .unknown
+        .iter()
+        .map(|unknown| hint(filter, unknown))
+        .collect();
     if found.log_is_empty {
         return Empty {
             title: "No calls yet",

@@ -151,7 +151,16 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         let counts = [0, 999, 1_000, 12_408, 1_234_567].map(count);
-        assert_eq!(counts, ["0", "999", "1\u{202f}000", "12\u{202f}408", "1\u{202f}234\u{202f}567"]);
+        assert_eq!(
+            counts,
+            [
+                "0",
+                "999",
+                "1\u{202f}000",
+                "12\u{202f}408",
+                "1\u{202f}234\u{202f}567"
+            ]
+        );
         let spans = [840, 12_499, 3_020_000, 125_000_000].map(span);
         assert_eq!(spans, ["840 µs", "12.4 ms", "3.02 s", "2 min 5 s"]);
         let sizes = [512, 1_219, 48_000_000, 2_500_000_000].map(size);

@@ -129,7 +129,9 @@ impl FromStr for Back {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (count, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or(())?;
+        let (count, unit) = text
+            .split_at_checked(text.len().saturating_sub(1))
+            .ok_or(())?;
         let unit = match unit {
             "m" => Unit::Minutes,
             "h" => Unit::Hours,
@@ -234,8 +236,10 @@ impl Read {
             return Ok(());
         }
         if key == Key::Decision && value != ALLOWED && value.parse::<CallState>().is_err() {
-            return Err("not a decision; there are allowed, denied, ok, error, failed, open, \
-                released and abandoned");
+            return Err(
+                "not a decision; there are allowed, denied, ok, error, failed, open, \
+                released and abandoned",
+            );
         }
         if self.filter.picks.len() >= MAX_PICKS {
             return Err("one filter too many");
@@ -259,7 +263,9 @@ impl Read {
             return Ok(());
         }
         let at = instant(value, zone);
-        let at = at.ok_or("not a time; write 2026-11-21, 2026-11-21T09:00 or an instant with its offset")?;
+        let at = at.ok_or(
+            "not a time; write 2026-11-21, 2026-11-21T09:00 or an instant with its offset",
+        )?;
         let (from, to) = match self.filter.period {
             Period::Between { from, to } => (from, to),
             Period::Ever | Period::Last(_) => (None, None),
@@ -503,7 +509,10 @@ mod tests {
                 "range=1h&from=2026-11-21T09:30%2B01:00&to=2026-11-22",
                 "?from=2026-11-21T08:30:00Z&to=2026-11-21T23:00:00Z",
             ),
-            ("decision=denied&-decision=open", "?decision=denied&-decision=open"),
+            (
+                "decision=denied&-decision=open",
+                "?decision=denied&-decision=open",
+            ),
         ];
         for (address, canonical) in table {
             let read = read(address, &berlin());
@@ -514,11 +523,20 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_kept_for_showing() {
-        let address = "colour=red&decision=maybe&range=0h&from=soon&call=1&before=-1&agent=clawd&-range=1h";
+        let address =
+            "colour=red&decision=maybe&range=0h&from=soon&call=1&before=-1&agent=clawd&-range=1h";
         let read = read(address, &berlin());
         assert_eq!(read.filter, Filter::just(Key::Agent, "clawd"));
         let ignored: Vec<_> = read.ignored.iter().map(|part| part.text.as_str()).collect();
-        let expected = ["colour=red", "decision=maybe", "range=0h", "from=soon", "call=1", "before=-1", "-range=1h"];
+        let expected = [
+            "colour=red",
+            "decision=maybe",
+            "range=0h",
+            "from=soon",
+            "call=1",
+            "before=-1",
+            "-range=1h",
+        ];
         assert_eq!(ignored, expected);
     }
 
@@ -543,19 +561,31 @@ mod tests {
     fn pick() -> impl Strategy<Value = Pick> {
         let value = prop_oneof!["[a-z]{1,8}", "\\PC{1,12}", "[&=+%#?/ -]{0,3}x"];
         let named = (0..5_usize, any::<bool>(), value);
-        named.prop_filter_map("trimmed, and a word that is a decision", |(key, not, value)| {
-            let key = Key::ALL[key];
-            let value = value.trim().to_owned();
-            let value = if key == Key::Decision { "denied".into() } else { value };
-            (!value.is_empty()).then_some(Pick { key, not, value })
-        })
+        named.prop_filter_map(
+            "trimmed, and a word that is a decision",
+            |(key, not, value)| {
+                let key = Key::ALL[key];
+                let value = value.trim().to_owned();
+                let value = if key == Key::Decision {
+                    "denied".into()
+                } else {
+                    value
+                };
+                (!value.is_empty()).then_some(Pick { key, not, value })
+            },
+        )
     }
 
     fn period() -> impl Strategy<Value = Period> {
-        let instant = || proptest::option::of((0..4_000_000_000_000_000_i64).prop_map(Timestamp::from_micros));
+        let instant = || {
+            proptest::option::of((0..4_000_000_000_000_000_i64).prop_map(Timestamp::from_micros))
+        };
         prop_oneof![
             Just(Period::Ever),
-            (1..u16::MAX).prop_map(|count| Period::Last(Back { count, unit: Unit::Hours })),
+            (1..u16::MAX).prop_map(|count| Period::Last(Back {
+                count,
+                unit: Unit::Hours
+            })),
             (instant(), instant()).prop_filter_map("some end", |(from, to)| {
                 (from.is_some() || to.is_some()).then_some(Period::Between { from, to })
             }),

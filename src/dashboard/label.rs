@@ -93,7 +93,9 @@ fn scoped(scope: &str) -> Option<Label> {
 impl Label {
     /// Whether the server is one name, not a pattern.
     pub(super) fn one_server(&self) -> Option<&str> {
-        self.server.as_deref().filter(|server| !server.contains('*'))
+        self.server
+            .as_deref()
+            .filter(|server| !server.contains('*'))
     }
 
     /// The tools that are names, if all are.
@@ -112,7 +114,8 @@ mod tests {
 
     #[test]
     fn an_identity_is_told_in_words() {
-        let full = label("agents.designer/images[blend,imagine] calls/day@Europe/Berlin each agent=clawd");
+        let full =
+            label("agents.designer/images[blend,imagine] calls/day@Europe/Berlin each agent=clawd");
         let expected = Label {
             scope: "agent",
             who: "designer".into(),
@@ -123,7 +126,10 @@ mod tests {
         };
         assert_eq!(full, expected);
         let shared = label("servers.images calls/hour@UTC");
-        assert_eq!((shared.who.as_str(), shared.one_server()), ("everyone", Some("images")));
+        assert_eq!(
+            (shared.who.as_str(), shared.one_server()),
+            ("everyone", Some("images"))
+        );
         let pool = label("budgets.image-team calls/month@UTC each agent=a tool=say hi");
         assert_eq!((pool.scope, pool.agent.as_deref()), ("pool", Some("a")));
         assert_eq!(pool.tools, ["say hi"]);

@@ -175,9 +175,15 @@ fn show(next: &str, problem: &'static str) -> Response {
 fn ours(next: &str) -> &str {
     let rest = next.strip_prefix(BASE);
     let within = rest.is_some_and(|rest| rest.starts_with(['/', '?']));
-    let plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let plain = next
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let login = rest.is_some_and(|rest| rest.starts_with("/log"));
-    if within && plain && !login { next } else { BASE }
+    if within && plain && !login {
+        next
+    } else {
+        BASE
+    }
 }
 
 /// `GET /login`.
@@ -280,7 +286,9 @@ fn with_cookie(redirect: Redirect, headers: &HeaderMap, value: &str) -> Response
 
 /// The browser itself says in `Origin` whether it speaks https, also behind a proxy that does not.
 fn speaks_https(headers: &HeaderMap) -> bool {
-    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let origin = headers
+        .get(header::ORIGIN)
+        .and_then(|origin| origin.to_str().ok());
     origin.is_some_and(|origin| origin.starts_with("https://"))
 }
 
@@ -317,7 +325,14 @@ mod tests {
         for good in ["/audit", "/audit/calls?agent=clawd", "/audit?x=1"] {
             assert_eq!(ours(good), good);
         }
-        let bad = ["//evil.example", "https://evil.example", "/auditor", "/audit/\\evil", "", "/audit/logout"];
+        let bad = [
+            "//evil.example",
+            "https://evil.example",
+            "/auditor",
+            "/audit/\\evil",
+            "",
+            "/audit/logout",
+        ];
         for bad in bad {
             assert_eq!(ours(bad), BASE, "{bad}");
         }
@@ -326,16 +341,27 @@ mod tests {
     #[test]
     fn a_form_from_another_site_is_noticed() {
         let elsewhere = |pairs: &[(HeaderName, &str)]| {
-            let pairs = pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| (name.clone(), value.parse().unwrap()));
             is_from_elsewhere(&pairs.collect())
         };
         let host = (header::HOST, "gate:3100");
         assert!(!elsewhere(&[]));
-        assert!(!elsewhere(&[(SEC_FETCH_SITE, "same-origin"), (header::ORIGIN, "https://outer")]));
+        assert!(!elsewhere(&[
+            (SEC_FETCH_SITE, "same-origin"),
+            (header::ORIGIN, "https://outer")
+        ]));
         assert!(elsewhere(&[(SEC_FETCH_SITE, "cross-site")]));
         assert!(elsewhere(&[(SEC_FETCH_SITE, "same-site")]));
-        assert!(!elsewhere(&[host.clone(), (header::ORIGIN, "http://gate:3100")]));
-        assert!(elsewhere(&[host.clone(), (header::ORIGIN, "http://evil:3100")]));
+        assert!(!elsewhere(&[
+            host.clone(),
+            (header::ORIGIN, "http://gate:3100")
+        ]));
+        assert!(elsewhere(&[
+            host.clone(),
+            (header::ORIGIN, "http://evil:3100")
+        ]));
         assert!(elsewhere(&[host, (header::ORIGIN, "null")]));
     }
 

@@ -45,12 +45,23 @@ pub(super) async fn page(
         frame: Frame::new("overview", &guest, &permissions, now),
         log_is_empty: found.newest.is_none(),
         summary: summary(&found.today),
-        counted_from: found.today.counted_from.map(|at| watch.tell_minutes(at).line()),
+        counted_from: found
+            .today
+            .counted_from
+            .map(|at| watch.tell_minutes(at).line()),
         figures: figures(&found.today, &found.before),
         chart: chart(&found.today, now, watch),
         calls_allowed: count(total.calls.saturating_sub(total.refused)),
-        budgets: found.budgets.iter().map(|window| budget(window, watch)).collect(),
-        refusals: found.refusals.iter().map(|row| refusal(row, watch)).collect(),
+        budgets: found
+            .budgets
+            .iter()
+            .map(|window| budget(window, watch))
+            .collect(),
+        refusals: found
+            .refusals
+            .iter()
+            .map(|row| refusal(row, watch))
+            .collect(),
         all_refusals: address(&with_day(Filter::just(Key::Decision, "denied"))),
         agents: top_agents(&found.today),
         tools: top_tools(&found.today),
@@ -209,11 +220,18 @@ fn summary(today: &Day) -> String {
         (0, errors) => format!("None was refused; {} ended in an error.", count(errors)),
         (refused, 0) => format!("{} refused by the rules; none failed.", was(refused)),
         (refused, errors) => {
-            format!("{} refused by the rules and {} ended in an error.", was(refused), count(errors))
+            format!(
+                "{} refused by the rules and {} ended in an error.",
+                was(refused),
+                count(errors)
+            )
         }
     };
     let calls = if total.calls == 1 { "call" } else { "calls" };
-    format!("{agents} made {} {calls} in the last 24 hours. {rest}", count(total.calls))
+    format!(
+        "{agents} made {} {calls} in the last 24 hours. {rest}",
+        count(total.calls)
+    )
 }
 
 fn was(number: i64) -> String {
@@ -253,9 +271,21 @@ fn figures(today: &Day, before: &Day) -> Vec<Figure> {
     let everything = Filter::default;
     vec![
         figure("Calls", everything(), now.calls, then.calls, false),
-        figure("Refused", denied, now.refused, then.refused, now.refused > 0),
+        figure(
+            "Refused",
+            denied,
+            now.refused,
+            then.refused,
+            now.refused > 0,
+        ),
         figure("Errors", errors, now.errors, then.errors, now.errors > 0),
-        figure("Agents active", everything(), seen(today), seen(before), false),
+        figure(
+            "Agents active",
+            everything(),
+            seen(today),
+            seen(before),
+            false,
+        ),
     ]
 }
 
@@ -271,9 +301,16 @@ fn chart(day: &Day, now: Timestamp, watch: Watch<'_>) -> Chart {
         from = to;
     }
     let marks = [0_u32, 8, 16].map(|hours| watch.tell_minutes(begin.after(hour * hours)).time);
-    let busiest = bars.iter().zip(&day.hours).max_by_key(|(_, hour)| hour.calls);
+    let busiest = bars
+        .iter()
+        .zip(&day.hours)
+        .max_by_key(|(_, hour)| hour.calls);
     let summary = busiest.map_or(String::new(), |(bar, hour)| {
-        format!("The busiest hour began at {} with {} calls.", bar.from, count(hour.calls))
+        format!(
+            "The busiest hour began at {} with {} calls.",
+            bar.from,
+            count(hour.calls)
+        )
     });
     Chart {
         summary,
@@ -287,9 +324,19 @@ fn height(hour: &Hour) -> i64 {
     hour.calls.max(hour.refused.saturating_add(hour.errors))
 }
 
-fn bar(at: usize, hour: &Hour, tallest: i64, from: Timestamp, to: Timestamp, watch: Watch<'_>) -> Bar {
+fn bar(
+    at: usize,
+    hour: &Hour,
+    tallest: i64,
+    from: Timestamp,
+    to: Timestamp,
+    watch: Watch<'_>,
+) -> Bar {
     let scaled = |number: i64| {
-        let height = number.saturating_mul(BAR_HEIGHT).checked_div(tallest).unwrap_or(0);
+        let height = number
+            .saturating_mul(BAR_HEIGHT)
+            .checked_div(tallest)
+            .unwrap_or(0);
         // What happened at all can be seen.
         if number > 0 { height.max(1) } else { 0 }
     };
@@ -303,7 +350,11 @@ fn bar(at: usize, hour: &Hour, tallest: i64, from: Timestamp, to: Timestamp, wat
             height,
         }
     };
-    let fine = hour.calls.saturating_sub(hour.refused).saturating_sub(hour.errors).max(0);
+    let fine = hour
+        .calls
+        .saturating_sub(hour.refused)
+        .saturating_sub(hour.errors)
+        .max(0);
     let period = Period::Between {
         from: Some(from),
         to: Some(to),
@@ -331,9 +382,18 @@ fn budget(window: &OpenWindow, watch: Watch<'_>) -> Budget {
         from: Some(window.span.starts),
         to: Some(window.span.ends),
     };
-    let who = label.agent.iter().fold(Filter::default(), |f, agent| f.with(Key::Agent, agent));
-    let what = label.one_server().iter().fold(who.clone(), |f, server| f.with(Key::Server, server));
-    let what = label.exact_tools().iter().fold(what, |f, tool| f.with(Key::Tool, tool));
+    let who = label
+        .agent
+        .iter()
+        .fold(Filter::default(), |f, agent| f.with(Key::Agent, agent));
+    let what = label
+        .one_server()
+        .iter()
+        .fold(who.clone(), |f, server| f.with(Key::Server, server));
+    let what = label
+        .exact_tools()
+        .iter()
+        .fold(what, |f, tool| f.with(Key::Tool, tool));
     Budget {
         who: Link {
             href: address(&who),
@@ -366,7 +426,11 @@ fn what_of(label: &Label) -> String {
     if label.tools.is_empty() {
         return format!("{server} / any tool");
     }
-    let tools: Vec<_> = label.tools.iter().map(|tool| shown::name(tool).to_string()).collect();
+    let tools: Vec<_> = label
+        .tools
+        .iter()
+        .map(|tool| shown::name(tool).to_string())
+        .collect();
     match label.server {
         None => tools.join(", "),
         Some(_) => format!("{server} / {}", tools.join(", ")),
@@ -387,17 +451,27 @@ fn refusal(row: &CallRow, watch: Watch<'_>) -> Refusal {
     let names: Vec<_> = [server, target].into_iter().flatten().collect();
     let mut filter = Filter::just(Key::Decision, "denied");
     for (key, value) in [(Key::Server, &opening.server), (Key::Tool, &opening.tool)] {
-        filter = value.iter().fold(filter, |filter, value| filter.with(key, value));
+        filter = value
+            .iter()
+            .fold(filter, |filter, value| filter.with(key, value));
     }
     Refusal {
         when: watch.tell(row.at),
         agent: link(Key::Agent, &opening.agent),
         target: (!names.is_empty()).then(|| Link {
             href: address(&with_day(filter)),
-            text: names.iter().map(|name| shown::name(name).to_string()).collect::<Vec<_>>().join(" / "),
+            text: names
+                .iter()
+                .map(|name| shown::name(name).to_string())
+                .collect::<Vec<_>>()
+                .join(" / "),
         }),
         reason: link(Key::Reason, &opening.reason),
-        message: opening.message.as_deref().map(|text| shown::sentence(text).to_string()).unwrap_or_default(),
+        message: opening
+            .message
+            .as_deref()
+            .map(|text| shown::sentence(text).to_string())
+            .unwrap_or_default(),
         times: opening.count.filter(|times| *times > 1),
     }
 }
@@ -423,7 +497,11 @@ fn top_tools(day: &Day) -> Vec<Top> {
         Top {
             name: Link {
                 href: address(&with_day(filter)),
-                text: format!("{} / {}", shown::name(&tool.server), shown::name(&tool.name)),
+                text: format!(
+                    "{} / {}",
+                    shown::name(&tool.server),
+                    shown::name(&tool.name)
+                ),
             },
             calls: count(tool.calls),
             refused: count(tool.refused),
@@ -434,7 +512,10 @@ fn top_tools(day: &Day) -> Vec<Top> {
 }
 
 fn part(number: i64, most: i64) -> i64 {
-    number.saturating_mul(100).checked_div(most.max(1)).unwrap_or(0)
+    number
+        .saturating_mul(100)
+        .checked_div(most.max(1))
+        .unwrap_or(0)
 }
 
 fn head(newest: &Newest, watch: Watch<'_>) -> Head {

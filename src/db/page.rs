@@ -34,7 +34,9 @@ impl Readers {
         connection
             .lock_handle()
             .await?
-            .set_progress_handler(STEPS_BETWEEN_LOOKS, move || !stopped.load(Ordering::Relaxed));
+            .set_progress_handler(STEPS_BETWEEN_LOOKS, move || {
+                !stopped.load(Ordering::Relaxed)
+            });
         Ok(PageReader { connection, stop })
     }
 }

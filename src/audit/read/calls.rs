@@ -441,5 +441,7 @@ async fn suggestion(db: &mut SqliteConnection, name: &str) -> Result<Option<Stri
         .into_iter()
         .map(|known| (strsim::jaro_winkler(name, &known), known));
     let best = scored.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    Ok(best.filter(|(score, _)| *score >= ALIKE).map(|(_, known)| known))
+    Ok(best
+        .filter(|(score, _)| *score >= ALIKE)
+        .map(|(_, known)| known))
 }
