@@ -327,6 +327,8 @@ fn view(row: &CallRow, filter: &Filter, watch: Watch<'_>) -> Row {
         })
     };
     let tool = link(Key::Tool, &opening.tool);
+    let error = closing.and_then(|closing| closing.error.as_deref());
+    let message = opening.message.as_deref().or(error);
     let bytes = |bytes: Option<u64>| bytes.map(size).unwrap_or_default();
     let call = row.call.map(|call| Link {
         href: format!("?call={call}"),
@@ -345,10 +347,7 @@ fn view(row: &CallRow, filter: &Filter, watch: Watch<'_>) -> Row {
         },
         class: row.state.as_str(),
         reason: link(Key::Reason, &opening.reason),
-        message: opening
-            .message
-            .as_deref()
-            .map(|text| shown::sentence(text).to_string()),
+        message: message.map(|text| shown::sentence(text).to_string()),
         times: opening.count.filter(|times| *times > 1),
         rule: rule(row),
         duration: closing

@@ -1,8 +1,8 @@
 //! Pages that cannot be shown, and the small pages that say one thing.
 
 use askama::Template;
-use axum::http::{StatusCode, Uri};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
 
 use crate::db::DbError;
 
@@ -100,10 +100,6 @@ impl IntoResponse for Failure {
 }
 
 /// Every other address.
-pub(super) async fn elsewhere(uri: Uri) -> Response {
-    // The overview has no slash at its end.
-    if uri.path() == "/" {
-        return Redirect::permanent(BASE).into_response();
-    }
+pub(super) async fn elsewhere() -> Response {
     Message::new("No such page", "There is nothing at this address.").answer(StatusCode::NOT_FOUND)
 }

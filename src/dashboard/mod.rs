@@ -24,6 +24,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Redirect;
 use axum::routing::{get, post};
 
 use crate::clock::Clock;
@@ -98,7 +99,7 @@ impl fmt::Debug for Dashboard {
     }
 }
 
-/// The pages, to be nested at [`BASE`].
+/// The pages, to be nested at [`BASE`]; [`mount`] does.
 pub fn router(dashboard: Dashboard) -> Router {
     let style = format!("/{}", *headers::STYLE_NAME);
     let pages = Router::new()
@@ -114,6 +115,16 @@ pub fn router(dashboard: Dashboard) -> Router {
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(map_response(headers::add))
         .with_state(dashboard)
+}
+
+/// The pages where they belong, and the ways people miss them: `/` and a slash too many lead to the overview.
+pub fn mount(dashboard: Dashboard) -> Router {
+    let to_overview = || async { Redirect::to(BASE) };
+    let astray = Router::new()
+        .route("/", get(to_overview))
+        .route(&format!("{BASE}/"), get(to_overview))
+        .layer(map_response(headers::add));
+    Router::new().nest(BASE, router(dashboard)).merge(astray)
 }
 
 /// Reads for a page within the deadline; past it, the statement under way is stopped.

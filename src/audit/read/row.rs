@@ -125,6 +125,8 @@ pub struct Closing {
     pub kind: Kind,
     /// How it ended, in one word.
     pub outcome: Option<String>,
+    /// What went wrong on the way to the server.
+    pub error: Option<String>,
     /// How long the call took, in microseconds.
     pub latency_us: Option<u64>,
     /// Bytes of the answer.
@@ -135,6 +137,7 @@ pub struct Closing {
 #[serde(default)]
 struct ClosingMeta {
     outcome: Option<String>,
+    error: Option<String>,
     latency_us: Option<u64>,
     bytes_out: Option<u64>,
 }
@@ -202,6 +205,7 @@ fn read_closing(kind: Kind, meta: &str) -> Closing {
     Closing {
         kind,
         outcome: meta.outcome,
+        error: meta.error,
         latency_us: meta.latency_us,
         bytes_out: meta.bytes_out,
     }
