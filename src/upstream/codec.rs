@@ -34,7 +34,7 @@ pub(super) fn prepare(
         .and_then(|meta| Object::parse(meta.get()).ok())
         .unwrap_or_default();
     meta.retain(|key| !is_reserved_key(key));
-    let agent_token = meta.remove(PROGRESS_TOKEN).filter(|token| is_token(token));
+    let agent_token = meta.remove(PROGRESS_TOKEN).filter(is_token);
     if agent_token.is_some() {
         meta.set(PROGRESS_TOKEN, raw(token.to_string()));
     }
