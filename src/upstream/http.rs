@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
 use crate::protocol::{Json, Object, RequestId, code, request};
-use crate::types::EraChoice;
+use crate::types::{EraChoice, ServerName};
 
 use super::codec::{error_code, prepare};
 use super::era::{EraCell, Verdict};
@@ -31,29 +31,33 @@ pub(super) struct Http {
     timeout: Duration,
 }
 
+/// How to speak to the server.
+enum Way {
+    Modern,
+    Legacy(Lease<Session>),
+}
+
 impl Http {
     pub(super) fn new(
+        server: &ServerName,
         wire: Wire,
         choice: EraChoice,
         timeout: Duration,
         clock: &Arc<dyn Clock>,
     ) -> Self {
-        let end = |session: Arc<Session>| {
-            tokio::spawn(async move { session.end().await });
-        };
         Self {
             wire: Arc::new(wire),
-            era: EraCell::new(choice, clock.clone()),
-            sessions: Pool::new(limits::SESSIONS, clock.clone(), end),
+            era: EraCell::new(server, choice, clock.clone()),
+            sessions: Pool::new(limits::SESSIONS, clock.clone(), end_aside),
             ids: AtomicU64::new(1),
             timeout,
         }
     }
 
     pub(super) async fn describe(&self, lane: &Lane) -> Result<Arc<Description>, UpstreamError> {
-        match self.era().await? {
-            Era::Legacy => Ok(self.session(lane).await?.description.clone()),
-            Era::Modern => {
+        match self.open(lane).await? {
+            Way::Legacy(session) => Ok(session.description.clone()),
+            Way::Modern => {
                 let verdict = self.era.verdict(|| self.discovery()).await?;
                 let unknown =
                     || UpstreamError::Refused("it does not answer `server/discover`".into());
@@ -68,10 +72,22 @@ impl Http {
         outgoing: Outgoing,
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
-        match self.era().await? {
-            Era::Modern => self.send_modern(outgoing, notices).await,
-            Era::Legacy => self.send_legacy(lane, outgoing, notices).await,
+        match self.open(lane).await? {
+            Way::Modern => self.send_modern(outgoing, notices).await,
+            Way::Legacy(session) => self.send_legacy(lane, session, outgoing, notices).await,
         }
+    }
+
+    /// Finds out how to speak to the server. Probe and session are bounded each; this bounds the two together.
+    async fn open(&self, lane: &Lane) -> Result<Way, UpstreamError> {
+        let opening = async {
+            match self.era.era(|| self.discovery()).await? {
+                Era::Modern => Ok(Way::Modern),
+                Era::Legacy => Ok(Way::Legacy(self.session(lane).await?)),
+            }
+        };
+        let opened = tokio::time::timeout(limits::HANDSHAKE, opening).await;
+        opened.unwrap_or_else(|_| Err(UpstreamError::Unreachable("it did not open in time".into())))
     }
 
     async fn send_modern(
@@ -94,6 +110,7 @@ impl Http {
     async fn send_legacy(
         &self,
         lane: &Lane,
+        session: Lease<Session>,
         outgoing: Outgoing,
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
@@ -103,7 +120,6 @@ impl Http {
         let mut listener = Listener::new(id, prepared.agent_token, level, notices);
         let body = legacy_body(id, &outgoing.method, &prepared.params);
 
-        let session = self.session(lane).await?;
         let deadline = Instant::now() + self.timeout;
         match self
             .call(lane, &session, id, &body, &mut listener, deadline)
@@ -156,10 +172,6 @@ impl Http {
         called
     }
 
-    async fn era(&self) -> Result<Era, UpstreamError> {
-        self.era.era(|| self.discovery()).await
-    }
-
     fn discovery(&self) -> impl Future<Output = Result<Verdict, UpstreamError>> + Send + use<> {
         modern::discover(self.wire.clone(), self.next_id())
     }
@@ -189,6 +201,13 @@ impl Http {
             .into_iter()
             .map(|session| async move { session.end().await });
         futures_util::future::join_all(ends).await;
+    }
+}
+
+/// Ends a session without waiting; when the runtime is gone too, the server finds out by itself.
+fn end_aside(session: Arc<Session>) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move { session.end().await });
     }
 }
 

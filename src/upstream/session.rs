@@ -11,11 +11,12 @@ use crate::protocol::{
     request, result_response,
 };
 
+use super::body::collect;
 use super::codec::{Outcome, error_code, not_offered};
 use super::handshake::{as_opening, initialize_params, read_initialize};
 use super::listener::{Listener, cancellation};
 use super::modern::VERSION;
-use super::reply::{Ending, collect, content_type, read_reply};
+use super::reply::{Ending, content_type, read_reply};
 use super::wire::{Sent, Wire};
 use super::{Description, UpstreamError, limits};
 
@@ -138,10 +139,10 @@ impl Session {
         let response = self.wire.post(body, self.headers.clone(), sent).await?;
         let status = response.status();
         let mut ending = read_reply(response, id, listener, &mut on_request, None).await;
-        for _ in 0..limits::RESUMPTIONS {
-            let Ok(Ending::Cut { last_event }) = ending else {
-                break;
-            };
+        let mut pause = limits::RESUME_FIRST;
+        while let Ok(Ending::Cut { last_event }) = ending {
+            tokio::time::sleep(pause).await;
+            pause = limits::RESUME_LAST.min(pause * 2);
             let response = self.resume(&last_event).await?;
             ending = read_reply(response, id, listener, &mut on_request, Some(last_event)).await;
         }
@@ -162,7 +163,6 @@ impl Session {
         &self,
         last_event: &str,
     ) -> Result<http::Response<hyper::body::Incoming>, UpstreamError> {
-        tokio::time::sleep(limits::RESUME_PAUSE).await;
         let broken = || {
             UpstreamError::Broken("the stream ended without an answer and cannot be resumed".into())
         };
