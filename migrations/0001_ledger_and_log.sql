@@ -4,9 +4,7 @@
 CREATE TABLE gateway (
     one           INTEGER PRIMARY KEY CHECK (one = 1),
     log_id        BLOB    NOT NULL CHECK (length(log_id) = 16),
-    created_at_us INTEGER NOT NULL,
-    -- Goes up at each start; every commit checks it, so a process that lost the file cannot write.
-    epoch         INTEGER NOT NULL CHECK (epoch >= 0)
+    created_at_us INTEGER NOT NULL
 ) STRICT;
 
 -- Names of agents, servers and tools, written once. They outlive the objects they name.

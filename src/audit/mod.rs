@@ -1,5 +1,12 @@
 //! The log: events that are only ever added, chained by hash, read back page by page and verified.
 
+mod chain;
 mod event;
+mod log;
+pub mod read;
+mod verify;
 
+pub use chain::{Head, genesis, next_hash};
 pub use event::{Entry, Kind};
+pub use log::{Chained, Names, append, load_head, load_names};
+pub use verify::{Fault, Verified, verify};

@@ -9,6 +9,7 @@ mod limit;
 mod names;
 mod secret;
 mod time;
+mod token;
 
 pub use budget_key::BudgetKey;
 pub use connection::{Connection, Endpoint, EraChoice, Instances, Template, TemplatePart};
@@ -17,3 +18,4 @@ pub use limit::{Limit, LimitError, Rate, RatePeriod, Window};
 pub use names::{AgentName, Name, NameError, PoolName, RoleName, ServerName, ViewerName, kind};
 pub use secret::Secret;
 pub use time::{Timestamp, Zone, ZoneError};
+pub use token::{TOKEN_PREFIX, TOKEN_RANDOM_BYTES, checksum_holds, looks_like_ours, new_token};

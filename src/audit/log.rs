@@ -1,0 +1,179 @@
+//! The table of events: appended to by the writer, never changed.
+
+use std::collections::HashMap;
+
+use sqlx::SqliteConnection;
+
+use crate::db::{Bulk, DbError, LogId, WriteTx};
+use crate::types::{CallId, Timestamp};
+
+use super::{Entry, Head, Kind};
+
+/// Names the log numbers. Whatever comes beyond stands only in an event's text, so that an agent that makes
+/// names up cannot fill the memory.
+const MAX_NAMES: usize = 50_000;
+
+const NEW_NAMES: Bulk = Bulk {
+    head: "INSERT INTO name (id, text) VALUES",
+    columns: 2,
+    tail: "",
+};
+const NEW_EVENTS: Bulk = Bulk {
+    head: "INSERT INTO event
+        (seq, at_us, kind, call_id, agent_id, server_id, tool_id, reason, meta, hash) VALUES",
+    columns: 10,
+    tail: "",
+};
+
+/// An event with its place in the chain.
+#[derive(Debug, Clone)]
+pub struct Chained {
+    seq: i64,
+    at: Timestamp,
+    kind: Kind,
+    call: Option<CallId>,
+    agent: Option<i64>,
+    server: Option<i64>,
+    tool: Option<i64>,
+    reason: Option<&'static str>,
+    meta: String,
+    hash: [u8; 32],
+}
+
+/// The numbers that stand for names in the log.
+#[derive(Debug, Default)]
+pub struct Names {
+    ids: HashMap<String, i64>,
+    last: i64,
+    fresh: Vec<(i64, String)>,
+}
+
+impl Names {
+    fn known(&self, text: &str) -> Option<i64> {
+        self.ids.get(text).copied()
+    }
+
+    fn number(&mut self, text: &str) -> Option<i64> {
+        if let Some(id) = self.known(text) {
+            return Some(id);
+        }
+        if self.ids.len() >= MAX_NAMES {
+            return None;
+        }
+        self.last = self.last.saturating_add(1);
+        self.ids.insert(text.into(), self.last);
+        self.fresh.push((self.last, text.into()));
+        Some(self.last)
+    }
+
+    /// Tool names of refused calls are the agent's own invention; they get a number only if they have one.
+    fn tool(&mut self, kind: Kind, text: &str) -> Option<i64> {
+        if kind == Kind::Denied {
+            self.known(text)
+        } else {
+            self.number(text)
+        }
+    }
+}
+
+impl Chained {
+    /// Gives an event its sequence and its hash, and moves the head.
+    pub fn after(
+        head: &mut Head,
+        log: LogId,
+        names: &mut Names,
+        entry: &Entry,
+        at: Timestamp,
+    ) -> Self {
+        let meta = entry.to_meta(at);
+        *head = head.next(log, &meta);
+        Self {
+            seq: head.seq,
+            at,
+            kind: entry.kind,
+            call: entry.call,
+            agent: entry
+                .agent
+                .as_ref()
+                .and_then(|agent| names.number(agent.as_str())),
+            server: entry
+                .server
+                .as_ref()
+                .and_then(|server| names.number(server.as_str())),
+            tool: entry
+                .tool
+                .as_deref()
+                .and_then(|tool| names.tool(entry.kind, tool)),
+            reason: entry.reason,
+            meta,
+            hash: head.hash,
+        }
+    }
+
+    /// Its sequence.
+    pub fn seq(&self) -> i64 {
+        self.seq
+    }
+}
+
+/// Adds events, in order.
+///
+/// # Errors
+/// When SQLite refuses; nothing of the transaction may be kept then.
+pub async fn append(
+    tx: &mut WriteTx<'_>,
+    names: &mut Names,
+    events: &[Chained],
+) -> Result<(), DbError> {
+    let fresh = std::mem::take(&mut names.fresh);
+    NEW_NAMES
+        .run(tx, &fresh, |q, (id, text)| q.bind(*id).bind(text.as_str()))
+        .await?;
+    NEW_EVENTS
+        .run(tx, events, |q, event| {
+            let q = q
+                .bind(event.seq)
+                .bind(event.at.micros())
+                .bind(event.kind.as_str());
+            let q = q.bind(event.call.as_ref().map(|call| call.as_bytes().as_slice()));
+            let q = q.bind(event.agent).bind(event.server).bind(event.tool);
+            q.bind(event.reason)
+                .bind(event.meta.as_str())
+                .bind(event.hash.as_slice())
+        })
+        .await
+}
+
+/// Reads the end of the chain, and the time of the last event: time in the log never goes back.
+///
+/// # Errors
+/// When SQLite refuses or the row cannot be understood.
+pub async fn load_head(
+    connection: &mut SqliteConnection,
+    log: LogId,
+) -> Result<(Head, Timestamp), DbError> {
+    let last = "SELECT seq, hash, at_us FROM event ORDER BY seq DESC LIMIT 1";
+    let last: Option<(i64, Vec<u8>, i64)> = sqlx::query_as(last).fetch_optional(connection).await?;
+    let Some((seq, hash, at)) = last else {
+        return Ok((Head::empty(log), Timestamp::from_micros(i64::MIN)));
+    };
+    let hash =
+        <[u8; 32]>::try_from(hash.as_slice()).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok((Head { seq, hash }, Timestamp::from_micros(at)))
+}
+
+/// Reads the names.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn load_names(connection: &mut SqliteConnection) -> Result<Names, DbError> {
+    let rows: Vec<(i64, String)> = sqlx::query_as("SELECT id, text FROM name")
+        .fetch_all(connection)
+        .await?;
+    let last = rows.iter().map(|(id, _)| *id).max().unwrap_or(0);
+    Ok(Names {
+        ids: rows.into_iter().map(|(id, text)| (text, id)).collect(),
+        last,
+        fresh: Vec::new(),
+    })
+}

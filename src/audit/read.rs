@@ -1,0 +1,111 @@
+//! Reads the log for people: newest first, by sequence, never more than a stated number of events a page.
+//!
+//! Time runs forward in the log, so an instant is found by halving the sequence and needs no index. Only
+//! [`SCAN`] sequence numbers are searched at once; whoever asks is told how far the search came.
+
+mod calls;
+mod day;
+mod row;
+
+use sqlx::SqliteConnection;
+
+use crate::db::DbError;
+use crate::types::Timestamp;
+
+pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
+pub use day::{Agent, Day, Hour, Tool, day, refusals};
+pub use row::{CallRow, CallState, Closing, Opening};
+
+/// Sequence numbers that one page searches at most.
+pub const SCAN: i64 = 200_000;
+
+/// Which part of the log there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// The oldest sequence number.
+    pub first: i64,
+    /// The newest sequence number.
+    pub last: i64,
+}
+
+impl Extent {
+    /// How many events; sequence numbers leave no gap.
+    pub fn events(&self) -> i64 {
+        self.last.saturating_sub(self.first).saturating_add(1)
+    }
+}
+
+/// The newest event: what everything before it is chained to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest {
+    /// Its sequence number.
+    pub seq: i64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Its hash, 64 hexadecimal digits.
+    pub hash: String,
+}
+
+/// Which part of the log there is; `None` while it is empty.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn extent(db: &mut SqliteConnection) -> Result<Option<Extent>, DbError> {
+    // Two questions, because SQLite answers min and max together by reading everything.
+    let ends = "SELECT (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)";
+    let (first, last) = sqlx::query_as::<_, (Option<i64>, Option<i64>)>(ends)
+        .fetch_one(db)
+        .await?;
+    Ok(first.zip(last).map(|(first, last)| Extent { first, last }))
+}
+
+/// The newest event; `None` while the log is empty.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn newest(db: &mut SqliteConnection) -> Result<Option<Newest>, DbError> {
+    let newest = "SELECT seq, at_us, lower(hex(hash)) FROM event ORDER BY seq DESC LIMIT 1";
+    let newest = sqlx::query_as::<_, (i64, i64, String)>(newest)
+        .fetch_optional(db)
+        .await?;
+    Ok(newest.map(|(seq, at_us, hash)| Newest {
+        seq,
+        at: Timestamp::from_micros(at_us),
+        hash,
+    }))
+}
+
+/// The first event at or after an instant; one beyond the last when all are older.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn first_since(
+    db: &mut SqliteConnection,
+    extent: Extent,
+    at: Timestamp,
+) -> Result<i64, DbError> {
+    let mut low = extent.first;
+    let mut high = extent.last.saturating_add(1);
+    while low < high {
+        let middle = low.midpoint(high);
+        if is_before(db, middle, at).await? {
+            low = middle.saturating_add(1);
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+async fn is_before(db: &mut SqliteConnection, seq: i64, at: Timestamp) -> Result<bool, DbError> {
+    Ok(at_of(db, seq).await?.is_some_and(|found| found < at))
+}
+
+/// When the event with this number, or the next one there is, was written.
+async fn at_of(db: &mut SqliteConnection, seq: i64) -> Result<Option<Timestamp>, DbError> {
+    let at_us = sqlx::query_scalar("SELECT at_us FROM event WHERE seq >= $1 ORDER BY seq LIMIT 1")
+        .bind(seq)
+        .fetch_optional(db)
+        .await?;
+    Ok(at_us.map(Timestamp::from_micros))
+}

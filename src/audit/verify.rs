@@ -1,0 +1,381 @@
+//! Proves the log from its content: the chain, the columns beside it, the pairing of calls, the ledger.
+//!
+//! Reads only, in one snapshot, and trusts no stored hash: everything is computed again.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::Deserialize;
+use sqlx::{Acquire, SqliteConnection};
+
+use crate::db::{DbError, LogId, Readers, read_identity};
+
+use super::chain::{Head, next_hash};
+
+/// Events read at once.
+const CHUNK: i64 = 4_096;
+
+/// What is wrong with a log; the sequence is the first one at which it shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The text or the hash of an event is not what was written.
+    Changed {
+        /// Where.
+        seq: i64,
+    },
+    /// An event is missing.
+    Missing {
+        /// Which.
+        seq: i64,
+    },
+    /// A column differs from the hashed text.
+    Column {
+        /// Where.
+        seq: i64,
+        /// Which column.
+        column: &'static str,
+    },
+    /// A call opens or closes twice, closes without having opened, or was forgotten.
+    Call {
+        /// Where; the last event when the call is one that never closed.
+        seq: i64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A counter is not what the events add up to.
+    Ledger {
+        /// Which budget.
+        key: String,
+        /// What the row says.
+        counted: i64,
+        /// What the events say.
+        events: i64,
+    },
+    /// The head that was kept elsewhere is nowhere in this log.
+    HeadNotFound,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed { seq } => write!(f, "event {seq} is not what was written"),
+            Self::Missing { seq } => write!(f, "event {seq} is missing"),
+            Self::Column { seq, column } => {
+                write!(
+                    f,
+                    "event {seq}: column `{column}` differs from the recorded text"
+                )
+            }
+            Self::Call { seq, what } => write!(f, "event {seq}: {what}"),
+            Self::Ledger {
+                key,
+                counted,
+                events,
+            } => {
+                write!(
+                    f,
+                    "budget `{key}` counts {counted}, its events add up to {events}"
+                )
+            }
+            Self::HeadNotFound => f.write_str(
+                "the expected head is not in this log: it was cut, rolled back or replaced",
+            ),
+        }
+    }
+}
+
+/// A log that was read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// Which log.
+    pub log: LogId,
+    /// Its head.
+    pub head: Head,
+    /// Calls that are in flight, or were when the gateway stopped.
+    pub open_calls: usize,
+    /// What is wrong; empty for a sound log.
+    pub faults: Vec<Fault>,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    at_us: i64,
+    kind: String,
+    call: Option<String>,
+    agent: Option<String>,
+    server: Option<String>,
+    tool: Option<String>,
+    reason: Option<String>,
+    #[serde(default)]
+    budgets: Vec<MetaBudget>,
+}
+
+#[derive(Deserialize)]
+struct MetaBudget {
+    key: String,
+    window: i64,
+    #[serde(default)]
+    charged: i64,
+    #[serde(default)]
+    amount: i64,
+}
+
+struct EventRow {
+    seq: i64,
+    at_us: i64,
+    kind: String,
+    call_id: Option<Vec<u8>>,
+    agent: Option<String>,
+    server: Option<String>,
+    tool: Option<String>,
+    reason: Option<String>,
+    meta: String,
+    hash: Vec<u8>,
+}
+
+type Columns = (
+    i64,
+    i64,
+    String,
+    Option<Vec<u8>>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    String,
+    Vec<u8>,
+);
+
+impl From<Columns> for EventRow {
+    fn from((seq, at_us, kind, call_id, agent, server, tool, reason, meta, hash): Columns) -> Self {
+        Self {
+            seq,
+            at_us,
+            kind,
+            call_id,
+            agent,
+            server,
+            tool,
+            reason,
+            meta,
+            hash,
+        }
+    }
+}
+
+const EVENTS: &str =
+    "SELECT event.seq, at_us, kind, call_id, agent.text AS agent, server.text AS server,
+        tool.text AS tool, reason, meta, hash
+    FROM event
+    LEFT JOIN name agent ON agent.id = agent_id
+    LEFT JOIN name server ON server.id = server_id
+    LEFT JOIN name tool ON tool.id = tool_id
+    WHERE seq > $1 ORDER BY seq LIMIT $2";
+
+/// Reads a log from its first event to its last; `expected` is a head kept elsewhere that must be in it.
+///
+/// # Errors
+/// When the file cannot be read. A log that is wrong is not an error: see [`Verified::faults`].
+pub async fn verify(
+    readers: &Readers,
+    expected: Option<[u8; 32]>,
+    mut progress: impl FnMut(i64),
+) -> Result<Verified, DbError> {
+    let mut connection = readers.pool().acquire().await?;
+    let mut snapshot = connection.begin().await?;
+    let log = read_identity(&mut snapshot).await?;
+    let mut check = Check::new(log, expected);
+    loop {
+        let rows: Vec<Columns> = sqlx::query_as(EVENTS)
+            .bind(check.head.seq)
+            .bind(CHUNK)
+            .fetch_all(&mut *snapshot)
+            .await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            check.event(&row.into());
+        }
+        progress(check.head.seq);
+        // Past the first break nothing can be said about the chain any more.
+        if check.broken {
+            break;
+        }
+    }
+    if !check.broken {
+        check.ledger(&mut snapshot).await?;
+    }
+    Ok(check.finish())
+}
+
+struct Check {
+    log: LogId,
+    expected: Option<[u8; 32]>,
+    head: Head,
+    broken: bool,
+    open: HashMap<String, Vec<MetaBudget>>,
+    used: HashMap<(String, i64), i64>,
+    faults: Vec<Fault>,
+}
+
+impl Check {
+    fn new(log: LogId, expected: Option<[u8; 32]>) -> Self {
+        let head = Head::empty(log);
+        Self {
+            log,
+            expected: expected.filter(|hash| *hash != head.hash),
+            head,
+            broken: false,
+            open: HashMap::new(),
+            used: HashMap::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    fn event(&mut self, row: &EventRow) {
+        if self.broken {
+            return;
+        }
+        let due = self.head.seq.saturating_add(1);
+        if row.seq != due {
+            return self.break_off(Fault::Missing { seq: due });
+        }
+        let hash = next_hash(self.log, due, &self.head.hash, &row.meta);
+        let meta = serde_json::from_str::<Meta>(&row.meta);
+        let (true, Ok(meta)) = (row.hash == hash, meta) else {
+            return self.break_off(Fault::Changed { seq: due });
+        };
+        self.head = Head { seq: due, hash };
+        if self.expected == Some(hash) {
+            self.expected = None;
+        }
+        if let Some(column) = differing_column(row, &meta) {
+            self.faults.push(Fault::Column { seq: due, column });
+        }
+        self.call(due, meta);
+    }
+
+    fn break_off(&mut self, fault: Fault) {
+        self.broken = true;
+        self.faults.push(fault);
+    }
+
+    fn call(&mut self, seq: i64, meta: Meta) {
+        let Some(call) = meta.call else { return };
+        let what = match meta.kind.as_str() {
+            "admitted" => self
+                .open
+                .insert(call, meta.budgets)
+                .map(|_| "the call opens a second time"),
+            "settled" | "failed" | "released" | "abandoned" => match self.open.remove(&call) {
+                Some(held) => self.charge(&held, &meta.budgets),
+                None => Some("the call closes without being open"),
+            },
+            _ => None,
+        };
+        self.faults
+            .extend(what.map(|what| Fault::Call { seq, what }));
+    }
+
+    fn charge(&mut self, held: &[MetaBudget], charged: &[MetaBudget]) -> Option<&'static str> {
+        for budget in charged {
+            let used = self
+                .used
+                .entry((budget.key.clone(), budget.window))
+                .or_default();
+            *used = used.saturating_add(budget.charged);
+        }
+        let same = held.len() == charged.len()
+            && charged.iter().all(|c| {
+                held.iter().any(|h| {
+                    (&h.key, h.window) == (&c.key, c.window) && (0..=h.amount).contains(&c.charged)
+                })
+            });
+        (!same).then_some("the call closes with other budgets than it opened with")
+    }
+
+    async fn ledger(&mut self, snapshot: &mut SqliteConnection) -> Result<(), DbError> {
+        let windows =
+            "SELECT key, starts_at_us, used, held FROM budget_window JOIN budget ON id = budget_id";
+        let windows: Vec<(String, i64, i64, i64)> =
+            sqlx::query_as(windows).fetch_all(&mut *snapshot).await?;
+        let mut held: HashMap<(String, i64), i64> = HashMap::new();
+        for budget in self.open.values().flatten() {
+            let amount = held.entry((budget.key.clone(), budget.window)).or_default();
+            *amount = amount.saturating_add(budget.amount);
+        }
+        for (key, starts, counted_used, counted_held) in windows {
+            let id = (key, starts);
+            let used = self.used.remove(&id).unwrap_or(0);
+            let holding = held.remove(&id).unwrap_or(0);
+            let pairs = [(counted_used, used), (counted_held, holding)];
+            self.faults.extend(
+                pairs
+                    .into_iter()
+                    .filter(|(counted, events)| counted != events)
+                    .map(|(counted, events)| Fault::Ledger {
+                        key: id.0.clone(),
+                        counted,
+                        events,
+                    }),
+            );
+        }
+        let lost = self
+            .used
+            .drain()
+            .chain(held)
+            .filter(|(_, events)| *events != 0);
+        self.faults
+            .extend(lost.map(|((key, _), events)| Fault::Ledger {
+                key,
+                counted: 0,
+                events,
+            }));
+        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM open_call")
+            .fetch_one(snapshot)
+            .await?;
+        if usize::try_from(open).ok() != Some(self.open.len()) {
+            self.faults.push(Fault::Call {
+                seq: self.head.seq,
+                what: "the list of open calls is not that of the events",
+            });
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Verified {
+        if self.expected.is_some() && !self.broken {
+            self.faults.push(Fault::HeadNotFound);
+        }
+        Verified {
+            log: self.log,
+            head: self.head,
+            open_calls: self.open.len(),
+            faults: self.faults,
+        }
+    }
+}
+
+fn differing_column(row: &EventRow, meta: &Meta) -> Option<&'static str> {
+    let call = row
+        .call_id
+        .as_deref()
+        .and_then(crate::types::CallId::from_slice)
+        .map(|call| call.to_string());
+    // A name without a number stands only in the text.
+    let name_differs =
+        |column: &Option<String>, text: &Option<String>| column.is_some() && column != text;
+    let checks = [
+        ("at_us", row.at_us != meta.at_us),
+        ("kind", row.kind != meta.kind),
+        ("call_id", call != meta.call),
+        ("agent_id", name_differs(&row.agent, &meta.agent)),
+        ("server_id", name_differs(&row.server, &meta.server)),
+        ("tool_id", name_differs(&row.tool, &meta.tool)),
+        ("reason", row.reason != meta.reason),
+    ];
+    checks
+        .into_iter()
+        .find_map(|(column, differs)| differs.then_some(column))
+}

@@ -1,0 +1,13 @@
+//! How much was used and is held, per window; and how fast. Amounts are whole calls.
+
+mod books;
+mod ledger;
+mod rate;
+mod read;
+mod window;
+
+pub use books::{Books, Charged, Count, Held, Hold, NewBudgets, Row, Shortage, WindowId};
+pub use ledger::{LedgerRows, load, write};
+pub use rate::RateLimits;
+pub use read::{OpenWindow, open_windows};
+pub use window::{Span, span};

@@ -1,0 +1,115 @@
+//! How fast: smoothing over seconds and minutes, in memory only. Budgets are not here (see [`super::Books`]).
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::Clock as GovernorClock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+
+use crate::clock::Clock;
+use crate::policy::{Permissions, RateRule};
+use crate::types::{BudgetKey, Rate, RatePeriod};
+
+/// Our clock, as governor wants it.
+#[derive(Debug, Clone)]
+struct RunningTime(Arc<dyn Clock>);
+
+impl GovernorClock for RunningTime {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::from(self.0.monotonic())
+    }
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, RunningTime, NoOpMiddleware<Nanos>>;
+
+/// One limiter for each rate in the rules. Their number is that of the rules, never that of callers.
+#[derive(Debug)]
+pub struct RateLimits {
+    clock: RunningTime,
+    limiters: HashMap<BudgetKey, Limiter>,
+}
+
+impl RateLimits {
+    /// Fresh limiters for these rules.
+    pub fn new(permissions: &Permissions, clock: Arc<dyn Clock>) -> Self {
+        let clock = RunningTime(clock);
+        let agents = permissions.agents().values();
+        let of_agents = agents.flat_map(|agent| {
+            let grants = agent.grants.iter().filter_map(|grant| grant.rate.as_ref());
+            agent.rate.iter().chain(grants)
+        });
+        let of_servers = permissions
+            .servers()
+            .values()
+            .filter_map(|server| server.rate.as_ref());
+        let limiters = of_agents
+            .chain(of_servers)
+            .map(|rule| {
+                (
+                    rule.key.clone(),
+                    RateLimiter::direct_with_clock(quota(rule.rate), clock.clone()),
+                )
+            })
+            .collect();
+        Self { clock, limiters }
+    }
+
+    /// Takes one call from each rate, or says which has no room and how long to wait.
+    ///
+    /// # Errors
+    /// When a rate has no room. Those before it in the list have counted the attempt.
+    pub fn take<'a>(&self, rules: &'a [Arc<RateRule>]) -> Result<(), (&'a RateRule, Duration)> {
+        for rule in rules {
+            if let Some(limiter) = self.limiters.get(&rule.key)
+                && let Err(wait) = limiter.check()
+            {
+                return Err((rule, wait.wait_time_from(self.clock.now())));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn quota(rate: Rate) -> Quota {
+    let seconds = match rate.period {
+        RatePeriod::Second => 1,
+        RatePeriod::Minute => 60,
+        RatePeriod::Hour => 3_600,
+    };
+    let spacing = Duration::from_secs(seconds) / rate.count.get();
+    // A rate so fast that calls are less than a nanosecond apart is as good as one a nanosecond.
+    let quota = Quota::with_period(spacing.max(Duration::from_nanos(1)));
+    quota
+        .unwrap_or_else(|| Quota::per_second(NonZeroU32::MAX))
+        .allow_burst(rate.burst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_then_the_pace_holds() {
+        let clock = Arc::new(crate::clock::ManualClock::at(Default::default()));
+        let running = RunningTime(clock.clone());
+        let rate = Rate {
+            burst: NonZeroU32::new(2).unwrap(),
+            .."60/minute".parse().unwrap()
+        };
+        let limiter = RateLimiter::direct_with_clock(quota(rate), running.clone());
+        assert!(limiter.check().is_ok());
+        assert!(limiter.check().is_ok());
+        let wait = limiter.check().unwrap_err().wait_time_from(running.now());
+        assert_eq!(wait, Duration::from_secs(1));
+        clock.advance(Duration::from_secs(1));
+        assert!(limiter.check().is_ok());
+        assert!(limiter.check().is_err());
+    }
+}

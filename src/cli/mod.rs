@@ -1,0 +1,170 @@
+//! The command line: what can be asked of the program, and how it answers.
+//!
+//! Answers go to standard output, everything else to standard error; exit codes stand in [`Exit`]. Flags
+//! come before `HAYWARD_…` variables, those before defaults. The environment is read here and nowhere else.
+
+mod audit;
+mod demo;
+mod demo_agent;
+mod example;
+mod exit;
+mod health;
+mod log;
+mod screen;
+mod serve;
+mod token;
+
+use clap::builder::BoolishValueParser;
+use clap::{Parser, Subcommand};
+
+pub use audit::{AuditCommand, VerifyArguments};
+pub use demo::DemoArguments;
+pub use example::Which;
+pub use exit::{Exit, Failure};
+pub use health::HealthArguments;
+pub use log::LogArguments;
+pub use screen::{Color, Screen, plain};
+pub use serve::ServeArguments;
+pub use token::{NewArguments, TokenCommand};
+
+use crate::telemetry::Logging;
+
+/// A gateway between AI agents and the MCP servers they share: grants, exact budgets, and a log that can be
+/// checked.
+#[derive(Debug, Parser)]
+#[command(name = "hayward", version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// When to use colours; NO_COLOR and CLICOLOR_FORCE are heeded
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        env = "HAYWARD_COLOR",
+        hide_env = true,
+        default_value = "auto",
+        help_heading = "Everywhere"
+    )]
+    pub color: Color,
+    /// Say nothing beside the answer and errors
+    #[arg(long, global = true, env = "HAYWARD_QUIET", hide_env = true, help_heading = "Everywhere", value_parser = BoolishValueParser::new())]
+    pub quiet: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway
+    Serve(ServeArguments),
+    /// Run a gateway with example servers, agents and some traffic, to look around
+    Demo(DemoArguments),
+    /// Make bearer tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Check the log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Ask a running gateway how it is
+    Health(HealthArguments),
+    /// Run one of the small MCP servers of the demo on standard input and output
+    #[command(hide = true)]
+    ExampleServer {
+        /// Which one.
+        #[arg(value_enum)]
+        which: Which,
+    },
+}
+
+impl Arguments {
+    /// What to log and how; commands that answer at once log warnings only.
+    pub fn logging(&self) -> Logging {
+        let color = self.screen().has_color();
+        match &self.command {
+            Command::Serve(arguments) => arguments.log.logging(color),
+            Command::Demo(arguments) => arguments.log.logging(color),
+            Command::Token(_)
+            | Command::Audit(_)
+            | Command::Health(_)
+            | Command::ExampleServer { .. } => LogArguments::quiet(color),
+        }
+    }
+
+    /// The streams to answer on.
+    pub fn screen(&self) -> Screen {
+        Screen::standard(self.color, self.quiet)
+    }
+}
+
+/// Does what was asked and says how it ended.
+pub async fn run(command: Command, screen: &mut Screen) -> Exit {
+    let done = match command {
+        Command::Token(TokenCommand::New(arguments)) => token::new(&arguments, screen),
+        Command::Health(arguments) => health::run(&arguments, screen).await,
+        Command::ExampleServer { which } => example::run(which).await,
+        Command::Serve(arguments) => serve::run(arguments, screen).await,
+        Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
+        Command::Demo(arguments) => demo::run(arguments, screen).await,
+    };
+    done.unwrap_or_else(|failure| {
+        screen.error(&failure.error);
+        failure.exit
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn refused(line: &str) -> clap::Error {
+        Arguments::try_parse_from(line.split(' ')).unwrap_err()
+    }
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_makes_no_sense_ends_with_2_and_help_with_0() {
+        for line in [
+            "hayward serv",
+            "hayward serve --durability always",
+            "hayward serve --listen here",
+            "hayward token new",
+            "hayward token new a/b",
+            "hayward token new clawd --expires tomorrow",
+            "hayward health --url ftp://x",
+            "hayward audit verify --expect-head 12",
+            "hayward example-server videos",
+            "hayward --color pink health",
+        ] {
+            assert_eq!(refused(line).exit_code(), 2, "{line}");
+        }
+        assert_eq!(refused("hayward --help").kind(), ErrorKind::DisplayHelp);
+        assert_eq!(refused("hayward serve --help").exit_code(), 0);
+    }
+
+    #[test]
+    fn global_flags_stand_anywhere() {
+        let arguments =
+            Arguments::try_parse_from(["hayward", "health", "--quiet", "--color", "never"]);
+        let arguments = arguments.unwrap();
+        assert!(arguments.quiet);
+        assert_eq!(arguments.color, Color::Never);
+    }
+
+    #[test]
+    fn the_help_names_every_command_a_person_needs() {
+        let help = Arguments::command().render_help().to_string();
+        for command in ["serve", "demo", "token", "audit", "health"] {
+            assert!(help.contains(&format!("\n  {command} ")), "{help}");
+        }
+        assert!(!help.contains("example-server"), "{help}");
+    }
+}

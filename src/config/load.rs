@@ -1,0 +1,118 @@
+//! The file itself: its size, its encoding, and what to say when it cannot be read.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::parse::{Loaded, parse};
+use super::render::Problems;
+
+/// The largest policy file, in bytes; a thousand agents need a tenth of it.
+const MAX_FILE: u64 = 2 * 1024 * 1024;
+
+/// A policy file to start from, and the one this repository ships.
+pub const EXAMPLE: &str = include_str!("../../permissions.yaml");
+
+/// Why there are no rules.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file cannot be read as text.
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file was read and is wrong.
+    Invalid(Problems),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, source } => {
+                write!(
+                    f,
+                    "cannot read the rules from `{}`: {source}",
+                    path.display()
+                )
+            }
+            Self::Invalid(problems) => problems.fmt(f),
+        }
+    }
+}
+
+// The cause is part of the sentence already, so there is no `source` to print a second time.
+impl std::error::Error for LoadError {}
+
+/// Reads a policy file. `environment` gives the values of variables.
+///
+/// # Errors
+/// When the file is missing, a folder, larger than 2 MB or not UTF-8, and when it holds mistakes.
+pub fn load(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, LoadError> {
+    let text = read(path).map_err(|source| LoadError::Unreadable {
+        path: path.into(),
+        source,
+    })?;
+    parse(&path.to_string_lossy(), &text, environment).map_err(LoadError::Invalid)
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let file = File::open(path).map_err(explain)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::other("it is a folder; name the file in it"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_FILE {
+        return Err(io::Error::other("it is larger than 2 MB"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        io::Error::other(format!("it is not UTF-8 text (byte {at})"))
+    })
+}
+
+fn explain(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::NotFound {
+        return io::Error::new(io::ErrorKind::NotFound, "there is no such file");
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(path: &Path) -> String {
+        load(path, &|_| None).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_refused_with_a_sentence() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("latin1"), b"# caf\xe9\n").unwrap();
+        std::fs::write(at("large"), vec![b'#'; 2 * 1024 * 1024 + 1]).unwrap();
+        assert!(message(&at("absent")).ends_with("there is no such file"));
+        assert!(message(folder.path()).ends_with("it is a folder; name the file in it"));
+        assert!(message(&at("latin1")).ends_with("it is not UTF-8 text (byte 5)"));
+        assert!(message(&at("large")).ends_with("it is larger than 2 MB"));
+    }
+
+    #[test]
+    fn a_file_is_loaded_with_the_folder_of_its_secrets() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("permissions.yaml");
+        std::fs::write(folder.path().join("key"), "abc\n").unwrap();
+        let text = "servers: {a: {url: 'http://a/', headers: {X-Api-Key: '${file:key}'}}}";
+        std::fs::write(&path, text).unwrap();
+        let loaded = load(&path, &|_| None).unwrap();
+        assert_eq!(loaded.connections.len(), 1);
+        assert_eq!(loaded.permissions.agents().len(), 0);
+    }
+}

@@ -1,0 +1,33 @@
+//! `permissions.yaml`: from text to checked rules, or everything that is wrong with it at once.
+//!
+//! The only room that reads the file and the environment. It decides nothing; `policy` does.
+
+mod agent;
+mod budget;
+mod endpoint;
+mod fields;
+mod grant;
+mod invisible;
+mod load;
+mod mask;
+mod names;
+mod node;
+mod parse;
+mod placeholder;
+mod problem;
+mod rate;
+mod render;
+mod server;
+mod time;
+mod token;
+mod tool;
+mod unused;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use load::{EXAMPLE, LoadError, load};
+pub use parse::{Loaded, parse};
+pub use problem::{Code, Severity};
+pub use render::{Diagnostic, Problems};

@@ -1,0 +1,186 @@
+//! The whole file in its order of need: defaults, pools, servers, roles, denials, agents, viewers.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::policy::{Parts, Permissions};
+use crate::types::{Connection, Revision, ServerName, Zone};
+
+use super::agent;
+use super::budget;
+use super::fields::{Fields, Text};
+use super::grant::{Ground, denials};
+use super::invisible;
+use super::node::{Node, Value};
+use super::placeholder::{self, Values};
+use super::problem::{Code, Finding, Findings, quote};
+use super::rate::{self, RateDraft};
+use super::render::{Diagnostic, Problems, diagnostics};
+use super::server::{self, Surroundings};
+use super::time;
+use super::token::SeenHashes;
+use super::unused;
+use super::yaml;
+
+const KEYS: &[&str] = &[
+    "version", "defaults", "servers", "roles", "budgets", "deny", "agents", "viewers",
+];
+
+/// How long a call may take where the file says nothing.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a policy file says, checked and with its placeholders filled.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Who may do what.
+    pub permissions: Permissions,
+    /// How to reach each server.
+    pub connections: BTreeMap<ServerName, Connection>,
+    /// What someone should look at.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads the text of a policy file. `environment` gives the values of variables; `file_name` is shown in
+/// findings, and its folder is where `${file:PATH}` starts.
+///
+/// # Errors
+/// Everything that is wrong with the file; where it is not YAML, only what was found before that point.
+pub fn parse(
+    file_name: &str,
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Problems> {
+    let folder = Path::new(file_name).parent().unwrap_or(Path::new(""));
+    let mut findings = Findings::default();
+    invisible::find_in_file(text, &mut findings);
+    let values = Values {
+        environment,
+        folder,
+    };
+    let root = yaml::read(text, &mut findings);
+    let read = root.and_then(|mut root| {
+        placeholder::remove_misplaced(&mut root, &mut findings);
+        document(&root, text, values, &mut findings)
+    });
+    let failed = findings.any_error();
+    let found = diagnostics(file_name, text, findings);
+    match read {
+        Some((parts, connections)) if !failed => Ok(Loaded {
+            permissions: Permissions::new(parts),
+            connections,
+            warnings: found,
+        }),
+        Some(_) | None => Err(Problems::new(found)),
+    }
+}
+
+type Document = (Parts, BTreeMap<ServerName, Connection>);
+
+/// Reads the tree; `None` only when it is no mapping.
+fn document(
+    root: &Node,
+    text: &str,
+    values: Values<'_>,
+    findings: &mut Findings,
+) -> Option<Document> {
+    let nothing = Node {
+        span: root.span,
+        value: Value::Map(Vec::new()),
+    };
+    let root = if let Value::Empty = root.value {
+        &nothing
+    } else {
+        root
+    };
+    let file = Fields::open(root, "a policy file", KEYS, findings)?;
+    check_version(file.text("version", findings), findings);
+    let defaults = defaults(&file, findings);
+    let pools = budget::pools(file.map("budgets", findings), findings);
+    let timeout = defaults.timeout;
+    let around = Surroundings {
+        values,
+        timeout,
+        pools: &pools,
+    };
+    let servers = server::servers(file.map("servers", findings), &around, findings);
+    let zone = defaults.zone.clone().unwrap_or_else(Zone::utc);
+    let ground = Ground {
+        servers: &servers.names,
+        pools: &pools,
+        zone: &zone,
+    };
+    let mut roles = agent::roles(file.map("roles", findings), ground, findings);
+    let deny = denials(
+        file.list("deny", findings),
+        "deny",
+        ground.servers,
+        findings,
+    );
+    let mut seen = SeenHashes::default();
+    let section = file.map("agents", findings);
+    let rate = defaults.rate.as_ref();
+    let agents = agent::agents(section, ground, &mut roles, rate, &mut seen, findings);
+    let section = file.map("viewers", findings);
+    let viewers = agent::viewers(section, ground, &mut seen, findings);
+    let parts = Parts {
+        revision: Revision::of(text.as_bytes()),
+        zone: zone.clone(),
+        servers: servers.rules,
+        agents,
+        pools: pools.rules.clone(),
+        deny,
+        viewers,
+    };
+    // What nobody uses is often only the other side of a mistake that was reported already.
+    if !findings.any_error() {
+        unused::find_unused(&parts, &servers.names, &pools.names, &roles, findings);
+        if defaults.zone.is_none() {
+            unused::find_missing_zone(&parts, text, findings);
+        }
+    }
+    Some((parts, servers.connections))
+}
+
+struct Defaults {
+    zone: Option<Zone>,
+    timeout: Duration,
+    rate: Option<RateDraft>,
+}
+
+fn defaults(file: &Fields<'_>, findings: &mut Findings) -> Defaults {
+    let mut defaults = Defaults {
+        zone: None,
+        timeout: DEFAULT_TIMEOUT,
+        rate: None,
+    };
+    let Some(entry) = file.entry("defaults") else {
+        return defaults;
+    };
+    if let Value::Empty = entry.node.value {
+        return defaults;
+    }
+    let keys = ["timezone", "timeout", "rate"];
+    let Some(fields) = Fields::open(&entry.node, "`defaults`", &keys, findings) else {
+        return defaults;
+    };
+    let zone = fields.text("timezone", findings);
+    defaults.zone = zone.and_then(|text| time::zone(text, findings));
+    let timeout = fields.text("timeout", findings);
+    if let Some(timeout) = timeout.and_then(|text| time::timeout(text, findings)) {
+        defaults.timeout = timeout;
+    }
+    defaults.rate = rate::rate(&fields, "defaults", findings);
+    defaults
+}
+
+fn check_version(written: Option<Text<'_>>, findings: &mut Findings) {
+    let Some(written) = written.filter(|written| written.text != "1") else {
+        return;
+    };
+    let title = format!(
+        "version {} of the format is not known here",
+        quote(written.text)
+    );
+    findings.add(Finding::new(Code::Shape, written.span, title).note("the only version is 1"));
+}

@@ -1,0 +1,105 @@
+//! Pages that cannot be shown, and the small pages that say one thing.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
+
+use crate::db::DbError;
+
+use super::BASE;
+use super::headers::STYLE_NAME;
+
+/// A page that says one thing.
+#[derive(Debug, Template)]
+#[template(path = "message.html", whitespace = "minimize")]
+pub(super) struct Message {
+    style: &'static str,
+    title: &'static str,
+    text: &'static str,
+    /// A line to copy.
+    code: &'static str,
+    next: &'static str,
+    next_text: &'static str,
+}
+
+impl Message {
+    pub(super) fn new(title: &'static str, text: &'static str) -> Self {
+        Self {
+            style: &STYLE_NAME,
+            title,
+            text,
+            code: "",
+            next: BASE,
+            next_text: "To the overview",
+        }
+    }
+
+    pub(super) fn code(self, code: &'static str) -> Self {
+        Self { code, ..self }
+    }
+
+    pub(super) fn then(self, next: &'static str, next_text: &'static str) -> Self {
+        Self {
+            next,
+            next_text,
+            ..self
+        }
+    }
+
+    pub(super) fn answer(self, status: StatusCode) -> Response {
+        (status, html(&self)).into_response()
+    }
+}
+
+/// A page as an answer.
+pub(super) fn html(page: &impl Template) -> Response {
+    match page.render() {
+        Ok(text) => Html(text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a page of the dashboard cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// Why a page cannot be shown.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It took longer than a page may.
+    TooSlow,
+    /// The database said no.
+    Database(DbError),
+}
+
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Self::TooSlow => Message::new(
+                "That took too long",
+                "The search was stopped after two seconds. Choose a shorter time, or fewer filters; \
+                 calls through the gateway are not affected.",
+            )
+            .answer(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Database(error) => {
+                tracing::error!(%error, "the dashboard cannot read the database");
+                Message::new(
+                    "The log cannot be read",
+                    "The gateway's own log says why. While the database cannot be written either, no call \
+                     is let through.",
+                )
+                .answer(StatusCode::SERVICE_UNAVAILABLE)
+            }
+        }
+    }
+}
+
+/// Every other address.
+pub(super) async fn elsewhere() -> Response {
+    Message::new("No such page", "There is nothing at this address.").answer(StatusCode::NOT_FOUND)
+}

@@ -1,0 +1,138 @@
+//! What a budget's identity says, for people: who, what, per which window.
+//!
+//! The identity is composed in `policy`: `agents.designer/images[imagine] calls/day@Europe/Berlin each agent=clawd`.
+
+/// A budget in words. Everything but the window may come from a file or an agent and is shown as untrusted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Label {
+    /// `agent`, `pool`, `role`, or empty for a budget on a server.
+    pub(super) scope: &'static str,
+    /// Whose it is; `everyone` when a server's budget is shared.
+    pub(super) who: String,
+    /// The agent it counts, when it counts one.
+    pub(super) agent: Option<String>,
+    /// The server it counts, when it names one.
+    pub(super) server: Option<String>,
+    /// The tools it counts; empty for all.
+    pub(super) tools: Vec<String>,
+    /// `hour`, `day`, `week`, `month` or `year`.
+    pub(super) window: String,
+}
+
+/// Takes an identity apart; one of another shape is shown as it is.
+pub(super) fn label(key: &str) -> Label {
+    parse(key).unwrap_or_else(|| Label {
+        who: key.into(),
+        ..Label::default()
+    })
+}
+
+fn parse(key: &str) -> Option<Label> {
+    let (place, rest) = key.split_once(" calls/")?;
+    let (window, rest) = rest.split_once('@')?;
+    let (scope, tools) = match place.split_once('[') {
+        Some((scope, tools)) => (scope, tools.strip_suffix(']')?),
+        None => (place, ""),
+    };
+    let (_zone, each) = rest.split_once(" each ").unwrap_or((rest, ""));
+    let mut label = scoped(scope)?;
+    label.window = window.into();
+    label.tools = tools
+        .split(',')
+        .filter(|tool| !tool.is_empty())
+        .map(Into::into)
+        .collect();
+    // The tool comes last, and is the server's word: it may hold spaces.
+    let (agents, tool) = match each.split_once("tool=") {
+        Some((agents, tool)) => (agents, Some(tool)),
+        None => (each, None),
+    };
+    if let Some(agent) = agents.trim().strip_prefix("agent=") {
+        label.agent = Some(agent.into());
+    }
+    if let Some(tool) = tool {
+        label.tools = vec![tool.into()];
+    }
+    Some(label)
+}
+
+fn scoped(scope: &str) -> Option<Label> {
+    let (room, name) = scope.split_once('.')?;
+    let (name, server) = match name.split_once('/') {
+        Some((name, server)) => (name, Some(server)),
+        None => (name, None),
+    };
+    let label = Label {
+        who: name.into(),
+        server: server.map(Into::into),
+        ..Label::default()
+    };
+    Some(match room {
+        "agents" => Label {
+            scope: "agent",
+            agent: Some(name.into()),
+            ..label
+        },
+        "servers" => Label {
+            who: "everyone".into(),
+            server: Some(name.into()),
+            ..label
+        },
+        "roles" => Label {
+            scope: "role",
+            ..label
+        },
+        "budgets" => Label {
+            scope: "pool",
+            ..label
+        },
+        _ => return None,
+    })
+}
+
+impl Label {
+    /// Whether the server is one name, not a pattern.
+    pub(super) fn one_server(&self) -> Option<&str> {
+        self.server
+            .as_deref()
+            .filter(|server| !server.contains('*'))
+    }
+
+    /// The tools that are names, if all are.
+    pub(super) fn exact_tools(&self) -> &[String] {
+        if self.tools.iter().any(|tool| tool.contains('*')) {
+            &[]
+        } else {
+            &self.tools
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_told_in_words() {
+        let full =
+            label("agents.designer/images[blend,imagine] calls/day@Europe/Berlin each agent=clawd");
+        let expected = Label {
+            scope: "agent",
+            who: "designer".into(),
+            agent: Some("clawd".into()),
+            server: Some("images".into()),
+            tools: vec!["blend".into(), "imagine".into()],
+            window: "day".into(),
+        };
+        assert_eq!(full, expected);
+        let shared = label("servers.images calls/hour@UTC");
+        assert_eq!(
+            (shared.who.as_str(), shared.one_server()),
+            ("everyone", Some("images"))
+        );
+        let pool = label("budgets.image-team calls/month@UTC each agent=a tool=say hi");
+        assert_eq!((pool.scope, pool.agent.as_deref()), ("pool", Some("a")));
+        assert_eq!(pool.tools, ["say hi"]);
+        assert_eq!(label("something new").who, "something new");
+    }
+}

@@ -1,0 +1,136 @@
+//! The pages people read: what happened, what was refused and why, what is nearly used up.
+//!
+//! Read-only by construction: it holds reading connections and no writer, and no route but login and logout
+//! takes anything but GET. It works without scripts, and trusts none of the text it shows.
+
+mod calls;
+mod failure;
+mod figures;
+mod filter;
+mod frame;
+mod headers;
+mod label;
+mod login;
+mod overview;
+mod session;
+mod shown;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Redirect;
+use axum::routing::{get, post};
+
+use crate::clock::Clock;
+use crate::db::Readers;
+use crate::policy::Permissions;
+
+use failure::Failure;
+use login::Attempts;
+use session::Signer;
+
+/// Where the application puts these routes; every link begins with it.
+pub const BASE: &str = "/audit";
+
+/// How long a page may take, waiting for a connection included.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The longest login form, in bytes.
+const MAX_FORM: usize = 4_096;
+
+/// Who may look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever logs in with a viewer's token.
+    Viewers,
+    /// Everybody who reaches the listener: `--open-dashboard`.
+    Open,
+}
+
+/// The rules in force, asked for once a request.
+pub type PermissionsInForce = Arc<dyn Fn() -> Arc<Permissions> + Send + Sync>;
+
+/// What the pages are made from.
+#[derive(Clone)]
+pub struct Dashboard {
+    readers: Readers,
+    permissions: PermissionsInForce,
+    clock: Arc<dyn Clock>,
+    access: Access,
+    signer: Signer,
+    attempts: Arc<Attempts>,
+}
+
+impl Dashboard {
+    /// `key` signs the cookies of viewers; with a new key everybody logs in again.
+    pub fn new(
+        readers: Readers,
+        permissions: PermissionsInForce,
+        clock: Arc<dyn Clock>,
+        access: Access,
+        key: [u8; 32],
+    ) -> Self {
+        Self {
+            readers,
+            permissions,
+            clock,
+            access,
+            signer: Signer::new(&key),
+            attempts: Arc::default(),
+        }
+    }
+
+    fn permissions(&self) -> Arc<Permissions> {
+        (self.permissions)()
+    }
+}
+
+impl fmt::Debug for Dashboard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dashboard")
+            .field("access", &self.access)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The pages, to be nested at [`BASE`]; [`mount`] does.
+pub fn router(dashboard: Dashboard) -> Router {
+    let style = format!("/{}", *headers::STYLE_NAME);
+    let pages = Router::new()
+        .route("/", get(overview::page))
+        .route("/calls", get(calls::page))
+        .route_layer(from_fn_with_state(dashboard.clone(), login::guard));
+    Router::new()
+        .merge(pages)
+        .route("/login", get(login::page).post(login::log_in))
+        .route("/logout", post(login::log_out))
+        .route(&style, get(headers::style))
+        .fallback(failure::elsewhere)
+        .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(map_response(headers::add))
+        .with_state(dashboard)
+}
+
+/// The pages where they belong, and the ways people miss them: `/` and a slash too many lead to the overview.
+pub fn mount(dashboard: Dashboard) -> Router {
+    let to_overview = || async { Redirect::to(BASE) };
+    let astray = Router::new()
+        .route("/", get(to_overview))
+        .route(&format!("{BASE}/"), get(to_overview))
+        .layer(map_response(headers::add));
+    Router::new().nest(BASE, router(dashboard)).merge(astray)
+}
+
+/// Reads for a page within the deadline; past it, the statement under way is stopped.
+async fn within<T>(reading: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    match tokio::time::timeout(DEADLINE, reading).await {
+        Ok(read) => read,
+        Err(_) => Err(Failure::TooSlow),
+    }
+}

@@ -1,0 +1,527 @@
+//! Is anything wrong? Who uses what? The page to open first.
+
+use askama::Template;
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use std::time::Duration;
+
+use crate::audit::read::{self, CallRow, Day, Hour, Newest};
+use crate::budget::{OpenWindow, open_windows};
+use crate::types::Timestamp;
+
+use super::failure::{Failure, html};
+use super::figures::{Watch, When, change, count, until};
+use super::filter::{Back, Filter, Key, Period};
+use super::frame::{Frame, Guest, Link};
+use super::label::{Label, label};
+use super::{BASE, Dashboard, shown, within};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Rows of a table on this page.
+const ROWS: usize = 8;
+const REFUSALS: i64 = 8;
+const BUDGETS: i64 = 12;
+
+/// Units of the chart: 24 hours of 10, each with a bar of 8.
+const HOUR_WIDTH: usize = 10;
+const BAR_HEIGHT: i64 = 56;
+
+/// `GET /`.
+pub(super) async fn page(
+    State(dashboard): State<Dashboard>,
+    Extension(guest): Extension<Guest>,
+) -> Result<Response, Failure> {
+    let now = dashboard.clock.now();
+    let found = within(gather(&dashboard, now)).await?;
+    let permissions = dashboard.permissions();
+    let watch = Watch {
+        zone: permissions.zone(),
+        now,
+    };
+    let total = found.today.total();
+    Ok(html(&Overview {
+        frame: Frame::new("overview", &guest, &permissions, now),
+        log_is_empty: found.newest.is_none(),
+        summary: summary(&found.today),
+        counted_from: found
+            .today
+            .counted_from
+            .map(|at| watch.tell_minutes(at).line()),
+        figures: figures(&found.today, &found.before),
+        chart: chart(&found.today, now, watch),
+        calls_allowed: count(total.calls.saturating_sub(total.refused)),
+        budgets: found
+            .budgets
+            .iter()
+            .map(|window| budget(window, watch))
+            .collect(),
+        refusals: found
+            .refusals
+            .iter()
+            .map(|row| refusal(row, watch))
+            .collect(),
+        all_refusals: address(&with_day(Filter::just(Key::Decision, "denied"))),
+        agents: top_agents(&found.today),
+        tools: top_tools(&found.today),
+        agent_count: permissions.agents().len(),
+        server_count: permissions.servers().len(),
+        events: found.events.map(count).unwrap_or_default(),
+        newest: found.newest.map(|newest| head(&newest, watch)),
+    }))
+}
+
+/// What the database says.
+#[derive(Debug, Default)]
+struct Found {
+    today: Day,
+    before: Day,
+    refusals: Vec<CallRow>,
+    budgets: Vec<OpenWindow>,
+    newest: Option<Newest>,
+    events: Option<i64>,
+}
+
+async fn gather(dashboard: &Dashboard, now: Timestamp) -> Result<Found, Failure> {
+    let mut db = dashboard.readers.page().await?;
+    let mut found = Found {
+        budgets: open_windows(&mut db, now, BUDGETS).await?,
+        newest: read::newest(&mut db).await?,
+        ..Found::default()
+    };
+    if let Some(extent) = read::extent(&mut db).await? {
+        let yesterday = earlier(now, DAY);
+        found.events = Some(extent.events());
+        found.today = read::day(&mut db, extent, yesterday, now).await?;
+        found.before = read::day(&mut db, extent, earlier(yesterday, DAY), yesterday).await?;
+        found.refusals = read::refusals(&mut db, REFUSALS, yesterday).await?;
+    }
+    Ok(found)
+}
+
+fn earlier(at: Timestamp, by: Duration) -> Timestamp {
+    let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(at.micros().saturating_sub(micros))
+}
+
+#[derive(Debug, Template)]
+#[template(path = "overview.html", whitespace = "minimize")]
+struct Overview {
+    frame: Frame,
+    log_is_empty: bool,
+    summary: String,
+    counted_from: Option<String>,
+    figures: Vec<Figure>,
+    chart: Chart,
+    calls_allowed: String,
+    budgets: Vec<Budget>,
+    refusals: Vec<Refusal>,
+    all_refusals: String,
+    agents: Vec<Top>,
+    tools: Vec<Top>,
+    agent_count: usize,
+    server_count: usize,
+    events: String,
+    newest: Option<Head>,
+}
+
+/// One of the four numbers.
+#[derive(Debug)]
+struct Figure {
+    name: &'static str,
+    /// Where its calls are listed.
+    href: String,
+    number: String,
+    change: String,
+    /// Whether it is something to look at.
+    bad: bool,
+}
+
+/// A bar an hour, oldest first.
+#[derive(Debug)]
+struct Chart {
+    summary: String,
+    bars: Vec<Bar>,
+    marks: Vec<String>,
+}
+
+/// One hour: three pieces on top of each other, in units of the chart.
+#[derive(Debug)]
+struct Bar {
+    href: String,
+    from: String,
+    to: String,
+    x: usize,
+    fine: Piece,
+    errors: Piece,
+    refused: Piece,
+}
+
+#[derive(Debug)]
+struct Piece {
+    number: i64,
+    y: i64,
+    height: i64,
+}
+
+#[derive(Debug)]
+struct Budget {
+    label: Label,
+    who: Link,
+    what: Link,
+    window: String,
+    used: i64,
+    held: i64,
+    limit: i64,
+    left: i64,
+    /// Of a bar 100 units wide.
+    used_width: i64,
+    held_width: i64,
+    is_spent: bool,
+    resets: When,
+    resets_in: String,
+}
+
+#[derive(Debug)]
+struct Refusal {
+    when: When,
+    agent: Option<Link>,
+    target: Option<Link>,
+    reason: Option<Link>,
+    message: String,
+    times: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Top {
+    name: Link,
+    calls: String,
+    refused: String,
+    /// Of a bar 100 units wide.
+    width: i64,
+}
+
+#[derive(Debug)]
+struct Head {
+    seq: String,
+    hash: String,
+    when: When,
+}
+
+fn summary(today: &Day) -> String {
+    let total = today.total();
+    let agents = plural(today.agents.len(), "agent", "agents");
+    if total.calls == 0 {
+        return "No calls in the last 24 hours.".into();
+    }
+    let rest = match (total.refused, total.errors) {
+        (0, 0) => "None was refused and none failed.".into(),
+        (0, errors) => format!("None was refused; {} ended in an error.", count(errors)),
+        (refused, 0) => format!("{} refused by the rules; none failed.", was(refused)),
+        (refused, errors) => {
+            format!(
+                "{} refused by the rules and {} ended in an error.",
+                was(refused),
+                count(errors)
+            )
+        }
+    };
+    let calls = if total.calls == 1 { "call" } else { "calls" };
+    format!(
+        "{agents} made {} {calls} in the last 24 hours. {rest}",
+        count(total.calls)
+    )
+}
+
+fn was(number: i64) -> String {
+    let verb = if number == 1 { "was" } else { "were" };
+    format!("{} {verb}", count(number))
+}
+
+fn plural(number: usize, one: &str, many: &str) -> String {
+    let word = if number == 1 { one } else { many };
+    format!("{number} {word}")
+}
+
+/// The last 24 hours of some calls.
+fn with_day(filter: Filter) -> Filter {
+    filter.during(Period::Last(Back::DAY))
+}
+
+fn address(filter: &Filter) -> String {
+    format!("{BASE}/calls{filter}")
+}
+
+fn figures(today: &Day, before: &Day) -> Vec<Figure> {
+    let (now, then) = (today.total(), before.total());
+    let seen = |day: &Day| i64::try_from(day.agents.len()).unwrap_or(i64::MAX);
+    let figure = |name, filter, now, then, bad| Figure {
+        name,
+        href: address(&with_day(filter)),
+        number: count(now),
+        change: change(now, then),
+        bad,
+    };
+    let denied = Filter::just(Key::Decision, "denied");
+    let errors = Filter::just(Key::Decision, "error")
+        .with(Key::Decision, "failed")
+        .with(Key::Decision, "released")
+        .with(Key::Decision, "abandoned");
+    let everything = Filter::default;
+    vec![
+        figure("Calls", everything(), now.calls, then.calls, false),
+        figure(
+            "Refused",
+            denied,
+            now.refused,
+            then.refused,
+            now.refused > 0,
+        ),
+        figure("Errors", errors, now.errors, then.errors, now.errors > 0),
+        figure(
+            "Agents active",
+            everything(),
+            seen(today),
+            seen(before),
+            false,
+        ),
+    ]
+}
+
+fn chart(day: &Day, now: Timestamp, watch: Watch<'_>) -> Chart {
+    let tallest = day.hours.iter().map(height).max().unwrap_or(0).max(1);
+    let begin = earlier(now, DAY);
+    let hour = Duration::from_secs(3_600);
+    let mut from = begin;
+    let mut bars = Vec::new();
+    for (at, counted) in day.hours.iter().enumerate() {
+        let to = from.after(hour);
+        bars.push(bar(at, counted, tallest, from, to, watch));
+        from = to;
+    }
+    let marks = [0_u32, 8, 16].map(|hours| watch.tell_minutes(begin.after(hour * hours)).time);
+    let busiest = bars
+        .iter()
+        .zip(&day.hours)
+        .max_by_key(|(_, hour)| hour.calls);
+    let summary = busiest.map_or(String::new(), |(bar, hour)| {
+        format!(
+            "The busiest hour began at {} with {} calls.",
+            bar.from,
+            count(hour.calls)
+        )
+    });
+    Chart {
+        summary,
+        bars,
+        marks: marks.into(),
+    }
+}
+
+/// Calls that ended in an hour may have begun in the one before, so errors can exceed the calls.
+fn height(hour: &Hour) -> i64 {
+    hour.calls.max(hour.refused.saturating_add(hour.errors))
+}
+
+fn bar(
+    at: usize,
+    hour: &Hour,
+    tallest: i64,
+    from: Timestamp,
+    to: Timestamp,
+    watch: Watch<'_>,
+) -> Bar {
+    let scaled = |number: i64| {
+        let height = number
+            .saturating_mul(BAR_HEIGHT)
+            .checked_div(tallest)
+            .unwrap_or(0);
+        // What happened at all can be seen.
+        if number > 0 { height.max(1) } else { 0 }
+    };
+    let mut top = BAR_HEIGHT;
+    let mut piece = |number: i64| {
+        let height = scaled(number);
+        top = top.saturating_sub(height).max(0);
+        Piece {
+            number,
+            y: top,
+            height,
+        }
+    };
+    let fine = hour
+        .calls
+        .saturating_sub(hour.refused)
+        .saturating_sub(hour.errors)
+        .max(0);
+    let period = Period::Between {
+        from: Some(from),
+        to: Some(to),
+    };
+    Bar {
+        href: address(&Filter::default().during(period)),
+        from: watch.tell_minutes(from).time,
+        to: watch.tell_minutes(to).time,
+        x: at.saturating_mul(HOUR_WIDTH),
+        fine: piece(fine),
+        errors: piece(hour.errors),
+        refused: piece(hour.refused),
+    }
+}
+
+fn budget(window: &OpenWindow, watch: Watch<'_>) -> Budget {
+    let label = label(window.key.as_str());
+    let spoken = window.used.saturating_add(window.held);
+    let share = |number: i64| {
+        let of = window.limit.max(spoken).max(1);
+        number.saturating_mul(100).checked_div(of).unwrap_or(0)
+    };
+    let (used_width, both) = (share(window.used), share(spoken));
+    let period = Period::Between {
+        from: Some(window.span.starts),
+        to: Some(window.span.ends),
+    };
+    let who = label
+        .agent
+        .iter()
+        .fold(Filter::default(), |f, agent| f.with(Key::Agent, agent));
+    let what = label
+        .one_server()
+        .iter()
+        .fold(who.clone(), |f, server| f.with(Key::Server, server));
+    let what = label
+        .exact_tools()
+        .iter()
+        .fold(what, |f, tool| f.with(Key::Tool, tool));
+    Budget {
+        who: Link {
+            href: address(&who),
+            text: shown::name(&label.who).to_string(),
+        },
+        what: Link {
+            href: address(&what.during(period)),
+            text: what_of(&label),
+        },
+        window: label.window.clone(),
+        used: window.used,
+        held: window.held,
+        limit: window.limit,
+        left: window.limit.saturating_sub(spoken).max(0),
+        used_width,
+        held_width: both.saturating_sub(used_width),
+        is_spent: spoken >= window.limit,
+        resets: watch.tell_minutes(window.span.ends),
+        resets_in: until(watch.now, window.span.ends),
+        label,
+    }
+}
+
+/// What a budget counts: `images / blend, imagine`.
+fn what_of(label: &Label) -> String {
+    let server = match label.server.as_deref() {
+        None | Some("*") => "any server".into(),
+        Some(server) => shown::name(server).to_string(),
+    };
+    if label.tools.is_empty() {
+        return format!("{server} / any tool");
+    }
+    let tools: Vec<_> = label
+        .tools
+        .iter()
+        .map(|tool| shown::name(tool).to_string())
+        .collect();
+    match label.server {
+        None => tools.join(", "),
+        Some(_) => format!("{server} / {}", tools.join(", ")),
+    }
+}
+
+fn refusal(row: &CallRow, watch: Watch<'_>) -> Refusal {
+    let opening = &row.opening;
+    let link = |key, value: &Option<String>| {
+        value.as_deref().map(|value| Link {
+            href: address(&with_day(Filter::just(key, value))),
+            text: shown::name(value).to_string(),
+        })
+    };
+    let server = opening.server.as_deref();
+    let target = opening.tool.as_deref().or(opening.target.as_deref());
+    let target = target.or(opening.method.as_deref());
+    let names: Vec<_> = [server, target].into_iter().flatten().collect();
+    let mut filter = Filter::just(Key::Decision, "denied");
+    for (key, value) in [(Key::Server, &opening.server), (Key::Tool, &opening.tool)] {
+        filter = value
+            .iter()
+            .fold(filter, |filter, value| filter.with(key, value));
+    }
+    Refusal {
+        when: watch.tell(row.at),
+        agent: link(Key::Agent, &opening.agent),
+        target: (!names.is_empty()).then(|| Link {
+            href: address(&with_day(filter)),
+            text: names
+                .iter()
+                .map(|name| shown::name(name).to_string())
+                .collect::<Vec<_>>()
+                .join(" / "),
+        }),
+        reason: link(Key::Reason, &opening.reason),
+        message: opening
+            .message
+            .as_deref()
+            .map(|text| shown::sentence(text).to_string())
+            .unwrap_or_default(),
+        times: opening.count.filter(|times| *times > 1),
+    }
+}
+
+fn top_agents(day: &Day) -> Vec<Top> {
+    let most = day.agents.first().map_or(1, |agent| agent.calls);
+    let top = day.agents.iter().take(ROWS).map(|agent| Top {
+        name: Link {
+            href: address(&with_day(Filter::just(Key::Agent, &agent.name))),
+            text: shown::name(&agent.name).to_string(),
+        },
+        calls: count(agent.calls),
+        refused: count(agent.refused),
+        width: part(agent.calls, most),
+    });
+    top.collect()
+}
+
+fn top_tools(day: &Day) -> Vec<Top> {
+    let most = day.tools.first().map_or(1, |tool| tool.calls);
+    let top = day.tools.iter().take(ROWS).map(|tool| {
+        let filter = Filter::just(Key::Server, &tool.server).with(Key::Tool, &tool.name);
+        Top {
+            name: Link {
+                href: address(&with_day(filter)),
+                text: format!(
+                    "{} / {}",
+                    shown::name(&tool.server),
+                    shown::name(&tool.name)
+                ),
+            },
+            calls: count(tool.calls),
+            refused: count(tool.refused),
+            width: part(tool.calls, most),
+        }
+    });
+    top.collect()
+}
+
+fn part(number: i64, most: i64) -> i64 {
+    number
+        .saturating_mul(100)
+        .checked_div(most.max(1))
+        .unwrap_or(0)
+}
+
+fn head(newest: &Newest, watch: Watch<'_>) -> Head {
+    Head {
+        seq: count(newest.seq),
+        hash: newest.hash.clone(),
+        when: watch.tell(newest.at),
+    }
+}

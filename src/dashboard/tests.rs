@@ -1,0 +1,632 @@
+//! The pages through their real router, over a real file.
+
+mod sample;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use crate::audit::{Entry, Kind};
+use crate::policy::{Parts, Permissions};
+
+use super::{Access, headers};
+use sample::{AGENT, Made, NOW, Sample, VIEWER, before, parts, permissions};
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: header::HeaderName) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+async fn send(router: &Router, request: Request<Body>) -> Answer {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body: String::from_utf8(body.to_vec()).unwrap(),
+    }
+}
+
+async fn get(router: &Router, path: &str) -> Answer {
+    send(router, Request::get(path).body(Body::empty()).unwrap()).await
+}
+
+async fn get_with(router: &Router, path: &str, name: header::HeaderName, value: &str) -> Answer {
+    let request = Request::get(path).header(name, value);
+    send(router, request.body(Body::empty()).unwrap()).await
+}
+
+async fn log_in(router: &Router, token: &str, next: &str) -> Answer {
+    let request = Request::post("/audit/login")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(format!("token={token}&next={next}")));
+    send(router, request.unwrap()).await
+}
+
+fn rows(page: &str) -> usize {
+    page.matches("<td class=\"time\">").count()
+}
+
+fn links(page: &str) -> Vec<String> {
+    let parts = page.split("href=\"").skip(1);
+    let links = parts.filter_map(|part| part.split_once('"'));
+    links.map(|(link, _)| link.replace("&#38;", "&")).collect()
+}
+
+#[tokio::test]
+async fn every_link_of_a_page_leads_to_a_page() {
+    let router = Sample::busy().await.router(Access::Open).await;
+    let mut followed = BTreeSet::from(["#main".to_owned()]);
+    for page in ["/audit", "/audit/calls?agent=clawd&range=3h&-tool=imagine"] {
+        let answer = get(&router, page).await;
+        assert_eq!(answer.status, StatusCode::OK, "{page}: {}", answer.body);
+        for link in links(&answer.body) {
+            if !followed.insert(link.clone()) {
+                continue;
+            }
+            let path = match link.as_str() {
+                query if query.starts_with('?') => format!("/audit/calls{query}"),
+                "calls" => "/audit/calls".into(),
+                absolute => absolute.into(),
+            };
+            let next = get(&router, &path).await;
+            assert_eq!(next.status, StatusCode::OK, "{page} leads to {path}");
+            assert!(
+                !next.body.contains("Ignored filter"),
+                "{page} leads to {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn links_keep_the_filters_in_force() {
+    let router = Sample::busy().await.router(Access::Open).await;
+    let page = get(&router, "/audit/calls?-agent=ci&range=48h").await.body;
+    let links = links(&page);
+    assert!(
+        links.contains(&"?agent=clawd&-agent=ci&range=48h".into()),
+        "{links:?}"
+    );
+    assert!(
+        links.contains(&"?-agent=ci&decision=ok&range=48h".into()),
+        "{links:?}"
+    );
+    let older = links.iter().find(|link| link.contains("before=")).unwrap();
+    assert!(older.starts_with("?-agent=ci&range=48h&before="), "{older}");
+    assert!(page.contains("<input type=\"hidden\" name=\"-agent\" value=\"ci\">"));
+    assert!(page.contains("<input type=\"hidden\" name=\"range\" value=\"48h\">"));
+}
+
+#[tokio::test]
+async fn paging_shows_every_call_once_in_both_directions() {
+    let router = Sample::busy().await.router(Access::Open).await;
+    let mut path = "/audit/calls".to_owned();
+    let mut ids = Vec::new();
+    let mut last = String::new();
+    for _ in 0..20 {
+        let page = get(&router, &path).await.body;
+        ids.extend(
+            links(&page)
+                .into_iter()
+                .filter(|link| link.starts_with("?call=")),
+        );
+        last.clone_from(&path);
+        match links(&page).iter().find(|link| link.contains("before=")) {
+            Some(older) => path = format!("/audit/calls{older}"),
+            None => break,
+        }
+    }
+    assert!(ids.len() > 200, "{}", ids.len());
+    let mut once = ids.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), ids.len());
+    let mut back = 0;
+    loop {
+        let page = get(&router, &last).await.body;
+        back += links(&page)
+            .iter()
+            .filter(|link| link.starts_with("?call="))
+            .count();
+        match links(&page).iter().find(|link| link.contains("after=")) {
+            Some(newer) => last = format!("/audit/calls{newer}"),
+            None => break,
+        }
+    }
+    assert!(back >= ids.len(), "{back} of {}", ids.len());
+}
+
+#[tokio::test]
+async fn filters_find_what_they_say() {
+    let mut sample = Sample::empty().await;
+    let made = |agent, tool| Made {
+        agent,
+        tool,
+        ..Made::default()
+    };
+    let mut entries = Vec::new();
+    entries.extend(sample.allowed(&made("clawd", "imagine"), Some((Kind::Settled, "ok"))));
+    entries.extend(sample.allowed(&made("clawd", "blend"), Some((Kind::Settled, "tool_error"))));
+    entries.extend(sample.allowed(&made("ci", "imagine"), Some((Kind::Failed, "timed_out"))));
+    entries.extend(sample.allowed(&made("ci", "blend"), None));
+    entries.extend(sample.denied(&made("ci", "never_seen"), "not_granted", "no"));
+    entries.extend(sample.denied(&made("ci", "imagine"), "budget", "no"));
+    sample.write(entries).await;
+    let router = sample.router(Access::Open).await;
+    let table = [
+        ("", 6),
+        ("agent=ci", 4),
+        ("agent=ci&agent=clawd", 6),
+        ("-agent=ci", 2),
+        ("tool=imagine", 3),
+        ("tool=imagine&agent=ci", 2),
+        // A tool that was only ever refused has no number in the log.
+        ("tool=never_seen", 1),
+        ("-tool=never_seen", 5),
+        ("-tool=nothing_like_it", 6),
+        ("decision=denied", 2),
+        ("decision=allowed", 4),
+        ("decision=ok", 1),
+        ("decision=error&decision=failed", 2),
+        ("decision=open", 1),
+        ("-decision=denied&-decision=ok", 3),
+        ("decision=ok&-decision=ok", 0),
+        ("reason=budget", 1),
+        ("-reason=budget", 5),
+        ("reason=budget&decision=allowed", 0),
+        ("range=1h", 6),
+        ("range=1m", 6),
+        ("to=2026-11-20", 0),
+        ("from=2026-11-20&to=2026-11-21", 6),
+        ("server=outline", 6),
+        ("-server=outline", 0),
+    ];
+    for (query, expected) in table {
+        let page = get(&router, &format!("/audit/calls?{query}")).await;
+        assert_eq!(rows(&page.body), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_found_by_its_id() {
+    let router = Sample::busy().await.router(Access::Open).await;
+    let page = get(&router, "/audit/calls").await.body;
+    let link = links(&page)
+        .into_iter()
+        .find(|link| link.starts_with("?call="))
+        .unwrap();
+    let page = get(&router, &format!("/audit/calls{link}")).await.body;
+    assert_eq!(rows(&page), 1);
+    let other = "/audit/calls?call=019aa0f0-0000-7000-8000-000000000000";
+    assert!(get(&router, other).await.body.contains("No such call"));
+}
+
+#[tokio::test]
+async fn empty_pages_say_why() {
+    let empty = Sample::empty().await.router(Access::Open).await;
+    assert!(get(&empty, "/audit").await.body.contains("No calls yet"));
+    assert!(
+        get(&empty, "/audit/calls")
+            .await
+            .body
+            .contains("No calls yet")
+    );
+    let busy = Sample::busy().await.router(Access::Open).await;
+    let page = get(&busy, "/audit/calls?tool=imagin&range=24h").await.body;
+    assert!(page.contains("Nothing matches"));
+    assert!(
+        links(&page).contains(&"?tool=imagine&range=24h".into()),
+        "suggested"
+    );
+    let page = get(&busy, "/audit/calls?decision=denied&range=1m")
+        .await
+        .body;
+    assert!(page.contains("No refusals in this period"));
+}
+
+#[tokio::test]
+async fn unknown_filters_are_shown_and_blank_ones_tidied_away() {
+    let router = Sample::busy().await.router(Access::Open).await;
+    let page = get(&router, "/audit/calls?colour=%3Cred%3E&agent=clawd")
+        .await
+        .body;
+    assert!(
+        page.contains(
+            "Ignored filter <code><bdi>colour=&#60;red&#62;</bdi></code>: no such filter."
+        )
+    );
+    let tidied = get(&router, "/audit/calls?agent=clawd&server=&tool=&from=").await;
+    assert_eq!(tidied.status, StatusCode::SEE_OTHER);
+    assert_eq!(tidied.header(header::LOCATION), "/audit/calls?agent=clawd");
+}
+
+#[tokio::test]
+async fn hostile_text_is_shown_as_text() {
+    let mut sample = Sample::empty().await;
+    let made = Made {
+        tool: "<script>alert(1)</script>",
+        client: "\u{202e}evil\u{0}\" onload=\"x",
+        ..Made::default()
+    };
+    let mut entries = sample.allowed(&made, Some((Kind::Settled, "<img src=x>")));
+    entries.extend(sample.denied(
+        &made,
+        "not_granted",
+        "<b>bold</b>\n\u{200b}javascript:alert(1)",
+    ));
+    sample.write(entries).await;
+    let key = "agents.clawd/outline[<i>] calls/day@UTC each tool=<script>x</script>";
+    sample.budget(key, [2, 1, 0], [1, 1]).await;
+    let router = sample.router(Access::Open).await;
+    for path in [
+        "/audit",
+        "/audit/calls",
+        "/audit/calls?tool=%3Cscript%3E&-agent=%22%3E%3Cscript%3E",
+    ] {
+        let page = get(&router, path).await.body;
+        for bad in [
+            "<script",
+            "<img",
+            "<b>bold",
+            "<i>]",
+            "\u{202e}",
+            "\u{0}",
+            "\u{200b}",
+            " onload=\"x",
+        ] {
+            assert!(!page.contains(bad), "{path} holds {bad:?}");
+        }
+    }
+    let page = get(&router, "/audit/calls").await.body;
+    assert!(page.contains("<bdi>&#60;script&#62;alert(1)&#60;/script&#62;</bdi>"));
+    assert!(page.contains("⟨U+202E⟩evil␀"));
+    assert!(page.contains("␊⟨U+200B⟩javascript"));
+}
+
+#[tokio::test]
+async fn no_page_carries_inline_style_or_script() {
+    let router = Sample::busy().await.router(Access::Open).await;
+    let closed = Sample::empty().await.router(Access::Viewers).await;
+    for (router, path) in [
+        (&router, "/audit"),
+        (&router, "/audit/calls?agent=clawd"),
+        (&router, "/audit/nowhere"),
+        (&closed, "/audit/login"),
+    ] {
+        let page = get(router, path).await.body;
+        for bad in [
+            "style=",
+            "<style",
+            "<script",
+            "javascript:",
+            " onclick",
+            "http://",
+            "https://",
+        ] {
+            let page = page.replace("http://127.0.0.1:3100/mcp", "");
+            assert!(!page.contains(bad), "{path} holds {bad}");
+        }
+        assert_eq!(page.matches("<h1").count(), 1, "{path}");
+    }
+}
+
+const ROUTES: [&str; 7] = [
+    "/",
+    "/audit/",
+    "/audit",
+    "/audit/calls",
+    "/audit/login",
+    "/audit/logout",
+    "/audit/style",
+];
+
+fn route(path: &str) -> String {
+    path.replace("/audit/style", &format!("/audit/{}", *headers::STYLE_NAME))
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers() {
+    for access in [Access::Open, Access::Viewers] {
+        let router = Sample::empty().await.router(access).await;
+        for path in ROUTES.iter().chain(&["/audit/nowhere", "/audit/calls/"]) {
+            for method in [Method::GET, Method::POST, Method::DELETE] {
+                let request = Request::builder().method(&method).uri(route(path));
+                let answer = send(&router, request.body(Body::empty()).unwrap()).await;
+                let policy = answer.header(header::CONTENT_SECURITY_POLICY);
+                assert!(
+                    policy.starts_with("default-src 'none'; style-src 'self';"),
+                    "{method} {path}"
+                );
+                assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
+                assert_eq!(answer.header(header::REFERRER_POLICY), "same-origin");
+                let kept = answer.header(header::CACHE_CONTROL) != "no-store";
+                let is_style = *path == "/audit/style" && method == Method::GET;
+                assert_eq!(kept, is_style, "{method} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_login_and_logout_takes_anything_but_get() {
+    let methods = [
+        "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND",
+    ];
+    let router = Sample::empty().await.router(Access::Open).await;
+    for path in ROUTES {
+        for method in methods {
+            let request = Request::builder().method(method).uri(route(path));
+            let answer = send(&router, request.body(Body::empty()).unwrap()).await;
+            let may = method == "POST" && ["/audit/login", "/audit/logout"].contains(&path);
+            assert_eq!(
+                answer.status == StatusCode::METHOD_NOT_ALLOWED,
+                !may,
+                "{method} {path}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_logs_in_once_and_out_again() {
+    let sample = Sample::busy().await;
+    let router = sample.router(Access::Viewers).await;
+    let asked = get(&router, "/audit/calls?agent=clawd&range=7d").await;
+    assert_eq!(asked.status, StatusCode::SEE_OTHER);
+    let login = asked.header(header::LOCATION);
+    assert_eq!(
+        login,
+        "/audit/login?next=/audit/calls%3Fagent%3Dclawd%26range%3D7d"
+    );
+    let form = get(&router, login).await.body;
+    assert!(
+        form.contains("value=\"/audit/calls?agent=clawd&#38;range=7d\""),
+        "{form}"
+    );
+    let answer = log_in(&router, VIEWER, "/audit/calls%3Fagent%3Dclawd").await;
+    assert_eq!(answer.header(header::LOCATION), "/audit/calls?agent=clawd");
+    let cookie = answer.header(header::SET_COOKIE);
+    assert!(
+        cookie.ends_with("; Max-Age=43200; Path=/audit; HttpOnly; SameSite=Strict"),
+        "{cookie}"
+    );
+    let (cookie, _) = cookie.split_once(';').unwrap();
+    let page = get_with(&router, "/audit", header::COOKIE, cookie).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.body.contains("governance"));
+    let out = send(
+        &router,
+        Request::post("/audit/logout").body(Body::empty()).unwrap(),
+    )
+    .await;
+    assert!(
+        out.header(header::SET_COOKIE)
+            .starts_with("hayward-viewer=; Max-Age=0;")
+    );
+    sample.clock.advance(Duration::from_secs(12 * 3_600));
+    let late = get_with(&router, "/audit", header::COOKIE, cookie).await;
+    assert_eq!(late.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn over_https_the_cookie_is_bound_to_the_host() {
+    let router = Sample::empty().await.router(Access::Viewers).await;
+    let request = Request::post("/audit/login")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::HOST, "gate.example")
+        .header(header::ORIGIN, "https://gate.example")
+        .body(Body::from(format!("token={VIEWER}")));
+    let answer = send(&router, request.unwrap()).await;
+    let cookie = answer.header(header::SET_COOKIE);
+    assert!(cookie.starts_with("__Host-hayward-viewer="), "{cookie}");
+    assert!(
+        cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Strict"),
+        "{cookie}"
+    );
+}
+
+#[tokio::test]
+async fn a_removed_viewer_is_logged_out() {
+    let sample = Sample::empty().await;
+    let before = sample.router(Access::Viewers).await;
+    let answer = log_in(&before, VIEWER, "").await;
+    let (cookie, _) = answer.header(header::SET_COOKIE).split_once(';').unwrap();
+    let mut rules: Parts = parts();
+    for viewer in rules.viewers.values_mut() {
+        viewer.tokens.clear();
+    }
+    let after = sample
+        .router_with(Access::Viewers, Permissions::new(rules))
+        .await;
+    let page = get_with(&after, "/audit", header::COOKIE, cookie).await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn an_agents_token_never_opens_the_dashboard() {
+    let router = Sample::busy().await.router(Access::Viewers).await;
+    let answer = log_in(&router, AGENT, "").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert_eq!(answer.header(header::SET_COOKIE), "");
+    assert!(answer.body.contains("This token belongs to an agent."));
+    assert!(!answer.body.contains(AGENT));
+    let bearer = get_with(
+        &router,
+        "/audit",
+        header::AUTHORIZATION,
+        &format!("Bearer {AGENT}"),
+    )
+    .await;
+    assert_eq!(bearer.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn too_many_wrong_tokens_close_the_door_for_a_minute() {
+    let sample = Sample::empty().await;
+    let router = sample.router(Access::Viewers).await;
+    for _ in 0..20 {
+        assert_eq!(
+            log_in(&router, "wrong", "").await.status,
+            StatusCode::FORBIDDEN
+        );
+    }
+    let answer = log_in(&router, VIEWER, "").await;
+    assert_eq!(answer.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_ne!(answer.header(header::RETRY_AFTER), "");
+    sample.clock.advance(Duration::from_secs(60));
+    assert_eq!(
+        log_in(&router, VIEWER, "").await.status,
+        StatusCode::SEE_OTHER
+    );
+}
+
+#[tokio::test]
+async fn another_site_can_neither_log_in_nor_out() {
+    let router = Sample::empty().await.router(Access::Viewers).await;
+    for path in ["/audit/login", "/audit/logout"] {
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header("sec-fetch-site", "cross-site")
+            .body(Body::from(format!("token={VIEWER}")));
+        let answer = send(&router, request.unwrap()).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+        assert_eq!(answer.header(header::SET_COOKIE), "");
+    }
+}
+
+#[tokio::test]
+async fn a_link_from_another_site_comes_in_through_a_page_of_our_own() {
+    let router = Sample::empty().await.router(Access::Viewers).await;
+    let name = header::HeaderName::from_static("sec-fetch-site");
+    let page = get_with(&router, "/audit/calls?agent=x", name, "cross-site").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(
+        page.body
+            .contains("url=/audit/login?next=/audit/calls%3Fagent%3Dx"),
+        "{}",
+        page.body
+    );
+}
+
+#[tokio::test]
+async fn without_viewers_the_page_says_how_to_add_one() {
+    let sample = Sample::busy().await;
+    let mut rules = parts();
+    rules.viewers.clear();
+    let router = sample
+        .router_with(Access::Viewers, Permissions::new(rules))
+        .await;
+    for path in ["/audit", "/audit/calls", "/audit/login"] {
+        let page = get(&router, path).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(page.body.contains("--open-dashboard"), "{path}");
+        assert!(!page.body.contains("clawd"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_overview_counts_a_day_against_the_day_before() {
+    let mut sample = Sample::empty().await;
+    let hours = |hours: u64| Made {
+        ago: Duration::from_secs(hours * 3_600),
+        ..Made::default()
+    };
+    let ok = Some((Kind::Settled, "ok"));
+    let mut entries = vec![(
+        before(Duration::from_secs(200_000)),
+        Entry::new(Kind::Started),
+    )];
+    for ago in [30, 26, 25] {
+        entries.extend(sample.allowed(&hours(ago), ok));
+    }
+    entries.extend(sample.denied(&hours(20), "budget", "2 of 2 used"));
+    entries.extend(sample.allowed(&hours(19), Some((Kind::Failed, "broken"))));
+    for ago in [10, 9, 8, 1] {
+        entries.extend(sample.allowed(&hours(ago), ok));
+    }
+    let mut strangers = Entry::new(Kind::Denied).number("count", 14);
+    strangers.reason = Some("not_authenticated");
+    entries.push((before(Duration::from_secs(30)), strangers));
+    sample.write(entries).await;
+    let page = get(&sample.router(Access::Open).await, "/audit").await.body;
+    let summary = "1 agent made 20 calls in the last 24 hours. 15 were refused by the rules and 1 ended in an error.";
+    assert!(page.contains(summary), "{page}");
+    assert!(
+        page.contains(
+            "<span class=\"number\">20</span> <span class=\"change\">+566 % from 3</span>"
+        )
+    );
+    assert!(page.contains("14 times"));
+}
+
+#[tokio::test]
+async fn a_budget_is_told_in_words_with_its_reset() {
+    let router = Sample::busy().await.router(Access::Open).await;
+    let page = get(&router, "/audit").await.body;
+    assert!(page.contains("images / blend, imagine"));
+    assert!(
+        page.contains("<b>6</b> + 1 under way of 10 a hour"),
+        "{page}"
+    );
+    assert!(
+        page.contains(
+            "<time datetime=\"2026-11-21T00:00:00+01:00\">Sat 21 Nov 00:00 +01:00</time>"
+        )
+    );
+}
+
+#[tokio::test]
+async fn pages_stay_light() {
+    let router = Sample::busy().await.router(Access::Open).await;
+    let overview = get(&router, "/audit").await.body;
+    let calls = get(&router, "/audit/calls?range=7d").await.body;
+    assert_eq!(rows(&calls), 100);
+    assert!(overview.len() < 60_000, "{}", overview.len());
+    assert!(calls.len() < 120_000, "{}", calls.len());
+    let style = get(&router, &route("/audit/style")).await.body;
+    assert!(style.len() < 16_000, "{}", style.len());
+}
+
+/// Not a test: serves the pages with made-up calls until it is interrupted, for people who change how they look.
+#[tokio::test]
+#[ignore = "serves until interrupted: cargo test --lib gallery -- --ignored --nocapture"]
+async fn gallery() {
+    let busy = Sample::busy().await;
+    let empty = Sample::empty().await;
+    let mut none = parts();
+    none.viewers.clear();
+    let rules = [
+        (&busy, Access::Open, permissions()),
+        (&empty, Access::Open, permissions()),
+        (&busy, Access::Viewers, permissions()),
+        (&busy, Access::Viewers, Permissions::new(none)),
+    ];
+    let mut serving = tokio::task::JoinSet::new();
+    for (sample, access, rules) in rules {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        println!(
+            "http://{}/audit ({access:?})",
+            listener.local_addr().unwrap()
+        );
+        let router = sample.router_with(access, rules).await;
+        serving.spawn(async move { axum::serve(listener, router).await });
+    }
+    serving.join_all().await;
+    assert!(NOW > before(Duration::from_secs(1)));
+}

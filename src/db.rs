@@ -1,0 +1,383 @@
+//! The one SQLite file: a single writer, read-only readers, migrations. Nobody else begins a transaction.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::query::Query;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, Sqlite, Transaction};
+
+use crate::types::Timestamp;
+
+mod page;
+
+pub use page::PageReader;
+
+/// Older SQLite can lose checkpointed pages in WAL mode (sqlite.org/wal.html, "WAL-reset bug").
+const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
+
+/// How long a statement waits for another process's lock before it fails.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections for pages; each holds a thread.
+const READERS: u32 = 4;
+
+/// Rows in one statement of a [`Bulk`], largest first; few sizes keep the statement cache small.
+const BULK_SIZES: [usize; 4] = [64, 16, 4, 1];
+
+/// What a commit survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Loss of power: `synchronous=FULL`, one fsync a commit.
+    Power,
+    /// The end of the process, also by kill -9: `synchronous=NORMAL`, no fsync a commit.
+    Process,
+}
+
+/// Why the database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// Another gateway has the file.
+    #[error("`{0}` is in use by another gateway; stop that one or give this one a file of its own")]
+    InUse(PathBuf),
+    /// The file cannot be opened or made.
+    #[error("cannot open the database `{path}`: {why}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system or SQLite said.
+        why: String,
+    },
+    /// There is no such file, and it was only to be read.
+    #[error("there is no database at `{0}`")]
+    Missing(PathBuf),
+    /// The library is too old.
+    #[error("SQLite {0} can corrupt this kind of database; 3.51.3 or newer is needed")]
+    SqliteTooOld(String),
+    /// The schema cannot be brought up to date.
+    #[error("cannot bring `{path}` up to date: {why}")]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        why: String,
+    },
+    /// A statement failed.
+    #[error("database: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// A statement changed another number of rows than it must.
+    #[error("database: a statement changed {changed} rows instead of {expected}")]
+    RowCount {
+        /// Rows it must change.
+        expected: u64,
+        /// Rows it changed.
+        changed: u64,
+    },
+}
+
+/// Which log a file holds; part of every hash in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogId(pub [u8; 16]);
+
+/// The connection that writes. There is one, and it has the file to itself.
+#[derive(Debug)]
+pub struct Writer {
+    options: SqliteConnectOptions,
+    connection: SqliteConnection,
+    _lock: File,
+}
+
+/// Opens the file for writing, alone; makes it when there is none and brings its schema up to date.
+///
+/// # Errors
+/// When the file cannot be opened, belongs to another running gateway, is no database, or was written by a
+/// newer version.
+pub async fn open(path: &Path, durability: Durability) -> Result<Writer, DbError> {
+    let lock = lock(path)?;
+    let synchronous = match durability {
+        Durability::Power => SqliteSynchronous::Full,
+        Durability::Process => SqliteSynchronous::Normal,
+    };
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(synchronous)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .pragma("trusted_schema", "OFF")
+        .pragma("cell_size_check", "ON")
+        // The writer checkpoints between batches, so that no caller waits for it inside a commit.
+        .pragma("wal_autocheckpoint", "0");
+    let mut connection = connect(path, &options).await?;
+    check_version(&mut connection).await?;
+    migrator()
+        .run(&mut connection)
+        .await
+        .map_err(|error| DbError::Migrate {
+            path: path.into(),
+            why: error.to_string(),
+        })?;
+    Ok(Writer {
+        options,
+        connection,
+        _lock: lock,
+    })
+}
+
+impl Writer {
+    /// Begins a transaction that can write from its first statement.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub async fn begin(&mut self) -> Result<WriteTx<'_>, DbError> {
+        // A deferred transaction that turns into a writer fails at once where an immediate one waits.
+        let tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(WriteTx { tx })
+    }
+
+    /// Drops the connection and opens the file anew, after a commit of which nobody knows what became.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub async fn reopen(&mut self) -> Result<(), DbError> {
+        let fresh = connect(self.options.get_filename(), &self.options).await?;
+        let old = std::mem::replace(&mut self.connection, fresh);
+        // It failed already; what it says on closing changes nothing.
+        drop(old.close().await);
+        Ok(())
+    }
+
+    /// Moves what the write-ahead log holds into the file, as far as no reader is in the way.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub async fn checkpoint(&mut self) -> Result<(), DbError> {
+        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Which log this file holds; made up when the file is new.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub async fn identity(&mut self, fresh: [u8; 16], at: Timestamp) -> Result<LogId, DbError> {
+        let mut tx = self.begin().await?;
+        let made = "INSERT INTO gateway (one, log_id, created_at_us) VALUES (1, $1, $2) ON CONFLICT (one) DO NOTHING";
+        let made = sqlx::query(made).bind(fresh.as_slice()).bind(at.micros());
+        made.execute(tx.connection()).await?;
+        let id = read_identity(tx.connection()).await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// Closes the file in good order.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub async fn close(self) -> Result<(), DbError> {
+        Ok(self.connection.close().await?)
+    }
+}
+
+/// Reads which log a file holds.
+///
+/// # Errors
+/// When the file has no identity or SQLite refuses.
+pub async fn read_identity(connection: &mut SqliteConnection) -> Result<LogId, DbError> {
+    let id: Vec<u8> = sqlx::query_scalar("SELECT log_id FROM gateway WHERE one = 1")
+        .fetch_one(connection)
+        .await?;
+    let id =
+        <[u8; 16]>::try_from(id.as_slice()).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(LogId(id))
+}
+
+/// A transaction that may write. Dropped without [`WriteTx::commit`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct WriteTx<'a> {
+    tx: Transaction<'a, Sqlite>,
+}
+
+impl WriteTx<'_> {
+    /// The connection, for statements of the room that owns the table.
+    pub fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.tx
+    }
+
+    /// Makes everything since [`Writer::begin`] durable.
+    ///
+    /// # Errors
+    /// When SQLite refuses; nobody knows then whether it is written.
+    pub async fn commit(self) -> Result<(), DbError> {
+        Ok(self.tx.commit().await?)
+    }
+}
+
+/// Read-only connections for pages and checks.
+#[derive(Debug, Clone)]
+pub struct Readers {
+    pool: SqlitePool,
+}
+
+impl Readers {
+    /// Opens a file for reading only.
+    ///
+    /// # Errors
+    /// When there is no such file or it is no database.
+    pub async fn open(path: &Path) -> Result<Self, DbError> {
+        if !path.exists() {
+            return Err(DbError::Missing(path.into()));
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("query_only", "ON")
+            .pragma("trusted_schema", "OFF");
+        let pool = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .acquire_timeout(BUSY_TIMEOUT)
+            .before_acquire(|connection, _| Box::pin(page::clear(connection)))
+            .connect_with(options)
+            .await
+            .map_err(|error| cannot_open(path, &error))?;
+        sqlx::query("SELECT 1 FROM gateway")
+            .execute(&pool)
+            .await
+            .map_err(|error| cannot_open(path, &error))?;
+        Ok(Self { pool })
+    }
+
+    /// The connections.
+    pub fn pool(&self) -> &SqlitePool {
+        &self.pool
+    }
+
+    /// Closes the connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// One statement for many rows: `head (…),(…) tail`. A statement costs more than the rows in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Bulk {
+    /// The text up to the rows.
+    pub head: &'static str,
+    /// Values in a row.
+    pub columns: usize,
+    /// The text after the rows.
+    pub tail: &'static str,
+}
+
+/// A statement that still takes values.
+pub type Binding<'q> = Query<'q, Sqlite, SqliteArguments>;
+
+impl Bulk {
+    /// Runs the statement for all rows, in as few pieces as the fixed sizes allow.
+    ///
+    /// # Errors
+    /// When SQLite refuses, or another number of rows changed than there are.
+    pub async fn run<'q, T>(
+        &self,
+        tx: &mut WriteTx<'_>,
+        rows: &'q [T],
+        bind: impl Fn(Binding<'q>, &'q T) -> Binding<'q>,
+    ) -> Result<(), DbError> {
+        let mut rest = rows;
+        for size in BULK_SIZES {
+            while rest.len() >= size {
+                let (piece, tail) = rest.split_at(size);
+                // The text is put together from constants of this program alone.
+                let statement = sqlx::query(AssertSqlSafe(self.text(size)));
+                let statement = piece.iter().fold(statement, &bind);
+                let changed = statement.execute(tx.connection()).await?.rows_affected();
+                ensure_changed(changed, piece.len())?;
+                rest = tail;
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, rows: usize) -> String {
+        let row = format!("({})", vec!["?"; self.columns].join(","));
+        format!("{} {} {}", self.head, vec![row; rows].join(","), self.tail)
+    }
+}
+
+fn ensure_changed(changed: u64, expected: usize) -> Result<(), DbError> {
+    let expected = u64::try_from(expected).unwrap_or(u64::MAX);
+    if changed == expected {
+        Ok(())
+    } else {
+        Err(DbError::RowCount { expected, changed })
+    }
+}
+
+fn lock(path: &Path) -> Result<File, DbError> {
+    let side = path.with_added_extension("lock");
+    let open = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&side);
+    let file = open.map_err(|error| DbError::Open {
+        path: path.into(),
+        why: format!("its lock file: {error}"),
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DbError::InUse(path.into())),
+        Err(TryLockError::Error(error)) => Err(DbError::Open {
+            path: path.into(),
+            why: format!("its lock file: {error}"),
+        }),
+    }
+}
+
+async fn connect(path: &Path, options: &SqliteConnectOptions) -> Result<SqliteConnection, DbError> {
+    let connect = SqliteConnection::connect_with(options).await;
+    connect.map_err(|error| cannot_open(path, &error))
+}
+
+fn cannot_open(path: &Path, error: &sqlx::Error) -> DbError {
+    DbError::Open {
+        path: path.into(),
+        why: error
+            .as_database_error()
+            .map_or_else(|| error.to_string(), |error| error.message().into()),
+    }
+}
+
+async fn check_version(connection: &mut SqliteConnection) -> Result<(), DbError> {
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+        .fetch_one(connection)
+        .await?;
+    let parts: Vec<u32> = version
+        .split('.')
+        .filter_map(|part| part.parse().ok())
+        .collect();
+    if parts.as_slice() < OLDEST_SQLITE.as_slice() {
+        return Err(DbError::SqliteTooOld(version));
+    }
+    Ok(())
+}
+
+fn migrator() -> Migrator {
+    let first = include_str!("../migrations/0001_ledger_and_log.sql");
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "ledger and log".into(),
+        MigrationType::Simple,
+        first.into_sql_str(),
+        false,
+    )])
+}

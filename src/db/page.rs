@@ -1,0 +1,103 @@
+//! One connection for one page: when the page is given up, so is the statement it waits for.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Sqlite, SqliteConnection};
+
+use super::{DbError, Readers};
+
+/// Steps of SQLite's machine between two looks at the flag; some tens of microseconds.
+const STEPS_BETWEEN_LOOKS: i32 = 1_000;
+
+/// A reading connection that stops its statement when dropped.
+///
+/// A page that runs into its deadline, or whose browser hung up, is a dropped future. Without this its
+/// statement would go on in the connection's thread and keep the next page waiting.
+#[derive(Debug)]
+pub struct PageReader {
+    connection: PoolConnection<Sqlite>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Readers {
+    /// Takes a connection for one page, waiting for one while all are busy. Put a timeout around its use.
+    ///
+    /// # Errors
+    /// When no connection comes free or SQLite refuses.
+    pub async fn page(&self) -> Result<PageReader, DbError> {
+        let mut connection = self.pool().acquire().await?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        connection
+            .lock_handle()
+            .await?
+            .set_progress_handler(STEPS_BETWEEN_LOOKS, move || {
+                !stopped.load(Ordering::Relaxed)
+            });
+        Ok(PageReader { connection, stop })
+    }
+}
+
+/// Takes the flag off a connection that comes back to the pool, or it would stop its next user too.
+pub(super) async fn clear(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    connection.lock_handle().await?.remove_progress_handler();
+    Ok(true)
+}
+
+impl Deref for PageReader {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for PageReader {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for PageReader {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::db::{Durability, open};
+    use crate::types::Timestamp;
+
+    const FOR_EVER: &str =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+
+    #[tokio::test]
+    async fn a_page_that_is_given_up_stops_its_statement_and_spoils_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let mut writer = open(&path, Durability::Process).await.unwrap();
+        writer
+            .identity([1; 16], Timestamp::default())
+            .await
+            .unwrap();
+        let readers = Readers::open(&path).await.unwrap();
+        // More often than there are connections: each comes back in working order.
+        for _ in 0..6 {
+            let mut page = readers.page().await.unwrap();
+            let query = sqlx::query_scalar::<_, i64>(FOR_EVER).fetch_one(&mut *page);
+            let given_up = tokio::time::timeout(Duration::from_millis(50), query).await;
+            assert!(given_up.is_err());
+            drop(page);
+        }
+        let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM gateway");
+        let rows = rows.fetch_one(readers.pool()).await.unwrap();
+        assert_eq!(rows, 1);
+    }
+}

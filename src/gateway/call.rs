@@ -1,0 +1,173 @@
+//! The line one call walks: authorize, rate, admit, forward, close. Every request for a server walks it.
+
+use std::sync::Arc;
+
+use crate::policy::{Denial, DenialReason, UngrantedStyle};
+use crate::types::CallId;
+
+use super::Gateway;
+use super::entries;
+use super::failure::{Cause, Failure, Refusal};
+use super::forward::Listener;
+use super::stages::{Authenticated, Authorized, Caller, Outcome, Reserved, Settled, Subject, Wish};
+use super::writer::NotAdmitted;
+
+impl Gateway {
+    /// Walks one request from its agent to its server and back.
+    pub(super) async fn run(
+        &self,
+        caller: &Arc<Caller>,
+        wish: Wish,
+        agent: &Listener,
+    ) -> Result<Settled, Failure> {
+        let call = self.new_call();
+        let authenticated = Authenticated {
+            call,
+            caller: Arc::clone(caller),
+            wish,
+        };
+        let authorized = self.authorize(authenticated).await?;
+        let authorized = self.smooth(authorized).await?;
+        let reserved = self.admit(authorized).await?;
+        let forwarded = self.forwarder.forward(reserved, agent).await;
+        let entry = entries::closing(&forwarded);
+        forwarded.open.close(entry).await;
+        Ok(Settled {
+            call,
+            wish: forwarded.request.wish,
+            outcome: forwarded.outcome,
+        })
+    }
+
+    async fn authorize(&self, request: Authenticated) -> Result<Authorized, Failure> {
+        match request.authorize(self.clock.now()) {
+            Ok(authorized) => Ok(authorized),
+            Err(denied) => Err(self.deny(&denied.0, &denied.1).await),
+        }
+    }
+
+    async fn deny(&self, request: &Authenticated, denial: &Denial) -> Failure {
+        let agent = &request.caller.agent;
+        let refusal = refusal(
+            request,
+            Cause::Policy {
+                reason: denial.reason,
+                agent: agent.name.to_string(),
+                owner: agent.owner.clone(),
+            },
+        );
+        let mut entry = entries::of_request(request);
+        for reason in &denial.reasons {
+            entry = entries::with_rule(entry, &reason.place);
+        }
+        let failure = Failure::Refused(Box::new(refusal));
+        let entry = entries::denied(entry, failure.reason(), &failure.to_string());
+        if self.recorder.note(entry).await.is_err() {
+            return Failure::Unrecorded;
+        }
+        hide(request, denial.reason).unwrap_or(failure)
+    }
+
+    async fn smooth(&self, authorized: Authorized) -> Result<Authorized, Failure> {
+        let Err((rule, wait)) = self.rates.take(authorized.grant.rates()) else {
+            return Ok(authorized);
+        };
+        let cause = Cause::Rate {
+            wait,
+            rate: rule.rate.to_string(),
+        };
+        let failure = Failure::Refused(Box::new(refusal(&authorized.request, cause)));
+        let entry = entries::with_rule(entries::of_request(&authorized.request), &rule.place);
+        let entry = entries::denied(entry, failure.reason(), &failure.to_string());
+        self.recorder
+            .note(entry)
+            .await
+            .map_err(|_| Failure::Unrecorded)?;
+        Err(failure)
+    }
+
+    async fn admit(&self, authorized: Authorized) -> Result<Reserved, Failure> {
+        let request = &authorized.request;
+        let entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
+        let charges = authorized.grant.charges().to_vec();
+        let zone = request.caller.permissions.zone().clone();
+        match self
+            .recorder
+            .admit(entry, request.call, charges, zone.clone())
+            .await
+        {
+            Ok(open) => Ok(authorized.reserve(open)),
+            Err(NotAdmitted::Unrecorded) => Err(Failure::Unrecorded),
+            Err(NotAdmitted::Full(shortage)) => {
+                let at = self.clock.now();
+                let cause = Cause::Budget { shortage, zone, at };
+                Err(Failure::Refused(Box::new(refusal(request, cause))))
+            }
+        }
+    }
+
+    /// Writes down a request of a known agent that fails before it is for any server.
+    pub(super) async fn turn_away(
+        &self,
+        caller: &Caller,
+        method: &str,
+        failure: Failure,
+    ) -> Failure {
+        let entry = entries::of_caller(caller, self.new_call(), method);
+        let entry = entries::denied(entry, failure.reason(), &failure.to_string());
+        match self.recorder.note(entry).await {
+            Ok(()) => failure,
+            Err(_) => Failure::Unrecorded,
+        }
+    }
+
+    pub(super) fn new_call(&self) -> CallId {
+        CallId::new(self.clock.now(), super::random())
+    }
+}
+
+impl Settled {
+    /// The server's answer, or why there is none.
+    pub(super) fn into_reply(self) -> Result<(CallId, Wish, crate::upstream::Reply), Failure> {
+        match self.outcome {
+            Outcome::Answered(reply) => Ok((self.call, self.wish, reply)),
+            Outcome::Unanswered(error) => Err(Failure::Upstream {
+                server: self.wish.server,
+                error,
+                call: self.call,
+            }),
+            Outcome::Cancelled => Err(Failure::Cancelled),
+        }
+    }
+}
+
+fn refusal(request: &Authenticated, cause: Cause) -> Refusal {
+    let server = &request.wish.server;
+    let subject = match &request.wish.subject {
+        Subject::Tool(name) | Subject::Prompt(name) => format!("{server}/{name}"),
+        Subject::Resource(uri) => format!("{server} {uri}"),
+        Subject::Listing => server.to_string(),
+    };
+    Refusal {
+        call: request.call,
+        subject,
+        cause,
+    }
+}
+
+/// For an agent that is not to learn what it was not granted: exactly what it would hear of nothing at all.
+fn hide(request: &Authenticated, reason: DenialReason) -> Option<Failure> {
+    let hidden = match reason {
+        DenialReason::NotGranted
+        | DenialReason::DeniedRule
+        | DenialReason::Expired
+        | DenialReason::UnknownServer => request.caller.agent.ungranted == UngrantedStyle::Hide,
+        DenialReason::AgentDisabled | DenialReason::ServerDisabled => false,
+    };
+    hidden.then(|| match &request.wish.subject {
+        Subject::Tool(name) => Failure::UnknownTool(name.clone()),
+        Subject::Prompt(name) => Failure::UnknownPrompt(name.clone()),
+        Subject::Resource(uri) => Failure::UnknownResource(uri.clone()),
+        Subject::Listing => Failure::UnknownMethod(request.wish.request.method.as_str().into()),
+    })
+}

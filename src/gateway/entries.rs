@@ -1,0 +1,202 @@
+//! What is written down about a call: when it opens, when it is refused, when it closes.
+
+use std::fmt::Write;
+
+use crate::audit::{Entry, Kind};
+use crate::budget::{Charged, Held};
+use crate::policy::Place;
+use crate::protocol::json_string;
+use crate::types::CallId;
+
+use super::stages::{Authenticated, Caller, Forwarded, Outcome, Subject};
+
+/// The longest text of an agent's own making that one field of an event keeps, in characters.
+const MAX_TEXT: usize = 256;
+
+/// What is known of any request of a known agent.
+pub(super) fn of_caller(caller: &Caller, call: CallId, method: &str) -> Entry {
+    let mut entry = Entry::new(Kind::Denied);
+    if !method.is_empty() {
+        entry = entry.text("method", &cut(method));
+    }
+    entry.call = Some(call);
+    entry.agent = Some(caller.agent.name.clone());
+    entry = entry
+        .text("policy", &caller.permissions.revision().short())
+        .text("era", caller.era.as_str());
+    if let super::AgentEra::Session(version) = caller.era {
+        entry = entry.text("version", version.as_str());
+    }
+    if let Some(client) = &caller.client {
+        entry = entry.text("client", &cut(client));
+    }
+    if let Some(session) = caller.session_label() {
+        entry = entry.text("session", session);
+    }
+    entry.number("bytes_in", caller.bytes_in)
+}
+
+/// What is known of a request for one server.
+pub(super) fn of_request(request: &Authenticated) -> Entry {
+    let wish = &request.wish;
+    let mut entry = of_caller(&request.caller, request.call, wish.request.method.as_str());
+    entry.server = Some(wish.server.clone());
+    match &wish.subject {
+        Subject::Tool(name) => entry.tool = Some(cut(name)),
+        Subject::Prompt(name) => entry = entry.text("target", &cut(name)),
+        Subject::Resource(uri) => entry = entry.text("target", &cut(uri)),
+        Subject::Listing => {}
+    }
+    entry
+}
+
+/// The rule that decided.
+pub(super) fn with_rule(entry: Entry, rule: &Place) -> Entry {
+    entry
+        .text("rule", &rule.path)
+        .number("line", u64::from(rule.line))
+}
+
+/// Turns a known request into its `admitted` event.
+pub(super) fn admitted(entry: Entry, held: &[Held]) -> Entry {
+    let mut entry = Entry {
+        kind: Kind::Admitted,
+        ..entry
+    };
+    if !held.is_empty() {
+        entry = entry.json("budgets", list(held, write_held));
+    }
+    entry
+}
+
+/// Turns a known request into its `denied` event.
+pub(super) fn denied(entry: Entry, reason: &'static str, message: &str) -> Entry {
+    let entry = Entry {
+        kind: Kind::Denied,
+        reason: Some(reason),
+        ..entry
+    };
+    entry.text("message", message)
+}
+
+/// The event that ends a call. What it costs is added by the writer, which knows.
+pub(super) fn closing(forwarded: &Forwarded) -> Entry {
+    let request = &forwarded.request;
+    let (kind, outcome) = ending(&forwarded.outcome);
+    let mut entry = Entry::new(kind).text("outcome", outcome);
+    entry.call = Some(request.call);
+    entry.agent = Some(request.caller.agent.name.clone());
+    entry.server = Some(request.wish.server.clone());
+    if let Subject::Tool(name) = &request.wish.subject {
+        entry.tool = Some(cut(name));
+    }
+    match &forwarded.outcome {
+        Outcome::Answered(reply) => {
+            let body = reply.outcome.as_ref().unwrap_or_else(|error| error);
+            let size = u64::try_from(body.get().len()).unwrap_or(u64::MAX);
+            entry = entry
+                .number("status", u64::from(reply.status))
+                .number("bytes_out", size);
+        }
+        Outcome::Unanswered(error) => entry = entry.text("error", &cut(&error.to_string())),
+        Outcome::Cancelled => {}
+    }
+    let micros = u64::try_from(forwarded.latency.as_micros()).unwrap_or(u64::MAX);
+    entry.number("latency_us", micros)
+}
+
+/// Adds what a closed call cost.
+pub(super) fn with_charges(entry: Entry, charged: &[Charged]) -> Entry {
+    if charged.is_empty() {
+        return entry;
+    }
+    entry.json("budgets", list(charged, write_charged))
+}
+
+/// The event that ends a call whose gateway stopped in the middle of it.
+pub(super) fn abandoned(call: CallId) -> Entry {
+    let mut entry = Entry::new(Kind::Abandoned).text("outcome", "gateway_stopped");
+    entry.call = Some(call);
+    entry
+}
+
+/// The event that ends a call that was written down as admitted but never forwarded.
+pub(super) fn never_forwarded(call: CallId) -> Entry {
+    let mut entry = Entry::new(Kind::Released).text("outcome", "not_forwarded");
+    entry.call = Some(call);
+    entry
+}
+
+/// How a call ends, as the log says it; `settled` and `failed` cost what was held.
+fn ending(outcome: &Outcome) -> (Kind, &'static str) {
+    use crate::upstream::UpstreamError as E;
+    match outcome {
+        Outcome::Answered(reply) => (Kind::Settled, answer_kind(reply)),
+        Outcome::Unanswered(E::Unreachable(_)) => (Kind::Released, "unreachable"),
+        Outcome::Unanswered(E::Refused(_)) => (Kind::Released, "refused"),
+        Outcome::Unanswered(E::Rejected(_)) => (Kind::Failed, "rejected"),
+        Outcome::Unanswered(E::TimedOut) => (Kind::Failed, "timed_out"),
+        Outcome::Unanswered(E::Broken(_)) => (Kind::Failed, "broken"),
+        Outcome::Unanswered(E::TooLarge(_)) => (Kind::Failed, "too_large"),
+        Outcome::Cancelled => (Kind::Failed, "cancelled"),
+    }
+}
+
+fn answer_kind(reply: &crate::upstream::Reply) -> &'static str {
+    match &reply.outcome {
+        Err(_) => "rpc_error",
+        Ok(result) if says_is_error(result.get()) => "tool_error",
+        Ok(_) => "ok",
+    }
+}
+
+fn says_is_error(result: &str) -> bool {
+    // Results can be large; most do not hold the word at all.
+    result.contains("\"isError\"")
+        && crate::protocol::Object::parse(result).is_ok_and(|result| {
+            result
+                .get("isError")
+                .is_some_and(|value| value.get() == "true")
+        })
+}
+
+fn list<T>(items: &[T], write: impl Fn(&mut String, &T)) -> String {
+    let mut text = String::from("[");
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        write(&mut text, item);
+    }
+    text.push(']');
+    text
+}
+
+// Writing to a String cannot fail.
+fn write_held(text: &mut String, held: &Held) {
+    let _ = write!(
+        text,
+        r#"{{"key":{},"window":{},"amount":{},"limit":{},"used":{},"held":{}}}"#,
+        json_string(held.key.as_str()),
+        held.starts.micros(),
+        held.amount,
+        held.after.limit,
+        held.after.used,
+        held.after.held,
+    );
+}
+
+fn write_charged(text: &mut String, charged: &Charged) {
+    let _ = write!(
+        text,
+        r#"{{"key":{},"window":{},"charged":{},"released":{}}}"#,
+        json_string(charged.key.as_str()),
+        charged.starts.micros(),
+        charged.charged,
+        charged.released,
+    );
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
+}

@@ -1,0 +1,122 @@
+//! The only place that sees servers. What reaches one as a request of an agent passes [`Forwarder::forward`].
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::clock::Clock;
+use crate::protocol::{Object, notification};
+use crate::types::ServerName;
+use crate::upstream::{Description, Lane, Notice, Outgoing, Reply, UpstreamError, Upstreams};
+
+use super::Part;
+use super::stages::{Forwarded, Outcome, Reserved};
+
+/// Notices that wait for a slow agent; more are dropped, the answer never is.
+const NOTICES: usize = 64;
+
+/// Holds the servers.
+#[derive(Debug)]
+pub(super) struct Forwarder {
+    upstreams: Arc<Upstreams>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Forwarder {
+    pub(super) fn new(upstreams: Arc<Upstreams>, clock: Arc<dyn Clock>) -> Self {
+        Self { upstreams, clock }
+    }
+
+    /// Gives an admitted request to its server and waits for what comes of it.
+    pub(super) async fn forward(&self, reserved: Reserved, agent: &Listener) -> Forwarded {
+        let Reserved { mut request, open } = reserved;
+        let started = self.clock.monotonic();
+        let outgoing = std::mem::take(&mut request.wish.request.params);
+        let outgoing = Outgoing {
+            params: outgoing,
+            ..request.wish.request.clone()
+        };
+        let lane = request.caller.lane();
+        let outcome = match self.upstreams.get(&request.wish.server) {
+            Some(upstream) => {
+                let (notices, mut heard) = mpsc::channel(NOTICES);
+                let outcome = tokio::select! {
+                    biased;
+                    answer = upstream.send(&lane, outgoing, &notices) => ended(answer),
+                    () = agent.relay(&mut heard) => Outcome::Cancelled,
+                };
+                // What came right before the answer goes out before it.
+                while let Ok(notice) = heard.try_recv() {
+                    agent.pass(notice);
+                }
+                outcome
+            }
+            None => Outcome::Unanswered(UpstreamError::Unreachable("it is not connected".into())),
+        };
+        Forwarded {
+            request,
+            open,
+            outcome,
+            latency: self.clock.monotonic().saturating_sub(started),
+        }
+    }
+
+    /// What a server says about itself; opens the connection, sends no request of an agent.
+    pub(super) async fn describe(
+        &self,
+        server: &ServerName,
+        lane: &Lane,
+    ) -> Result<Arc<Description>, UpstreamError> {
+        match self.upstreams.get(server) {
+            Some(upstream) => upstream.describe(lane).await,
+            None => Err(UpstreamError::Unreachable("it is not connected".into())),
+        }
+    }
+
+    /// Ends what a finished session of an agent holds open.
+    pub(super) async fn end_session(&self, lane: &Lane) {
+        for (_, upstream) in self.upstreams.iter() {
+            upstream.end_session(lane).await;
+        }
+    }
+}
+
+fn ended(answer: Result<Reply, UpstreamError>) -> Outcome {
+    match answer {
+        Ok(reply) => Outcome::Answered(reply),
+        Err(error) => Outcome::Unanswered(error),
+    }
+}
+
+/// The agent's end of a request: where notices go, and whether its hanging up cancels the call.
+#[derive(Debug, Clone)]
+pub(super) struct Listener {
+    pub(super) parts: mpsc::Sender<Part>,
+    pub(super) hangup_cancels: bool,
+}
+
+impl Listener {
+    /// Passes notices on; ends only when the agent has gone and that cancels the call.
+    async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
+        loop {
+            tokio::select! {
+                Some(notice) = heard.recv() => self.pass(notice),
+                () = self.parts.closed(), if self.hangup_cancels => return,
+                else => std::future::pending().await,
+            }
+        }
+    }
+
+    fn pass(&self, notice: Notice) {
+        // A slow agent misses progress, not its answer.
+        drop(self.parts.try_send(Part::Notice(text(notice))));
+    }
+}
+
+fn text(notice: Notice) -> String {
+    let (method, params): (_, Object) = match notice {
+        Notice::Progress(params) => ("notifications/progress", params),
+        Notice::Log(params) => ("notifications/message", params),
+    };
+    notification(method, Some(&params))
+}

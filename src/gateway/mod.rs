@@ -1,0 +1,301 @@
+//! The path of one call, lists, and the words of every answer that is not a result.
+//!
+//! Knows agents as [`Caller`]s and servers as names; how either speaks is the business of `http` and
+//! `upstream`.
+
+mod call;
+mod door;
+mod entries;
+mod failure;
+mod forward;
+mod lists;
+mod names;
+mod opening;
+mod recorder;
+mod requests;
+mod resolve;
+mod shape;
+mod stages;
+mod strangers;
+mod writer;
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
+
+use crate::audit::{Entry, Head, Kind};
+use crate::budget::RateLimits;
+use crate::clock::Clock;
+use crate::db::{DbError, Durability, Writer as Database};
+use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
+use crate::protocol::{LogLevel, Object, RequestId};
+use crate::types::{ServerName, TokenHash};
+use crate::upstream::Upstreams;
+
+pub(crate) use opening::client_name;
+
+pub use door::{Door, TokenProblem};
+pub use failure::{Addressee, Answer, Cause, Failure, REFUSAL, Refusal};
+pub use opening::Opened;
+pub use recorder::Unrecorded;
+pub use stages::{AgentEra, Caller};
+
+use forward::{Forwarder, Listener};
+use recorder::{QUEUE, Recorder};
+use resolve::Catalog;
+use strangers::Strangers;
+use writer::Writer;
+
+/// Requests of agents in hand at once; more are turned away before anything is done for them.
+const MAX_IN_FLIGHT: usize = 2_048;
+
+/// Parts of an answer that wait for a slow agent.
+const PARTS: usize = 64;
+
+/// Which servers a request is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All that the agent was granted, at `/mcp`.
+    All,
+    /// One, at `/mcp/{server}`.
+    One(ServerName),
+}
+
+/// One request of a known agent.
+#[derive(Debug)]
+pub struct AgentRequest {
+    /// Echoed in the answer.
+    pub id: RequestId,
+    /// The method, as sent.
+    pub method: String,
+    /// Its parameters.
+    pub params: Object,
+    /// Which servers it is about.
+    pub scope: Scope,
+    /// The least severe log line the agent wants.
+    pub log_level: Option<LogLevel>,
+    /// `Mcp-Param-*` headers, by full name.
+    pub param_headers: Vec<(String, String)>,
+    /// Whether hanging up cancels the call (2026-07-28) or lets it finish (before).
+    pub hangup_cancels: bool,
+}
+
+/// A piece of an answer.
+#[derive(Debug)]
+pub enum Part {
+    /// A notification, as JSON text.
+    Notice(String),
+    /// The answer; the last part.
+    Answer(Answer),
+}
+
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct Setup {
+    /// The rules.
+    pub permissions: Arc<Permissions>,
+    /// The servers.
+    pub upstreams: Arc<Upstreams>,
+    /// The file of ledger and log.
+    pub database: Database,
+    /// What its commits survive; written into the log.
+    pub durability: Durability,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The gateway between agents and servers.
+#[derive(Debug)]
+pub struct Gateway {
+    permissions: Arc<Permissions>,
+    forwarder: Forwarder,
+    recorder: Recorder,
+    rates: RateLimits,
+    catalog: Catalog,
+    strangers: Strangers,
+    clock: Arc<dyn Clock>,
+    in_flight: Arc<Semaphore>,
+    calls: TaskTracker,
+}
+
+/// Ends when the gateway and all its calls are gone; yields the head of the log.
+pub type WriterTask = JoinHandle<Result<Head, DbError>>;
+
+impl Gateway {
+    /// Reads the file, closes what a crash left open, and starts the writer.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub async fn start(setup: Setup) -> Result<(Arc<Self>, WriterTask, Head), DbError> {
+        let Setup {
+            permissions,
+            upstreams,
+            database,
+            durability,
+            clock,
+        } = setup;
+        let first = vec![started(durability), policy_in_force(&permissions)];
+        let writer = Writer::start(database, Arc::clone(&clock), random(), first).await?;
+        let head = writer.head();
+        let (jobs, job_queue) = mpsc::channel(QUEUE);
+        let (closings, closing_queue) = mpsc::unbounded_channel();
+        let recorder = Recorder::new(jobs, closings, writer.health());
+        let task = tokio::spawn(writer.run(job_queue, closing_queue));
+        let gateway = Self {
+            rates: RateLimits::new(&permissions, Arc::clone(&clock)),
+            permissions,
+            forwarder: Forwarder::new(upstreams, Arc::clone(&clock)),
+            recorder,
+            catalog: Catalog::default(),
+            strangers: Strangers::default(),
+            clock,
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            calls: TaskTracker::new(),
+        };
+        Ok((Arc::new(gateway), task, head))
+    }
+
+    /// The rules in force.
+    pub fn permissions(&self) -> &Arc<Permissions> {
+        &self.permissions
+    }
+
+    /// The agent that a token belongs to.
+    pub fn authenticate(&self, token: &str) -> Option<Arc<Agent>> {
+        self.permissions
+            .agent_by_token(&TokenHash::of(token), self.clock.now())
+            .cloned()
+    }
+
+    /// Whether a server's own endpoint is open to an agent.
+    ///
+    /// # Errors
+    /// When there is no such server, or the agent has no live grant on it and may know that.
+    pub fn open_server(&self, agent: &Agent, name: &str) -> Result<ServerName, Door> {
+        let hidden = agent.ungranted == UngrantedStyle::Hide;
+        let known = name
+            .parse::<ServerName>()
+            .ok()
+            .filter(|server| self.permissions.servers().contains_key(server));
+        let Some(server) = known else {
+            return Err(Door::UnknownServer(name.into()));
+        };
+        if may_see_server(&self.permissions, agent, &server, self.clock.now()) {
+            Ok(server)
+        } else if hidden {
+            Err(Door::UnknownServer(name.into()))
+        } else {
+            Err(Door::ServerNotGranted {
+                server,
+                agent: agent.name.clone(),
+            })
+        }
+    }
+
+    /// Writes down that a known agent was turned away at the door.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub async fn note_door(&self, caller: &Caller, door: &Door) -> Result<(), Unrecorded> {
+        let entry = entries::of_caller(caller, self.new_call(), "");
+        self.recorder
+            .note(entries::denied(entry, door.reason(), &door.to_string()))
+            .await
+    }
+
+    /// Takes a request in hand. It runs in a task of its own: an agent that hangs up leaves nothing half done.
+    /// The receiver yields notices and at last the answer.
+    pub fn handle(self: &Arc<Self>, caller: Caller, request: AgentRequest) -> mpsc::Receiver<Part> {
+        let (parts, answer) = mpsc::channel(PARTS);
+        let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() else {
+            let to = Addressee {
+                id: Some(&request.id),
+                modern: caller.era.is_modern(),
+                is_tool_call: false,
+                style: caller.agent.refusals,
+            };
+            // The channel is new and has room.
+            drop(parts.try_send(Part::Answer(Failure::Overloaded.answer(&to))));
+            return answer;
+        };
+        let gateway = Arc::clone(self);
+        self.calls.spawn(async move {
+            let listener = Listener {
+                parts: parts.clone(),
+                hangup_cancels: request.hangup_cancels,
+            };
+            let answer = gateway.answer(&Arc::new(caller), request, &listener).await;
+            drop(permit);
+            // The agent may have gone; the call is closed and written down either way.
+            drop(parts.send(Part::Answer(answer)).await);
+        });
+        answer
+    }
+
+    /// Writes down a request of a known agent that is refused before it is a request, such as malformed JSON.
+    /// Returns what to answer.
+    pub async fn reject(&self, caller: &Caller, method: &str, failure: Failure) -> Failure {
+        self.turn_away(caller, method, failure).await
+    }
+
+    /// Counts a request without a valid token; see [`Gateway::note_strangers`].
+    pub fn count_stranger(&self) {
+        self.strangers.count(self.clock.now());
+    }
+
+    /// Writes down how many requests without a valid token came since the last time, as one event.
+    pub async fn note_strangers(&self) {
+        if let Some(entry) = self.strangers.take() {
+            let count = self.recorder.note(entry).await;
+            if count.is_err() {
+                tracing::warn!("requests without a valid token came and could not be written down");
+            }
+        }
+    }
+
+    /// Ends what a finished session of an agent holds open at servers.
+    pub async fn end_session(&self, caller: &Caller) {
+        self.forwarder.end_session(&caller.lane()).await;
+    }
+
+    /// Whether the log can be written now: the answer of `/health`.
+    pub fn is_recording(&self) -> bool {
+        self.recorder.is_recording()
+    }
+
+    /// Waits until no call is in hand. Nobody may call [`Gateway::handle`] any more.
+    pub async fn drain(&self) {
+        self.calls.close();
+        self.calls.wait().await;
+    }
+}
+
+fn started(durability: Durability) -> Entry {
+    let word = match durability {
+        Durability::Power => "power",
+        Durability::Process => "process",
+    };
+    Entry::new(Kind::Started)
+        .text("hayward", env!("CARGO_PKG_VERSION"))
+        .text("durability", word)
+}
+
+fn policy_in_force(permissions: &Permissions) -> Entry {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    Entry::new(Kind::Policy)
+        .text("policy", &permissions.revision().to_string())
+        .text("zone", permissions.zone().name())
+        .number("agents", count(permissions.agents().len()))
+        .number("servers", count(permissions.servers().len()))
+}
+
+/// Bytes nobody can guess. Without the system's randomness ids would repeat; the log refuses repeated ids.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        tracing::error!(%error, "the system has no randomness");
+    }
+    bytes
+}

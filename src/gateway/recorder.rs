@@ -1,0 +1,141 @@
+//! The way to the writer: a bounded queue going in, patience going out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::audit::{Entry, Kind};
+use crate::budget::Hold;
+use crate::policy::Charge;
+use crate::types::{CallId, Zone};
+
+use super::writer::{Closing, Job, NotAdmitted};
+
+/// Requests that wait for the writer. Beyond it, calls are refused before anything is reserved.
+pub(super) const QUEUE: usize = 8_192;
+
+/// How long a caller waits for the log, in either direction. A disk that hangs is a disk that fails.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The log cannot be written now; nothing was let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log cannot be written")]
+pub struct Unrecorded;
+
+/// Hands requests to the writer.
+#[derive(Debug, Clone)]
+pub(super) struct Recorder {
+    jobs: mpsc::Sender<Job>,
+    // INVARIANT: holds at most one closing for each call in flight, and those are limited.
+    closings: mpsc::UnboundedSender<Closing>,
+    healthy: Arc<AtomicBool>,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        jobs: mpsc::Sender<Job>,
+        closings: mpsc::UnboundedSender<Closing>,
+        healthy: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            jobs,
+            closings,
+            healthy,
+        }
+    }
+
+    /// Whether the last commit held and the writer is there.
+    pub(super) fn is_recording(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed) && !self.jobs.is_closed()
+    }
+
+    /// Asks for room in all budgets and for the event that says so; returns after both are durable.
+    pub(super) async fn admit(
+        &self,
+        entry: Entry,
+        call: CallId,
+        charges: Vec<Charge>,
+        zone: Zone,
+    ) -> Result<OpenCall, NotAdmitted> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Admit {
+            entry: Box::new(entry),
+            call,
+            charges,
+            zone,
+            reply,
+        };
+        self.jobs
+            .try_send(job)
+            .map_err(|_| NotAdmitted::Unrecorded)?;
+        // Should the commit come after we gave up, the writer releases the hold: nothing is forwarded.
+        let Ok(Ok(admitted)) = timeout(PATIENCE, answer).await else {
+            return Err(NotAdmitted::Unrecorded);
+        };
+        Ok(OpenCall {
+            hold: Some(admitted?),
+            recorder: self.clone(),
+        })
+    }
+
+    /// Writes one event; returns after it is durable.
+    pub(super) async fn note(&self, entry: Entry) -> Result<(), Unrecorded> {
+        let (reply, written) = oneshot::channel();
+        let job = Job::Note {
+            entry: Box::new(entry),
+            reply,
+        };
+        self.jobs.try_send(job).map_err(|_| Unrecorded)?;
+        match timeout(PATIENCE, written).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Unrecorded),
+        }
+    }
+}
+
+/// An admitted call. It has to be closed; should it be dropped instead, because the gateway failed in the
+/// middle of it, it is closed as failed and costs what it held.
+#[derive(Debug)]
+pub(super) struct OpenCall {
+    hold: Option<Hold>,
+    recorder: Recorder,
+}
+
+impl OpenCall {
+    /// Ends the call with this event. Returns when it is durable, or when that takes too long: the writer
+    /// goes on trying, and the agent gets its answer.
+    pub(super) async fn close(mut self, entry: Entry) {
+        let Some(hold) = self.hold.take() else { return };
+        let (reply, written) = oneshot::channel();
+        let closing = Closing {
+            hold,
+            entry,
+            reply: Some(reply),
+        };
+        if self.recorder.closings.send(closing).is_err() {
+            tracing::error!("the writer has stopped; the next start closes this call as abandoned");
+            return;
+        }
+        if timeout(PATIENCE, written).await.is_err() {
+            tracing::warn!("an answer goes out before its closing event is written");
+        }
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        let Some(hold) = self.hold.take() else { return };
+        let mut entry = Entry::new(Kind::Failed).text("outcome", "gateway_error");
+        entry.call = Some(hold.call());
+        let closing = Closing {
+            hold,
+            entry,
+            reply: None,
+        };
+        // Without a writer the next start closes it.
+        drop(self.recorder.closings.send(closing));
+    }
+}

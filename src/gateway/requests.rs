@@ -1,0 +1,240 @@
+//! One request of an agent: which method, which server, and the shape of the answer.
+
+use std::sync::Arc;
+
+use crate::protocol::{Json, Method, Object, RequestId, json_string, raw};
+use crate::types::ServerName;
+use crate::upstream::Outgoing;
+
+use super::failure::{Addressee, Answer, Failure};
+use super::forward::Listener;
+use super::names::exposed_uri;
+use super::stages::{Caller, Subject, Wish};
+use super::{AgentRequest, Gateway, Scope, shape};
+
+/// Keys of `params` that decide what a request is about; one that differs only in case is refused.
+const KNOWN_PARAMS: &[&str] = &[
+    "name",
+    "arguments",
+    "uri",
+    "ref",
+    "argument",
+    "cursor",
+    "_meta",
+    "context",
+];
+
+impl Gateway {
+    /// Answers one request.
+    pub(super) async fn answer(
+        &self,
+        caller: &Arc<Caller>,
+        request: AgentRequest,
+        agent: &Listener,
+    ) -> Answer {
+        let method = Method::named(&request.method);
+        let id = request.id.clone();
+        let result = match self.checked_method(caller, &request, method) {
+            Ok(method) => self.dispatch(caller, request, method, agent).await,
+            Err(failure) => Err(self.turn_away(caller, &request.method, failure).await),
+        };
+        match result {
+            Ok(result) => Answer::result(&id, &result),
+            Err(failure) => failure.answer(&addressee(caller, &id, method)),
+        }
+    }
+
+    fn checked_method(
+        &self,
+        caller: &Caller,
+        request: &AgentRequest,
+        method: Option<Method>,
+    ) -> Result<Method, Failure> {
+        let modern = caller.era.is_modern();
+        let method = method.filter(|method| match method {
+            Method::Initialize | Method::Ping | Method::SetLevel => !modern,
+            Method::Discover => modern,
+            Method::ToolsList
+            | Method::ToolsCall
+            | Method::PromptsList
+            | Method::PromptsGet
+            | Method::ResourcesList
+            | Method::TemplatesList
+            | Method::ResourcesRead
+            | Method::Complete => true,
+        });
+        let method = method.ok_or_else(|| Failure::UnknownMethod(request.method.clone()))?;
+        match request.params.look_alike(KNOWN_PARAMS) {
+            Some(key) => Err(Failure::InvalidParams(format!(
+                "the key {key:?} differs from a known one only in case"
+            ))),
+            None => Ok(method),
+        }
+    }
+
+    async fn dispatch(
+        &self,
+        caller: &Arc<Caller>,
+        request: AgentRequest,
+        method: Method,
+        agent: &Listener,
+    ) -> Result<Json, Failure> {
+        let AgentRequest {
+            scope,
+            params,
+            log_level,
+            param_headers,
+            ..
+        } = request;
+        let outgoing = Outgoing {
+            method,
+            params,
+            log_level,
+            param_headers,
+        };
+        match method {
+            // `initialize` and `logging/setLevel` are the front door's: they belong to a session.
+            Method::Initialize | Method::Ping | Method::SetLevel => Ok(raw("{}".into())),
+            Method::Discover => Ok(self.discover(caller, &scope).await),
+            Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::TemplatesList => self.list(caller, &scope, outgoing, agent).await,
+            Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
+                let wish = match self.wish(caller, &scope, outgoing, agent).await {
+                    Ok(wish) => wish,
+                    Err(failure) => {
+                        return Err(self.turn_away(caller, method.as_str(), failure).await);
+                    }
+                };
+                self.ask(caller, &scope, wish, agent).await
+            }
+        }
+    }
+
+    /// Finds out which server a request is for and puts the server's own name into it.
+    async fn wish(
+        &self,
+        caller: &Arc<Caller>,
+        scope: &Scope,
+        mut request: Outgoing,
+        agent: &Listener,
+    ) -> Result<Wish, Failure> {
+        let (server, subject) = match request.method {
+            Method::ToolsCall => {
+                let name = text_param(&request.params, "name")?;
+                let (server, own) = self.resolve_tool(caller, scope, &name, agent).await?;
+                rename(&mut request.params, "name", &name, &own);
+                (server, Subject::Tool(own))
+            }
+            Method::PromptsGet => {
+                let name = text_param(&request.params, "name")?;
+                let (server, own) = self.resolve_prompt(caller, scope, &name)?;
+                rename(&mut request.params, "name", &name, &own);
+                (server, Subject::Prompt(own))
+            }
+            Method::ResourcesRead => {
+                let uri = text_param(&request.params, "uri")?;
+                let (server, own) = self.resolve_resource(caller, scope, &uri)?;
+                rename(&mut request.params, "uri", &uri, &own);
+                (server, Subject::Resource(own))
+            }
+            Method::Complete => self.completion(caller, scope, &mut request.params)?,
+            Method::Initialize
+            | Method::Discover
+            | Method::Ping
+            | Method::SetLevel
+            | Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::TemplatesList => {
+                return Err(Failure::UnknownMethod(request.method.as_str().into()));
+            }
+        };
+        Ok(Wish {
+            server,
+            subject,
+            request,
+        })
+    }
+
+    /// A completion belongs to the prompt or template it is about, since it tells what values there are.
+    fn completion(
+        &self,
+        caller: &Caller,
+        scope: &Scope,
+        params: &mut Object,
+    ) -> Result<(ServerName, Subject), Failure> {
+        let missing = || Failure::InvalidParams("`ref` must be an object with a `type`".into());
+        let mut reference = params.get_object("ref").ok_or_else(missing)?;
+        let kind = reference.get_str("type").ok_or_else(missing)?.into_owned();
+        let (key, found) = match kind.as_str() {
+            "ref/prompt" => {
+                let name = text_param(&reference, "name")?;
+                let (server, own) = self.resolve_prompt(caller, scope, &name)?;
+                ("name", (server, Subject::Prompt(own.clone()), name, own))
+            }
+            "ref/resource" => {
+                let uri = text_param(&reference, "uri")?;
+                let (server, own) = self.resolve_resource(caller, scope, &uri)?;
+                ("uri", (server, Subject::Resource(own.clone()), uri, own))
+            }
+            _ => return Err(missing()),
+        };
+        let (server, subject, asked, own) = found;
+        rename(&mut reference, key, &asked, &own);
+        params.set("ref", reference.to_json());
+        Ok((server, subject))
+    }
+
+    async fn ask(
+        &self,
+        caller: &Arc<Caller>,
+        scope: &Scope,
+        wish: Wish,
+        agent: &Listener,
+    ) -> Result<Json, Failure> {
+        let modern = caller.era.is_modern();
+        let (call, wish, reply) = self.run(caller, wish, agent).await?.into_reply()?;
+        let method = wish.request.method;
+        let result = reply.outcome.map_err(|error| Failure::Relayed {
+            status: reply.status,
+            error: shape::error(method, error, reply.era, modern),
+        })?;
+        if shape::needs_input(&result) {
+            return Err(Failure::NeedsInput {
+                server: wish.server,
+                call,
+            });
+        }
+        let result = shape::result(method, result, reply.era, modern);
+        Ok(match (method, scope) {
+            (Method::ResourcesRead, Scope::All) => {
+                shape::expose_contents(result, |uri| exposed_uri(&wish.server, uri))
+            }
+            _ => result,
+        })
+    }
+}
+
+fn addressee<'a>(caller: &Caller, id: &'a RequestId, method: Option<Method>) -> Addressee<'a> {
+    Addressee {
+        id: Some(id),
+        modern: caller.era.is_modern(),
+        is_tool_call: method == Some(Method::ToolsCall),
+        style: caller.agent.refusals,
+    }
+}
+
+fn text_param(params: &Object, key: &str) -> Result<String, Failure> {
+    let text = params.get_str(key).filter(|text| !text.is_empty());
+    text.map(|text| text.into_owned())
+        .ok_or_else(|| Failure::InvalidParams(format!("`{key}` must be a string")))
+}
+
+/// Puts another name in place; one that stays keeps the bytes it was written with.
+fn rename(params: &mut Object, key: &str, asked: &str, own: &str) {
+    if asked != own {
+        params.set(key, raw(json_string(own)));
+    }
+}

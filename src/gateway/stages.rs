@@ -1,0 +1,198 @@
+//! The stages of one call. Each consumes the one before, so no check can be left out or made twice.
+//!
+//! `Received` (in `http`) -> [`Authenticated`] -> [`Authorized`] -> [`Reserved`] -> [`Forwarded`] -> [`Settled`].
+//! A [`Grant`] is made only by `policy`, a [`Hold`](crate::budget::Hold) only by `budget`; [`Reserved`] needs both.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::policy::{Agent, Decision, Denial, Grant, Permissions, Question, Target, decide};
+use crate::protocol::Version;
+use crate::types::{CallId, ServerName, Timestamp};
+use crate::upstream::{Lane, Outgoing, Reply, UpstreamError};
+
+use super::recorder::OpenCall;
+
+/// How an agent speaks to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentEra {
+    /// Bare JSON-RPC, without `initialize`.
+    Bare,
+    /// Opened with `initialize`, with the version agreed on.
+    Session(Version),
+    /// 2026-07-28: stateless.
+    Modern,
+}
+
+impl AgentEra {
+    /// The word in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::Session(_) => "session",
+            Self::Modern => "modern",
+        }
+    }
+
+    /// Whether the agent speaks 2026-07-28.
+    pub fn is_modern(self) -> bool {
+        self == Self::Modern
+    }
+}
+
+/// Who sent a request, under which rules, and how. One snapshot of the rules for the whole request.
+#[derive(Debug)]
+pub struct Caller {
+    /// The agent whose token it was.
+    pub agent: Arc<Agent>,
+    /// The rules in force when the request came.
+    pub permissions: Arc<Permissions>,
+    /// How it speaks.
+    pub era: AgentEra,
+    /// Who the client says it is (unverified).
+    pub client: Option<String>,
+    /// The agent's session or the label it sent.
+    pub session: Option<Arc<str>>,
+    /// Size of the request's body, in bytes.
+    pub bytes_in: u64,
+}
+
+impl Caller {
+    /// The session as the log has it: the whole label that a bare client chose, the start of an id of ours.
+    pub(super) fn session_label(&self) -> Option<&str> {
+        let session = self.session.as_deref()?;
+        match self.era {
+            AgentEra::Session(_) => session.get(..8),
+            AgentEra::Bare | AgentEra::Modern => Some(session),
+        }
+    }
+
+    /// The connections of this caller to servers.
+    pub fn lane(&self) -> Lane {
+        Lane {
+            agent: self.agent.name.clone(),
+            session: self.session.clone(),
+        }
+    }
+}
+
+/// What is wanted of which server.
+#[derive(Debug)]
+pub(super) struct Wish {
+    /// The server.
+    pub server: ServerName,
+    /// What of it, by the server's own name.
+    pub subject: Subject,
+    /// The request as the server is to get it.
+    pub request: Outgoing,
+}
+
+/// What a request is about, as the rules see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A tool.
+    Tool(String),
+    /// A prompt.
+    Prompt(String),
+    /// A resource or a template, by URI.
+    Resource(String),
+    /// A list.
+    Listing,
+}
+
+impl Subject {
+    /// As `policy` asks for it.
+    pub(super) fn target(&self) -> Target<'_> {
+        match self {
+            Self::Tool(name) => Target::Tool(name),
+            Self::Prompt(name) => Target::Prompt(name),
+            Self::Resource(uri) => Target::Resource(uri),
+            Self::Listing => Target::Listing,
+        }
+    }
+}
+
+/// A request of a known agent for one server.
+#[derive(Debug)]
+pub(super) struct Authenticated {
+    /// Its id in the log.
+    pub call: CallId,
+    /// Who wants it.
+    pub caller: Arc<Caller>,
+    /// What is wanted.
+    pub wish: Wish,
+}
+
+impl Authenticated {
+    /// Asks the rules.
+    ///
+    /// # Errors
+    /// When they say no.
+    pub(super) fn authorize(self, at: Timestamp) -> Result<Authorized, Box<(Self, Denial)>> {
+        let question = Question {
+            agent: &self.caller.agent,
+            server: &self.wish.server,
+            target: self.wish.subject.target(),
+            at,
+        };
+        match decide(&self.caller.permissions, &question) {
+            Decision::Allowed(grant) => Ok(Authorized {
+                request: self,
+                grant,
+            }),
+            Decision::Denied(denial) => Err(Box::new((self, denial))),
+        }
+    }
+}
+
+/// A request that the rules allow, if there is room for it.
+#[derive(Debug)]
+pub(super) struct Authorized {
+    pub(super) request: Authenticated,
+    pub(super) grant: Box<Grant>,
+}
+
+impl Authorized {
+    /// Joins the grant with the hold that the writer took.
+    pub(super) fn reserve(self, open: OpenCall) -> Reserved {
+        Reserved {
+            request: self.request,
+            open,
+        }
+    }
+}
+
+/// A request whose `admitted` event is durable and whose budgets are held. Only this can be forwarded.
+#[derive(Debug)]
+pub(super) struct Reserved {
+    pub(super) request: Authenticated,
+    pub(super) open: OpenCall,
+}
+
+/// What became of a request at its server.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The server answered.
+    Answered(Reply),
+    /// It did not, or not readably.
+    Unanswered(UpstreamError),
+    /// The agent went away first, in a revision where that cancels the call.
+    Cancelled,
+}
+
+/// A request that a server was given, or could not be.
+#[derive(Debug)]
+pub(super) struct Forwarded {
+    pub(super) request: Authenticated,
+    pub(super) open: OpenCall,
+    pub(super) outcome: Outcome,
+    pub(super) latency: Duration,
+}
+
+/// A call that is closed: paid for and written down.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) call: CallId,
+    pub(super) wish: Wish,
+    pub(super) outcome: Outcome,
+}

@@ -1,0 +1,419 @@
+//! The one writer. Callers queue; everything that waits is decided in order and committed in one transaction.
+//!
+//! Closings go before new calls, so that budgets and memory come free under load. A caller learns the answer
+//! only after the commit. When a commit fails nobody knows what became of it: the file is opened anew, books
+//! and chain are read back from it, and only then are calls let through again.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::audit::{self, Chained, Entry, Head, Kind, Names};
+use crate::budget::{self, Books, Hold, LedgerRows, Shortage};
+use crate::clock::Clock;
+use crate::db::{DbError, LogId, Writer as Database};
+use crate::policy::Charge;
+use crate::types::{CallId, Timestamp, Zone};
+
+use super::entries;
+
+/// Requests in one transaction.
+const MAX_BATCH: usize = 1_024;
+
+/// After so many events the write-ahead log is moved into the file.
+const CHECKPOINT_EVENTS: usize = 4_096;
+
+/// Pause between attempts to open the file again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(250);
+
+/// Something to be written that callers wait for; the queue of these is bounded.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Let a call through if every budget has room; refuse it otherwise. Either way it is written down.
+    Admit {
+        /// What is known of the call.
+        entry: Box<Entry>,
+        /// Whose id it has.
+        call: CallId,
+        /// The budgets it needs.
+        charges: Vec<Charge>,
+        /// The zone of the rules in force.
+        zone: Zone,
+        /// Hears the answer, after the commit.
+        reply: oneshot::Sender<Result<Hold, NotAdmitted>>,
+    },
+    /// Write an event down.
+    Note {
+        /// The event.
+        entry: Box<Entry>,
+        /// Hears about it after the commit; dropped when it was not written.
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// The end of an admitted call. Never dropped: it is tried again until it is written.
+#[derive(Debug)]
+pub(super) struct Closing {
+    /// What the call holds.
+    pub(super) hold: Hold,
+    /// How it ended.
+    pub(super) entry: Entry,
+    /// Hears about it after the commit.
+    pub(super) reply: Option<oneshot::Sender<()>>,
+}
+
+/// Why a call was not let through.
+#[derive(Debug)]
+pub(super) enum NotAdmitted {
+    /// A budget has no room; the refusal is written down.
+    Full(Box<Shortage>),
+    /// Nothing can be written.
+    Unrecorded,
+}
+
+/// The state that one task owns.
+pub(super) struct Writer {
+    database: Database,
+    clock: Arc<dyn Clock>,
+    log: LogId,
+    head: Head,
+    names: Names,
+    books: Books,
+    last_at: Timestamp,
+    /// Calls whose caller was told to go ahead and that are not closed yet.
+    live: HashSet<CallId>,
+    /// Closings that could not be written yet.
+    unwritten: Vec<Closing>,
+    /// Set when a commit failed, until the file was read back.
+    suspect: bool,
+    /// The opposite of `suspect`, for everyone else to see.
+    healthy: Arc<AtomicBool>,
+    events_since_checkpoint: usize,
+}
+
+enum Reply {
+    Admitted(oneshot::Sender<Result<Hold, NotAdmitted>>, Hold),
+    Full(oneshot::Sender<Result<Hold, NotAdmitted>>, Box<Shortage>),
+    Noted(oneshot::Sender<()>),
+}
+
+#[derive(Default)]
+struct Batch {
+    events: Vec<Chained>,
+    ledger: LedgerRows,
+    replies: Vec<Reply>,
+    closed: Vec<Closing>,
+}
+
+impl Writer {
+    /// Reads the file, closes what a crash left open, and notes that the gateway started.
+    pub(super) async fn start(
+        mut database: Database,
+        clock: Arc<dyn Clock>,
+        fresh_log: [u8; 16],
+        first: Vec<Entry>,
+    ) -> Result<Self, DbError> {
+        let log = database.identity(fresh_log, clock.now()).await?;
+        let mut writer = Self {
+            database,
+            clock,
+            log,
+            head: Head::empty(log),
+            names: Names::default(),
+            books: Books::default(),
+            last_at: Timestamp::from_micros(i64::MIN),
+            live: HashSet::new(),
+            unwritten: Vec::new(),
+            suspect: false,
+            healthy: Arc::new(AtomicBool::new(true)),
+            events_since_checkpoint: 0,
+        };
+        writer.read_back().await?;
+        let mut batch = Batch::default();
+        let at = writer.now();
+        for entry in first {
+            writer.chain(&mut batch, &entry, at);
+        }
+        writer.sweep(&mut batch, at, entries::abandoned);
+        writer.write(&mut batch).await?;
+        Ok(writer)
+    }
+
+    /// The end of the chain.
+    pub(super) fn head(&self) -> Head {
+        self.head
+    }
+
+    /// Tells whether the log can be written.
+    pub(super) fn health(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.healthy)
+    }
+
+    /// Serves both queues until both are closed, then notes the stop and closes the file.
+    pub(super) async fn run(
+        mut self,
+        mut jobs: mpsc::Receiver<Job>,
+        mut closings: mpsc::UnboundedReceiver<Closing>,
+    ) -> Result<Head, DbError> {
+        let mut waiting = Vec::new();
+        loop {
+            if self.suspect && !self.recover().await {
+                refuse_all(&mut waiting, &mut jobs);
+                tokio::time::sleep(REOPEN_PAUSE).await;
+                continue;
+            }
+            if self.unwritten.is_empty() && waiting.is_empty() {
+                tokio::select! {
+                    biased;
+                    Some(closing) = closings.recv() => self.unwritten.push(closing),
+                    Some(job) = jobs.recv() => waiting.push(job),
+                    else => break,
+                }
+            }
+            drain(&mut closings, &mut jobs, &mut self.unwritten, &mut waiting);
+            self.commit(std::mem::take(&mut waiting)).await;
+            self.checkpoint_when_due().await;
+        }
+        self.stop().await
+    }
+
+    async fn commit(&mut self, jobs: Vec<Job>) {
+        let at = self.now();
+        let mut batch = Batch::default();
+        for closing in std::mem::take(&mut self.unwritten) {
+            self.close(&mut batch, closing, at);
+        }
+        for job in jobs {
+            self.job(&mut batch, job, at);
+        }
+        match self.write(&mut batch).await {
+            Ok(()) => self.deliver(batch),
+            Err(error) => {
+                tracing::error!(%error, "the log cannot be written; calls are refused until it can");
+                self.set_suspect(true);
+                // Waiting callers hear that nothing was recorded when their replies are dropped.
+                self.unwritten = batch.closed;
+            }
+        }
+    }
+
+    fn job(&mut self, batch: &mut Batch, job: Job, at: Timestamp) {
+        match job {
+            Job::Admit { reply, .. } if reply.is_closed() => {}
+            Job::Admit {
+                entry,
+                call,
+                charges,
+                zone,
+                reply,
+            } => match self.books.reserve(call, &charges, &zone, at) {
+                Ok(hold) => {
+                    let seq = self.chain(batch, &entries::admitted(*entry, hold.held()), at);
+                    batch.ledger.admit(&hold, seq);
+                    batch.replies.push(Reply::Admitted(reply, hold));
+                }
+                Err(shortage) => {
+                    let entry = super::failure::denied_by_budget(*entry, &shortage, &zone);
+                    self.chain(batch, &entry, at);
+                    batch.replies.push(Reply::Full(reply, shortage));
+                }
+            },
+            Job::Note { entry, reply } => {
+                self.chain(batch, &entry, at);
+                batch.replies.push(Reply::Noted(reply));
+            }
+        }
+    }
+
+    fn close(&mut self, batch: &mut Batch, closing: Closing, at: Timestamp) {
+        let call = closing.hold.call();
+        let costs = closing.entry.kind != Kind::Released;
+        // Not open any more: an earlier commit, of which nobody knew whether it held, did close it.
+        if let Some(charged) = self.books.close(call, costs) {
+            self.chain(
+                batch,
+                &entries::with_charges(closing.entry.clone(), &charged),
+                at,
+            );
+            batch.ledger.closed.push(call);
+            batch.ledger.released.extend(
+                closing
+                    .hold
+                    .held()
+                    .iter()
+                    .map(|held| (call, held.budget_id)),
+            );
+        }
+        batch.closed.push(closing);
+    }
+
+    fn chain(&mut self, batch: &mut Batch, entry: &Entry, at: Timestamp) -> i64 {
+        let event = Chained::after(&mut self.head, self.log, &mut self.names, entry, at);
+        let seq = event.seq();
+        batch.events.push(event);
+        seq
+    }
+
+    async fn write(&mut self, batch: &mut Batch) -> Result<(), DbError> {
+        if batch.events.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.database.begin().await?;
+        audit::append(&mut tx, &mut self.names, &batch.events).await?;
+        budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
+        tx.commit().await?;
+        self.events_since_checkpoint = self
+            .events_since_checkpoint
+            .saturating_add(batch.events.len());
+        Ok(())
+    }
+
+    fn deliver(&mut self, batch: Batch) {
+        for closing in batch.closed {
+            self.live.remove(&closing.hold.call());
+            if let Some(reply) = closing.reply {
+                // Whoever waited may have gone; the event is written either way.
+                let _ = reply.send(());
+            }
+        }
+        for reply in batch.replies {
+            match reply {
+                Reply::Admitted(reply, hold) => self.let_through(reply, hold),
+                Reply::Full(reply, shortage) => {
+                    let _ = reply.send(Err(NotAdmitted::Full(shortage)));
+                }
+                Reply::Noted(reply) => {
+                    let _ = reply.send(());
+                }
+            }
+        }
+    }
+
+    fn let_through(&mut self, reply: oneshot::Sender<Result<Hold, NotAdmitted>>, hold: Hold) {
+        self.live.insert(hold.call());
+        // The caller waited too long and told its agent so: nothing was forwarded, nothing is owed.
+        if let Err(Ok(hold)) = reply.send(Ok(hold)) {
+            let entry = entries::never_forwarded(hold.call());
+            self.unwritten.push(Closing {
+                hold,
+                entry,
+                reply: None,
+            });
+        }
+    }
+
+    async fn recover(&mut self) -> bool {
+        let read_back = async {
+            self.database.reopen().await?;
+            self.read_back().await?;
+            let at = self.now();
+            let mut batch = Batch::default();
+            // Admitted in a commit that seemed to fail: their callers were refused.
+            self.sweep(&mut batch, at, entries::never_forwarded);
+            self.write(&mut batch).await
+        };
+        match read_back.await {
+            Ok(()) => {
+                tracing::info!(seq = self.head.seq, "the log can be written again");
+                self.set_suspect(false);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the database is still unusable");
+                false
+            }
+        }
+    }
+
+    async fn read_back(&mut self) -> Result<(), DbError> {
+        let now = self.clock.now();
+        let mut tx = self.database.begin().await?;
+        let (head, last_at) = audit::load_head(tx.connection(), self.log).await?;
+        self.names = audit::load_names(tx.connection()).await?;
+        self.books = budget::load(tx.connection(), now.max(last_at)).await?;
+        self.head = head;
+        self.last_at = last_at;
+        Ok(())
+    }
+
+    /// Closes calls that are open in the file but that no caller of this process waits for.
+    fn sweep(&mut self, batch: &mut Batch, at: Timestamp, ending: fn(CallId) -> Entry) {
+        let lost: Vec<CallId> = self
+            .books
+            .open_calls()
+            .filter(|call| !self.live.contains(call))
+            .collect();
+        for call in lost {
+            let entry = ending(call);
+            let costs = entry.kind != Kind::Released;
+            let held = self.books.budgets_of(call);
+            if let Some(charged) = self.books.close(call, costs) {
+                self.chain(batch, &entries::with_charges(entry, &charged), at);
+                batch.ledger.closed.push(call);
+                batch
+                    .ledger
+                    .released
+                    .extend(held.into_iter().map(|id| (call, id)));
+            }
+        }
+    }
+
+    async fn checkpoint_when_due(&mut self) {
+        if self.events_since_checkpoint < CHECKPOINT_EVENTS {
+            return;
+        }
+        self.events_since_checkpoint = 0;
+        let at = self.now();
+        self.books.forget_ended(at);
+        if let Err(error) = self.database.checkpoint().await {
+            tracing::warn!(%error, "the write-ahead log could not be moved into the file");
+        }
+    }
+
+    async fn stop(mut self) -> Result<Head, DbError> {
+        let at = self.now();
+        let mut batch = Batch::default();
+        self.chain(&mut batch, &Entry::new(Kind::Stopped), at);
+        self.write(&mut batch).await?;
+        self.database.close().await?;
+        Ok(self.head)
+    }
+
+    fn set_suspect(&mut self, suspect: bool) {
+        self.suspect = suspect;
+        self.healthy.store(!suspect, Ordering::Relaxed);
+    }
+
+    /// The time of the ledger: that of the clock, but never before the last event.
+    fn now(&mut self) -> Timestamp {
+        self.last_at = self.last_at.max(self.clock.now());
+        self.last_at
+    }
+}
+
+fn drain(
+    closings: &mut mpsc::UnboundedReceiver<Closing>,
+    jobs: &mut mpsc::Receiver<Job>,
+    closed: &mut Vec<Closing>,
+    waiting: &mut Vec<Job>,
+) {
+    while closed.len() < MAX_BATCH
+        && let Ok(closing) = closings.try_recv()
+    {
+        closed.push(closing);
+    }
+    while closed.len() + waiting.len() < MAX_BATCH
+        && let Ok(job) = jobs.try_recv()
+    {
+        waiting.push(job);
+    }
+}
+
+/// Drops what waits; whoever asked hears at once that nothing was recorded.
+fn refuse_all(waiting: &mut Vec<Job>, jobs: &mut mpsc::Receiver<Job>) {
+    waiting.clear();
+    while jobs.try_recv().is_ok() {}
+}

@@ -1,0 +1,118 @@
+//! Takes connections and serves them with hyper's own builder: only there are the timers really installed.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// What one listener takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Open connections; further ones wait to be accepted.
+    pub connections: usize,
+    /// The longest the head of a request may take, also the longest a connection may be silent between two.
+    pub header_time: Duration,
+    /// Bytes of all headers together.
+    pub header_bytes: usize,
+    /// Headers of one request.
+    pub headers: usize,
+    /// How long open requests may go on after the end was announced.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4_096,
+            header_time: Duration::from_secs(30),
+            header_bytes: 64 * 1024,
+            headers: 100,
+            drain: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Pause after an accept that failed, mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves connections until `stop`, then lets open requests finish.
+pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let graceful = GracefulShutdown::new();
+    let builder = builder(&limits);
+    loop {
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            place = Arc::clone(&places).acquire_owned() => place,
+        };
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, _) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let connection = graceful.watch(connection(&builder, stream, routes.clone()));
+        tokio::spawn(async move {
+            // Clients that break off or send no HTTP are everyday.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.drain, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some requests were still open at the end");
+    }
+}
+
+fn builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_header_size(limits.header_bytes)
+        .max_headers(limits.headers);
+    builder
+}
+
+fn connection(
+    builder: &http1::Builder,
+    stream: TcpStream,
+    routes: Router,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + use<> {
+    // Answers are small and whole; waiting to fill a packet only adds delay.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection has no TCP_NODELAY");
+    }
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let routes = routes.clone();
+        async move {
+            routes
+                .oneshot(request.map(Body::new))
+                .await
+                .map_err(|never: Infallible| never)
+        }
+    });
+    builder.serve_connection(TokioIo::new(stream), service)
+}

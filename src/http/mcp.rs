@@ -1,0 +1,418 @@
+//! `/mcp` and `/mcp/{server}`: one HTTP request in, one message handed to the gateway.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method as HttpMethod, Request, StatusCode, header, request::Parts};
+use axum::response::{IntoResponse, Response};
+
+use crate::gateway::{
+    Addressee, AgentEra, AgentRequest, Answer, Caller, Door, Failure, Scope, TokenProblem,
+    client_name,
+};
+use crate::protocol::{
+    CLIENT_INFO, LOG_LEVEL, LogLevel, META, Message, MessageError, Object, RequestId, Version, raw,
+};
+
+use super::classify::{Class, Hints, Unclear, classify};
+use super::session::Session;
+use super::{Front, bearer, body, delivery, headers, refuse, respond};
+
+/// The longest label a bare client may put on its requests, in bytes.
+const MAX_LABEL: usize = 128;
+
+/// `/mcp`: everything the agent was granted.
+pub(super) async fn all(State(front): State<Front>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    front
+        .handle(parts, body, None)
+        .await
+        .unwrap_or_else(|refusal| refusal)
+}
+
+/// `/mcp/{server}`: one server, its names untouched.
+pub(super) async fn one(
+    State(front): State<Front>,
+    Path(server): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    front
+        .handle(parts, body, Some(&server))
+        .await
+        .unwrap_or_else(|refusal| refusal)
+}
+
+/// A request whose token is known, on an endpoint that is open to its agent.
+struct Visit {
+    caller: Caller,
+    scope: Scope,
+    headers: HeaderMap,
+}
+
+impl Front {
+    async fn handle(
+        &self,
+        parts: Parts,
+        body: Body,
+        server: Option<&str>,
+    ) -> Result<Response, Response> {
+        let caller = self.caller(&parts.headers).map_err(|door| refuse(&door))?;
+        let scope = match server
+            .map(|name| self.gateway.open_server(&caller.agent, name))
+            .transpose()
+        {
+            Ok(server) => server.map_or(Scope::All, Scope::One),
+            Err(door) => return Err(self.turn_away(&caller, door).await),
+        };
+        let mut visit = Visit {
+            caller,
+            scope,
+            headers: parts.headers,
+        };
+        match parts.method {
+            HttpMethod::POST => {}
+            HttpMethod::DELETE => return self.end_session(&mut visit).await,
+            _ => return Err(refuse(&Door::MethodNotAllowed)),
+        }
+        if !is_json(&visit.headers) {
+            return Err(self.turn_away(&visit.caller, Door::NotJsonType).await);
+        }
+        let body = match body::read(body).await {
+            Ok(body) => body,
+            Err(door) => return Err(self.turn_away(&visit.caller, door).await),
+        };
+        visit.caller.bytes_in = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        match Message::parse(&body) {
+            Ok(message) => self.message(visit, message).await,
+            Err(error) => {
+                let failure = match error {
+                    MessageError::NotJson(why) => Failure::NotJson(why),
+                    MessageError::NotAMessage(why) => Failure::NotAMessage(why),
+                };
+                Err(self.fail(&visit, None, "", failure).await)
+            }
+        }
+    }
+
+    /// Who sent this: the agent of its token.
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Door> {
+        let agent = bearer::token(headers).and_then(|token| {
+            self.gateway
+                .authenticate(token)
+                .ok_or(TokenProblem::Unknown)
+        });
+        let agent = agent.map_err(|problem| {
+            self.gateway.count_stranger();
+            Door::Token(problem)
+        })?;
+        Ok(Caller {
+            permissions: Arc::clone(self.gateway.permissions()),
+            era: AgentEra::Bare,
+            client: None,
+            session: None,
+            bytes_in: 0,
+            agent,
+        })
+    }
+
+    async fn message(&self, visit: Visit, message: Message) -> Result<Response, Response> {
+        match message {
+            Message::Request { id, method, params } => {
+                let visit = self.classified(visit, Some(&id), &method, &params).await?;
+                self.request(visit, id, method, params).await
+            }
+            // Nothing this version does hangs on a notification; it is taken and dropped.
+            Message::Notification { .. } => Ok(StatusCode::ACCEPTED.into_response()),
+            Message::Response { .. } => {
+                let failure = Failure::NotAMessage(
+                    "this gateway has asked nothing that could be answered".into(),
+                );
+                Err(self.fail(&visit, None, "", failure).await)
+            }
+        }
+    }
+
+    /// Finds out how the agent speaks, and checks what its revision asks of every request.
+    async fn classified(
+        &self,
+        mut visit: Visit,
+        id: Option<&RequestId>,
+        method: &str,
+        params: &Object,
+    ) -> Result<Visit, Response> {
+        let class = match hints(&visit.headers) {
+            Ok(hints) => classify(method, params, &hints),
+            Err(failure) => Err(Unclear::Failure(failure)),
+        };
+        match class {
+            Ok(Class::Modern) => {
+                visit.caller.era = AgentEra::Modern;
+                let meta = params.get_object(META).unwrap_or_default();
+                visit.caller.client = meta
+                    .get_object(CLIENT_INFO)
+                    .and_then(|info| client_name(&info));
+                match headers::check_equality(&visit.headers, method, params) {
+                    Ok(()) => Ok(visit),
+                    Err(failure) => Err(self.fail(&visit, id, method, failure).await),
+                }
+            }
+            Ok(Class::InSession(session)) => match self.resume(&mut visit, &session) {
+                Ok(()) => Ok(visit),
+                Err(door) => Err(self.turn_away(&visit.caller, door).await),
+            },
+            Ok(Class::Opening) => Ok(visit),
+            Ok(Class::Bare) => match label(&visit.headers) {
+                Ok(label) => {
+                    visit.caller.session = label;
+                    Ok(visit)
+                }
+                Err(failure) => Err(self.fail(&visit, id, method, failure).await),
+            },
+            Err(Unclear::UnknownVersion(version)) => Err(self
+                .turn_away(&visit.caller, Door::UnknownVersion(version))
+                .await),
+            Err(Unclear::Failure(failure)) => {
+                if visit
+                    .headers
+                    .get("mcp-protocol-version")
+                    .is_some_and(|version| version == "2026-07-28")
+                {
+                    visit.caller.era = AgentEra::Modern;
+                }
+                Err(self.fail(&visit, id, method, failure).await)
+            }
+        }
+    }
+
+    fn resume(&self, visit: &mut Visit, id: &str) -> Result<(), Door> {
+        let found = self
+            .sessions
+            .find(id, &visit.caller.agent.name, &visit.scope);
+        let (id, session) = found.ok_or(Door::UnknownSession)?;
+        visit.caller.era = AgentEra::Session(session.version);
+        visit.caller.client = session.client;
+        visit.caller.session = Some(id);
+        Ok(())
+    }
+
+    async fn request(
+        &self,
+        visit: Visit,
+        id: RequestId,
+        method: String,
+        params: Object,
+    ) -> Result<Response, Response> {
+        let modern = visit.caller.era.is_modern();
+        match (method.as_str(), visit.caller.era) {
+            ("initialize", AgentEra::Bare | AgentEra::Session(_)) => {
+                return Ok(self.open_session(visit, &id, &params).await);
+            }
+            ("logging/setLevel", AgentEra::Session(_)) => {
+                return self.set_level(&visit, &id, &params).await;
+            }
+            ("logging/setLevel", AgentEra::Bare) => {
+                return Err(self
+                    .fail(
+                        &visit,
+                        Some(&id),
+                        &method,
+                        Failure::UnknownMethod(method.clone()),
+                    )
+                    .await);
+            }
+            _ => {}
+        }
+        let streams = delivery::takes_stream(&visit.headers);
+        let request = AgentRequest {
+            id,
+            log_level: self.log_level(&visit, &params),
+            method,
+            params,
+            param_headers: if modern {
+                headers::param_headers(&visit.headers)
+            } else {
+                Vec::new()
+            },
+            scope: visit.scope,
+            hangup_cancels: modern,
+        };
+        let parts = self.gateway.handle(visit.caller, request);
+        Ok(delivery::deliver(parts, streams).await)
+    }
+
+    async fn open_session(&self, mut visit: Visit, id: &RequestId, params: &Object) -> Response {
+        let session_id: Arc<str> = hex(&crate::gateway::random::<16>()).into();
+        visit.caller.session = Some(Arc::clone(&session_id));
+        let opened = self
+            .gateway
+            .initialize(&visit.caller, &visit.scope, params)
+            .await;
+        let session = Session {
+            agent: visit.caller.agent.name.clone(),
+            scope: visit.scope,
+            version: opened.version,
+            client: opened.client,
+            log_level: None,
+        };
+        let ended = self.sessions.open(Arc::clone(&session_id), session);
+        for (id, session) in ended {
+            self.release(&visit.caller, id, session.version).await;
+        }
+        let mut response = respond(Answer::result(id, &opened.result));
+        if let Ok(value) = session_id.parse() {
+            response.headers_mut().insert("mcp-session-id", value);
+        }
+        response
+    }
+
+    async fn set_level(
+        &self,
+        visit: &Visit,
+        id: &RequestId,
+        params: &Object,
+    ) -> Result<Response, Response> {
+        let level = params
+            .get_str("level")
+            .and_then(|level| level.parse::<LogLevel>().ok());
+        match (level, &visit.caller.session) {
+            (Some(level), Some(session)) => {
+                self.sessions.set_level(session, level);
+                Ok(respond(Answer::result(id, &raw("{}".into()))))
+            }
+            _ => {
+                let failure =
+                    Failure::InvalidParams("`level` must be one of the eight log levels".into());
+                Err(self
+                    .fail(visit, Some(id), "logging/setLevel", failure)
+                    .await)
+            }
+        }
+    }
+
+    async fn end_session(&self, visit: &mut Visit) -> Result<Response, Response> {
+        let id = match hints(&visit.headers) {
+            Ok(Hints {
+                session: Some(id), ..
+            }) => id.to_string(),
+            Ok(Hints {
+                version: Some(version),
+                ..
+            }) if version.parse::<Version>().is_ok_and(Version::is_modern) => {
+                return Err(refuse(&Door::MethodNotAllowed));
+            }
+            Ok(_) | Err(_) => return Err(refuse(&Door::MissingSession)),
+        };
+        self.resume(visit, &id).map_err(|door| refuse(&door))?;
+        self.sessions.close(&id);
+        self.gateway.end_session(&visit.caller).await;
+        Ok(StatusCode::OK.into_response())
+    }
+
+    /// Ends what a session that had to make room holds at servers.
+    async fn release(&self, caller: &Caller, id: Arc<str>, version: Version) {
+        let caller = Caller {
+            agent: Arc::clone(&caller.agent),
+            permissions: Arc::clone(&caller.permissions),
+            era: AgentEra::Session(version),
+            client: None,
+            session: Some(id),
+            bytes_in: 0,
+        };
+        self.gateway.end_session(&caller).await;
+    }
+
+    fn log_level(&self, visit: &Visit, params: &Object) -> Option<LogLevel> {
+        match visit.caller.era {
+            AgentEra::Bare => None,
+            AgentEra::Modern => params.get_object(META)?.get_str(LOG_LEVEL)?.parse().ok(),
+            AgentEra::Session(_) => {
+                let id = visit.caller.session.as_deref()?;
+                let (_, session) =
+                    self.sessions
+                        .find(id, &visit.caller.agent.name, &visit.scope)?;
+                // Servers of these revisions may log unasked.
+                Some(session.log_level.unwrap_or(LogLevel::Info))
+            }
+        }
+    }
+
+    /// Writes a failed request down and says what is wrong with it.
+    async fn fail(
+        &self,
+        visit: &Visit,
+        id: Option<&RequestId>,
+        method: &str,
+        failure: Failure,
+    ) -> Response {
+        let failure = self.gateway.reject(&visit.caller, method, failure).await;
+        respond(failure.answer(&Addressee {
+            id,
+            modern: visit.caller.era.is_modern(),
+            is_tool_call: method == "tools/call",
+            style: visit.caller.agent.refusals,
+        }))
+    }
+
+    /// Writes down that a known agent is turned away, and says why.
+    async fn turn_away(&self, caller: &Caller, door: Door) -> Response {
+        match self.gateway.note_door(caller, &door).await {
+            Ok(()) => refuse(&door),
+            Err(_) => respond(Failure::Unrecorded.answer(&Addressee {
+                id: None,
+                modern: caller.era.is_modern(),
+                is_tool_call: false,
+                style: caller.agent.refusals,
+            })),
+        }
+    }
+}
+
+fn hints(headers: &HeaderMap) -> Result<Hints<'_>, Failure> {
+    Ok(Hints {
+        version: headers::single(headers, "mcp-protocol-version")?,
+        session: headers::single(headers, "mcp-session-id")?,
+    })
+}
+
+/// The label a bare client chose; it tells its own runs apart and identifies nobody.
+fn label(headers: &HeaderMap) -> Result<Option<Arc<str>>, Failure> {
+    let Some(label) = headers::single(headers, "x-session-id")? else {
+        return Ok(None);
+    };
+    let fits =
+        (1..=MAX_LABEL).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits {
+        return Ok(Some(label.into()));
+    }
+    Err(Failure::NotAMessage(format!(
+        "X-Session-ID must be 1 to {MAX_LABEL} visible ASCII characters"
+    )))
+}
+
+/// JSON by its own word. What curl sends unasked is taken for an oversight: a token came with it, so no page
+/// of a foreign origin can have sent it.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return true;
+    };
+    let kind = kind
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    kind.eq_ignore_ascii_case("application/json")
+        || kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,123 @@
+//! The front door for agents: routes, tokens, sessions, and how each era's requests come in and go out.
+//!
+//! Decides nothing about who may do what; that is `gateway`'s.
+
+mod bearer;
+mod body;
+mod classify;
+mod delivery;
+mod guard;
+mod headers;
+mod listener;
+mod mcp;
+mod session;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+
+use crate::clock::Clock;
+use crate::gateway::{Answer, Door, Gateway, TokenProblem};
+
+pub use guard::{Guard, guard};
+pub use listener::{Limits, serve};
+
+use session::Sessions;
+
+/// Paths where clients look for an authorization server. They must get a small JSON 404: with anything else
+/// some clients start OAuth and drop the token they were given.
+const OAUTH_PATHS: [&str; 7] = [
+    "/.well-known/oauth-protected-resource",
+    "/.well-known/oauth-protected-resource/{*path}",
+    "/.well-known/oauth-authorization-server",
+    "/.well-known/openid-configuration",
+    "/authorize",
+    "/token",
+    "/register",
+];
+
+/// What every handler shares.
+#[derive(Debug, Clone)]
+pub(crate) struct Front {
+    gateway: Arc<Gateway>,
+    sessions: Arc<Sessions>,
+}
+
+/// The routes of agents, `/health`, and a plain no for everything else.
+pub fn router(gateway: Arc<Gateway>, clock: Arc<dyn Clock>) -> Router {
+    let front = Front {
+        gateway,
+        sessions: Arc::new(Sessions::new(clock)),
+    };
+    let routes = Router::new()
+        .route("/mcp", any(mcp::all))
+        .route("/mcp/", any(mcp::all))
+        .route("/mcp/{server}", any(mcp::one))
+        .route("/mcp/{server}/", any(mcp::one))
+        .route("/health", get(health))
+        .fallback(not_found);
+    let routes = OAUTH_PATHS
+        .into_iter()
+        .fold(routes, |routes, path| routes.route(path, any(not_found)));
+    routes.with_state(front)
+}
+
+async fn health(State(front): State<Front>) -> Response {
+    let permissions = front.gateway.permissions();
+    let (agents, servers) = (permissions.agents().len(), permissions.servers().len());
+    if front.gateway.is_recording() {
+        // Scripts compare this text; it keeps its order.
+        let body = format!("{{\"status\":\"healthy\",\"agents\":{agents},\"servers\":{servers}}}");
+        return json(StatusCode::OK, body);
+    }
+    let problem = "the log cannot be written; calls are refused until it can";
+    let body = format!(
+        "{{\"status\":\"unhealthy\",\"agents\":{agents},\"servers\":{servers},\"problems\":[\"{problem}\"]}}"
+    );
+    json(StatusCode::SERVICE_UNAVAILABLE, body)
+}
+
+async fn not_found() -> Response {
+    refuse(&Door::NotFound)
+}
+
+/// The answer to a request that gets no further than the door.
+fn refuse(door: &Door) -> Response {
+    let mut response = respond(door.answer());
+    let headers = response.headers_mut();
+    if let Door::Token(problem) = door {
+        let challenge = if *problem == TokenProblem::Missing {
+            "Bearer realm=\"hayward\""
+        } else {
+            "Bearer realm=\"hayward\", error=\"invalid_token\""
+        };
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static(challenge),
+        );
+    }
+    if *door == Door::MethodNotAllowed {
+        headers.insert(header::ALLOW, HeaderValue::from_static("POST, DELETE"));
+    }
+    response
+}
+
+/// One message as an HTTP response.
+fn respond(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json(status, answer.body);
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn json(status: StatusCode, body: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
