@@ -12,11 +12,12 @@ use crate::clock::Clock;
 use crate::protocol::{Json, Object, RequestId, code, request};
 use crate::types::{EraChoice, ServerName};
 
-use super::codec::{error_code, prepare};
+use super::codec::{Outcome, error_code, prepare};
 use super::era::{EraCell, Verdict};
 use super::listener::Listener;
 use super::modern;
 use super::pool::{Lease, Pool};
+use super::reply::Ending;
 use super::session::{Called, Session};
 use super::wire::{Sent, Wire};
 use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
@@ -121,33 +122,23 @@ impl Http {
         let body = legacy_body(id, &outgoing.method, &prepared.params);
 
         let deadline = Instant::now() + self.timeout;
-        match self
-            .call(lane, &session, id, &body, &mut listener, deadline)
-            .await?
-        {
-            Called::Answered { status, outcome } => {
-                return Ok(Reply {
-                    era: Era::Legacy,
-                    status,
-                    outcome,
-                });
-            }
-            Called::SessionGone => drop(session),
+        let mut call = async |session: &Lease<Session>| {
+            self.call(lane, session, id, &body, &mut listener, deadline)
+                .await
+        };
+        match call(&session).await? {
+            Called::Answered { status, outcome } => return Ok(legacy_reply(status, outcome)),
+            Called::SessionGone(_) => drop(session),
         }
         // The request was not looked at, so this is its first time.
-        let sent = Sent::default();
         let reopened = timeout_at(deadline, self.session(lane)).await;
-        let session = reopened.map_err(|_| sent.timed_out())??;
-        match self
-            .call(lane, &session, id, &body, &mut listener, deadline)
-            .await?
-        {
-            Called::Answered { status, outcome } => Ok(Reply {
-                era: Era::Legacy,
-                status,
-                outcome,
-            }),
-            Called::SessionGone => Err(UpstreamError::Rejected(404)),
+        let session = reopened.map_err(|_| Sent::default().timed_out())??;
+        match call(&session).await? {
+            Called::Answered { status, outcome } => Ok(legacy_reply(status, outcome)),
+            Called::SessionGone(said) => match said? {
+                Ending::Answered { status, outcome } => Ok(legacy_reply(status, outcome)),
+                Ending::Cut { .. } => Err(UpstreamError::Rejected(404)),
+            },
         }
     }
 
@@ -211,6 +202,15 @@ fn end_aside(session: Arc<Session>) {
     }
 }
 
+fn legacy_reply(status: u16, outcome: Outcome) -> Reply {
+    let era = Era::Legacy;
+    Reply {
+        era,
+        status,
+        outcome,
+    }
+}
+
 fn legacy_body(id: u64, method: &crate::protocol::Method, params: &Object) -> Bytes {
     let params = Some(params).filter(|params| !params.is_empty());
     request(&RequestId::number(id), method.as_str(), params).into()
@@ -242,7 +242,7 @@ fn speaks_of_version(error: &Json) -> bool {
 /// Whether the session is of no use any more.
 fn has_lost_session(called: &Result<Called, UpstreamError>) -> bool {
     match called {
-        Ok(Called::SessionGone) | Err(UpstreamError::Rejected(400)) => true,
+        Ok(Called::SessionGone(_)) | Err(UpstreamError::Rejected(400)) => true,
         Ok(Called::Answered {
             status: 400,
             outcome: Err(error),

@@ -367,6 +367,13 @@ async fn a_session_the_server_forgot_is_opened_again_and_the_call_repeated_once(
         ),
         (2, 2)
     );
+
+    let peer = legacy(|seen| json(404, "", &error(&seen.id(), -32602, "no such tool")));
+    let reply = Bench::http(&peer.url, EraChoice::Auto).call().await;
+    assert_eq!(
+        text(reply),
+        r#"404 error {"code":-32602,"message":"no such tool"}"#
+    );
 }
 
 #[tokio::test]

@@ -39,9 +39,9 @@ pub(super) struct Session {
 pub(super) enum Called {
     /// With an answer.
     Answered { status: u16, outcome: Outcome },
-    /// The server does not know the session any more, and so did not look at the request (MCP 2025-11-25,
-    /// transports, session management).
-    SessionGone,
+    /// With a status 404: the server does not know the session any more, and so did not look at the request (MCP
+    /// 2025-11-25, transports, session management). What it said is kept, for when it says so again.
+    SessionGone(Result<Ending, UpstreamError>),
 }
 
 impl Session {
@@ -147,7 +147,7 @@ impl Session {
             ending = read_reply(response, id, listener, &mut on_request, Some(last_event)).await;
         }
         if status == StatusCode::NOT_FOUND && self.has_id() && !is_unknown_method(&ending) {
-            return Ok(Called::SessionGone);
+            return Ok(Called::SessionGone(ending));
         }
         match ending? {
             Ending::Answered { status, outcome } => Ok(Called::Answered { status, outcome }),
