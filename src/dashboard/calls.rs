@@ -112,6 +112,8 @@ struct Form {
     tool: String,
     reason: String,
     decision: String,
+    /// The words of the address, and those for people.
+    decisions: Vec<(&'static str, &'static str)>,
     from: String,
     to: String,
     /// What the fields cannot show, kept all the same.
@@ -233,9 +235,39 @@ fn chip(filter: &Filter, pick: &Pick) -> Chip {
         key: pick.key.as_str(),
         verb: if pick.not { "is not" } else { "is" },
         turned: Some(relative(&filter.turned(pick))),
-        value: shown::name(&pick.value).to_string(),
+        value: told(pick),
         without: relative(&filter.without(pick)),
         pinned: None,
+    }
+}
+
+/// The value of a condition; decisions in the words of the list.
+fn told(pick: &Pick) -> String {
+    let mut known =
+        decisions().filter(|(word, _)| pick.key == Key::Decision && *word == pick.value);
+    known.next().map_or_else(
+        || shown::name(&pick.value).to_string(),
+        |(_, told)| told.into(),
+    )
+}
+
+/// The words that `decision` takes, and what they are called.
+fn decisions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let states = CallState::ALL.into_iter();
+    [("allowed", "allowed")]
+        .into_iter()
+        .chain(states.map(|state| (state.as_str(), called(state))))
+}
+
+fn called(state: CallState) -> &'static str {
+    match state {
+        CallState::Denied => "refused",
+        CallState::Open => "under way",
+        CallState::Ok => "ok",
+        CallState::Error => "answered with an error",
+        CallState::Failed => "failed",
+        CallState::Released => "never arrived",
+        CallState::Abandoned => "abandoned",
     }
 }
 
@@ -291,6 +323,7 @@ fn form(filter: &Filter, permissions: &Permissions, watch: Watch<'_>) -> Form {
         tool: field(Key::Tool),
         reason: field(Key::Reason),
         decision: field(Key::Decision),
+        decisions: decisions().collect(),
         from: local(from),
         to: local(to),
         hidden: hidden.pairs(),
@@ -382,15 +415,10 @@ fn word(row: &CallRow) -> String {
         .as_ref()
         .and_then(|closing| closing.outcome.as_deref());
     match (row.state, outcome) {
-        (CallState::Denied, _) => "refused".into(),
-        (CallState::Open, _) => "under way".into(),
-        (CallState::Ok, _) => "ok".into(),
         (CallState::Error | CallState::Failed | CallState::Released, Some(outcome)) => {
             shown::name(outcome).to_string().replace('_', " ")
         }
-        (CallState::Error | CallState::Failed | CallState::Released | CallState::Abandoned, _) => {
-            row.state.as_str().into()
-        }
+        (state, _) => called(state).into(),
     }
 }
 

@@ -65,8 +65,11 @@ pub(super) async fn page(
         all_refusals: address(&with_day(Filter::just(Key::Decision, "denied"))),
         agents: top_agents(&found.today),
         tools: top_tools(&found.today),
-        agent_count: permissions.agents().len(),
-        server_count: permissions.servers().len(),
+        policy_size: format!(
+            "{}, {}",
+            plural(permissions.agents().len(), "agent", "agents"),
+            plural(permissions.servers().len(), "server", "servers")
+        ),
         events: found.events.map(count).unwrap_or_default(),
         newest: found.newest.map(|newest| head(&newest, watch)),
     }))
@@ -120,8 +123,7 @@ struct Overview {
     all_refusals: String,
     agents: Vec<Top>,
     tools: Vec<Top>,
-    agent_count: usize,
-    server_count: usize,
+    policy_size: String,
     events: String,
     newest: Option<Head>,
 }
@@ -170,7 +172,8 @@ struct Budget {
     label: Label,
     who: Link,
     what: Link,
-    window: String,
+    /// `a day`, `an hour`.
+    per: String,
     used: i64,
     held: i64,
     limit: i64,
@@ -403,7 +406,7 @@ fn budget(window: &OpenWindow, watch: Watch<'_>) -> Budget {
             href: address(&what.during(period)),
             text: what_of(&label),
         },
-        window: label.window.clone(),
+        per: per(&label.window),
         used: window.used,
         held: window.held,
         limit: window.limit,
@@ -417,9 +420,20 @@ fn budget(window: &OpenWindow, watch: Watch<'_>) -> Budget {
     }
 }
 
+fn per(window: &str) -> String {
+    match window {
+        "" => String::new(),
+        "hour" => "an hour".into(),
+        other => format!("a {other}"),
+    }
+}
+
 /// What a budget counts: `images / blend, imagine`.
 fn what_of(label: &Label) -> String {
     let server = match label.server.as_deref() {
+        None if label.scope == "pool" && label.tools.is_empty() => {
+            return "all that share it".into();
+        }
         None | Some("*") => "any server".into(),
         Some(server) => shown::name(server).to_string(),
     };

@@ -326,7 +326,7 @@ async fn no_page_carries_inline_style_or_script() {
     }
 }
 
-const ROUTES: [&str; 7] = [
+const ROUTES: [&str; 8] = [
     "/",
     "/audit/",
     "/audit",
@@ -334,6 +334,7 @@ const ROUTES: [&str; 7] = [
     "/audit/login",
     "/audit/logout",
     "/audit/style",
+    "/audit/icon.svg",
 ];
 
 fn route(path: &str) -> String {
@@ -356,7 +357,8 @@ async fn every_answer_carries_the_security_headers() {
                 assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
                 assert_eq!(answer.header(header::REFERRER_POLICY), "same-origin");
                 let kept = answer.header(header::CACHE_CONTROL) != "no-store";
-                let is_style = *path == "/audit/style" && method == Method::GET;
+                let is_fixed = ["/audit/style", "/audit/icon.svg"].contains(path);
+                let is_style = is_fixed && method == Method::GET;
                 assert_eq!(kept, is_style, "{method} {path}");
             }
         }
@@ -581,7 +583,7 @@ async fn a_budget_is_told_in_words_with_its_reset() {
     let page = get(&router, "/audit").await.body;
     assert!(page.contains("images / blend, imagine"));
     assert!(
-        page.contains("<b>6</b> + 1 under way of 10 a hour"),
+        page.contains("<b>6</b> + 1 under way of 10 an hour"),
         "{page}"
     );
     assert!(

@@ -200,7 +200,7 @@ impl Sample {
             (
                 "budgets.image-team calls/month@Europe/Berlin each agent=clawd",
                 [40, 31, 0],
-                [470, 250],
+                [471, 249],
             ),
             (
                 "agents.clawd calls/day@Europe/Berlin",
@@ -210,7 +210,7 @@ impl Sample {
             (
                 "roles.writer/outline calls/week@Europe/Berlin each agent=designer",
                 [200, 12, 0],
-                [110, 58],
+                [111, 57],
             ),
             (
                 "servers.github[create_issue] calls/day@Europe/Berlin each tool=create_issue",
@@ -258,7 +258,7 @@ impl Sample {
             4 => self.denied(
                 &Made { tool: "delete_repository", server: "github", ..made },
                 "not_granted",
-                "ci has no grant for github/delete_repository; ask whoever keeps permissions.yaml",
+                "there is no grant for github/delete_repository; ask whoever keeps permissions.yaml",
             ),
             _ => self.allowed(&made, settled("ok")),
         }
