@@ -10,7 +10,7 @@ use crate::policy::Permissions;
 use crate::types::Timestamp;
 
 use super::failure::{Failure, html};
-use super::figures::{Watch, When, size, span};
+use super::figures::{Watch, When, count, size, span};
 use super::filter::{self, Back, Filter, Ignored, Key, Period, Pick};
 use super::frame::{Frame, Guest, Link};
 use super::{BASE, Dashboard, shown, within};
@@ -52,6 +52,7 @@ pub(super) async fn page(
             href: relative(&filter.at(stopped.rest)),
             text: watch.tell(stopped.at).line(),
         }),
+        at_once: count(read::SCAN),
         is_last: found.older.is_none() && found.stopped.is_none(),
     }))
 }
@@ -80,6 +81,7 @@ struct Calls {
     older: Option<String>,
     newest: Option<String>,
     stopped: Option<Link>,
+    at_once: String,
     is_last: bool,
 }
 
@@ -437,7 +439,7 @@ fn empty(filter: &Filter, found: &CallsPage) -> Empty {
         .iter()
         .map(|unknown| hint(filter, unknown))
         .collect();
-    if found.log_is_empty {
+    if found.no_calls_yet {
         return Empty {
             title: "No calls yet",
             text: "Nothing was called through this gateway so far. Connect a client with an agent's token, \
@@ -469,11 +471,7 @@ fn empty(filter: &Filter, found: &CallsPage) -> Empty {
     }
     Empty {
         title: "Nothing matches",
-        text: if filter.is_everything() {
-            "The log holds events of the gateway itself, but no call yet."
-        } else {
-            "No call fits all of these filters. Remove one with its ×, or choose a longer time."
-        },
+        text: "No call fits all of these filters. Remove one with its ×, or choose a longer time.",
         hints,
     }
 }

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use std::time::Duration;
 
-use crate::audit::read::{self, CallRow, Day, Hour, Newest};
+use crate::audit::read::{self, CallRow, Day, Hour, Newest, Totals};
 use crate::budget::{OpenWindow, open_windows};
 use crate::types::Timestamp;
 
@@ -43,13 +43,14 @@ pub(super) async fn page(
     let total = found.today.total();
     Ok(html(&Overview {
         frame: Frame::new("overview", &guest, &permissions, now),
-        log_is_empty: found.newest.is_none(),
+        no_calls_yet: !found.has_calls,
         summary: summary(&found.today),
         counted_from: found
             .today
             .counted_from
             .map(|at| watch.tell_minutes(at).line()),
-        figures: figures(&found.today, &found.before),
+        counted: count(read::COUNTED),
+        figures: figures(&found.today, found.before),
         chart: chart(&found.today, now, watch),
         calls_allowed: count(total.calls.saturating_sub(total.refused)),
         budgets: found
@@ -79,11 +80,12 @@ pub(super) async fn page(
 #[derive(Debug, Default)]
 struct Found {
     today: Day,
-    before: Day,
+    before: Totals,
     refusals: Vec<CallRow>,
     budgets: Vec<OpenWindow>,
     newest: Option<Newest>,
     events: Option<i64>,
+    has_calls: bool,
 }
 
 async fn gather(dashboard: &Dashboard, now: Timestamp) -> Result<Found, Failure> {
@@ -96,8 +98,9 @@ async fn gather(dashboard: &Dashboard, now: Timestamp) -> Result<Found, Failure>
     if let Some(extent) = read::extent(&mut db).await? {
         let yesterday = earlier(now, DAY);
         found.events = Some(extent.events());
+        found.has_calls = read::has_calls(&mut db, extent).await?;
         found.today = read::day(&mut db, extent, yesterday, now).await?;
-        found.before = read::day(&mut db, extent, earlier(yesterday, DAY), yesterday).await?;
+        found.before = read::totals(&mut db, extent, earlier(yesterday, DAY), yesterday).await?;
         found.refusals = read::refusals(&mut db, REFUSALS, yesterday).await?;
     }
     Ok(found)
@@ -112,9 +115,10 @@ fn earlier(at: Timestamp, by: Duration) -> Timestamp {
 #[template(path = "overview.html", whitespace = "minimize")]
 struct Overview {
     frame: Frame,
-    log_is_empty: bool,
+    no_calls_yet: bool,
     summary: String,
     counted_from: Option<String>,
+    counted: String,
     figures: Vec<Figure>,
     chart: Chart,
     calls_allowed: String,
@@ -256,9 +260,9 @@ fn address(filter: &Filter) -> String {
     format!("{BASE}/calls{filter}")
 }
 
-fn figures(today: &Day, before: &Day) -> Vec<Figure> {
-    let (now, then) = (today.total(), before.total());
-    let seen = |day: &Day| i64::try_from(day.agents.len()).unwrap_or(i64::MAX);
+fn figures(today: &Day, before: Totals) -> Vec<Figure> {
+    let (now, then) = (today.total(), before.counted);
+    let seen = i64::try_from(today.agents.len()).unwrap_or(i64::MAX);
     let figure = |name, filter, now, then, bad| Figure {
         name,
         href: address(&with_day(filter)),
@@ -282,13 +286,7 @@ fn figures(today: &Day, before: &Day) -> Vec<Figure> {
             now.refused > 0,
         ),
         figure("Errors", errors, now.errors, then.errors, now.errors > 0),
-        figure(
-            "Agents active",
-            everything(),
-            seen(today),
-            seen(before),
-            false,
-        ),
+        figure("Agents active", everything(), seen, before.agents, false),
     ]
 }
 

@@ -204,6 +204,31 @@ async fn filters_find_what_they_say() {
 }
 
 #[tokio::test]
+async fn a_long_search_stops_says_where_and_goes_on() {
+    let mut sample = Sample::empty().await;
+    let old = Made {
+        ago: Duration::from_secs(40_000),
+        ..Made::default()
+    };
+    let mut entries = sample.allowed(&old, Some((Kind::Settled, "ok")));
+    entries.extend(sample.denied(&old, "budget", "no"));
+    sample.write(entries).await;
+    sample.bury(crate::audit::read::SCAN).await;
+    let router = sample.router(Access::Open).await;
+    let page = get(&router, "/audit/calls?agent=clawd").await.body;
+    assert_eq!(rows(&page), 0);
+    assert!(page.contains("Nothing found so far") && page.contains("Searched as far as"));
+    let links = links(&page);
+    let rest = links.iter().find(|link| link.contains("before=")).unwrap();
+    let page = get(&router, &format!("/audit/calls{rest}")).await.body;
+    assert_eq!(rows(&page), 2);
+    // An index leads to refusals, however far back they are.
+    let page = get(&router, "/audit/calls?decision=denied").await.body;
+    assert_eq!(rows(&page), 1);
+    assert!(!page.contains("Searched as far as"));
+}
+
+#[tokio::test]
 async fn a_call_is_found_by_its_id() {
     let router = Sample::busy().await.router(Access::Open).await;
     let page = get(&router, "/audit/calls").await.body;
@@ -223,6 +248,21 @@ async fn empty_pages_say_why() {
     assert!(get(&empty, "/audit").await.body.contains("No calls yet"));
     assert!(
         get(&empty, "/audit/calls")
+            .await
+            .body
+            .contains("No calls yet")
+    );
+    let mut fresh = Sample::empty().await;
+    fresh
+        .write(vec![(
+            before(Duration::from_secs(9)),
+            Entry::new(Kind::Started),
+        )])
+        .await;
+    let fresh = fresh.router(Access::Open).await;
+    assert!(get(&fresh, "/audit").await.body.contains("No calls yet"));
+    assert!(
+        get(&fresh, "/audit/calls")
             .await
             .body
             .contains("No calls yet")
