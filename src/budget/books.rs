@@ -84,6 +84,9 @@ pub struct Charged {
 /// One window of one budget, by the row of the budget and the start.
 pub type WindowId = (i64, Timestamp);
 
+/// Budgets that were never counted before, with the rows they get.
+pub type NewBudgets = Vec<(i64, BudgetKey)>;
+
 /// A window in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
@@ -187,7 +190,7 @@ impl Books {
     }
 
     /// What changed since the last call of this function: new budgets, and the windows to be written.
-    pub fn take_changes(&mut self) -> (Vec<(i64, BudgetKey)>, Vec<(WindowId, Row)>) {
+    pub fn take_changes(&mut self) -> (NewBudgets, Vec<(WindowId, Row)>) {
         let touched = std::mem::take(&mut self.touched);
         let rows = touched
             .into_iter()

@@ -6,7 +6,7 @@ mod rate;
 mod read;
 mod window;
 
-pub use books::{Books, Charged, Count, Held, Hold, Row, Shortage, WindowId};
+pub use books::{Books, Charged, Count, Held, Hold, NewBudgets, Row, Shortage, WindowId};
 pub use ledger::{LedgerRows, load, write};
 pub use rate::RateLimits;
 pub use read::{OpenWindow, open_windows};

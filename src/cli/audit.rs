@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::{Exit, Failure, Screen, plain};
+use crate::audit::verify as verify_log;
+use crate::db::Readers;
+
 /// What can be done with the log.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
@@ -25,6 +29,30 @@ pub struct VerifyArguments {
     /// A head that was noted elsewhere; the log must contain it, or it was cut or replaced since
     #[arg(long, value_name = "HASH", env = "HAYWARD_EXPECT_HEAD", value_parser = head_hash)]
     pub expect_head: Option<[u8; 32]>,
+}
+
+/// Reads the whole log and says whether it is what was written.
+pub(super) async fn verify(
+    arguments: &VerifyArguments,
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    let readers = Readers::open(&arguments.db).await?;
+    let found = verify_log(&readers, arguments.expect_head, |_| ()).await;
+    readers.close().await;
+    let found = found?;
+    let head = format!("{} {}", found.head.seq, found.head.hex());
+    if found.faults.is_empty() {
+        screen.answer(&format!(
+            "ok: {} events, head {head}, {} calls open",
+            found.head.seq, found.open_calls
+        ))?;
+        return Ok(Exit::Yes);
+    }
+    for fault in &found.faults {
+        screen.answer(&format!("broken: {}", plain(&fault.to_string())))?;
+    }
+    screen.answer(&format!("the last event that verifies is {head}"))?;
+    Ok(Exit::No)
 }
 
 /// 64 hexadecimal digits, with or without `sha256:` before them.

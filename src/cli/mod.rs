@@ -5,6 +5,7 @@
 
 mod audit;
 mod demo;
+mod demo_agent;
 mod example;
 mod exit;
 mod health;
@@ -103,9 +104,9 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Token(TokenCommand::New(arguments)) => token::new(&arguments, screen),
         Command::Health(arguments) => health::run(&arguments, screen).await,
         Command::ExampleServer { which } => example::run(which).await,
-        Command::Serve(_) | Command::Demo(_) | Command::Audit(_) => {
-            Err(anyhow::anyhow!("this command is not part of this build yet").into())
-        }
+        Command::Serve(arguments) => serve::run(arguments, screen).await,
+        Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
+        Command::Demo(arguments) => demo::run(arguments, screen).await,
     };
     done.unwrap_or_else(|failure| {
         screen.error(&failure.error);

@@ -1,13 +1,22 @@
 //! `hayward serve`: run the gateway.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use clap::builder::{BoolishValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::LogArguments;
+use super::{Exit, Failure, LogArguments, Screen};
+use crate::app::{self, Running, Settings};
+use crate::clock::SystemClock;
+use crate::config::{self, LoadError, Loaded};
+use crate::dashboard::Access;
 use crate::db::Durability;
+use crate::http::{Guard, Limits};
 
 /// Where the gateway listens when nobody says anything.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3100);
@@ -48,7 +57,7 @@ pub struct ServeArguments {
         value_delimiter = ','
     )]
     pub allowed_hosts: Vec<String>,
-    /// An origin whose web pages may call the gateway, such as https://chat.example.com; may be repeated
+    /// An origin whose web pages may call the gateway, such as `https://chat.example.com`; may be repeated
     #[arg(
         long = "allowed-origin",
         value_name = "ORIGIN",
@@ -79,6 +88,147 @@ impl ServeArguments {
                 Ok(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), number))
             }
         }
+    }
+}
+
+/// Runs the gateway until it is told to stop.
+pub(super) async fn run(arguments: ServeArguments, screen: &mut Screen) -> Result<Exit, Failure> {
+    let policy = load(&arguments.policy, screen)?;
+    let revision = policy.permissions.revision();
+    let has_viewers = !policy.permissions.viewers().is_empty();
+    let port = environment().remove("PORT");
+    let access = if arguments.open_dashboard {
+        Access::Open
+    } else {
+        Access::Viewers
+    };
+    let settings = settings(
+        policy,
+        &arguments.db,
+        arguments
+            .listener(port.as_deref())
+            .map_err(Failure::usage)?,
+        arguments.durability,
+        access,
+        Guard::new(
+            arguments.allowed_hosts.clone(),
+            arguments.allowed_origins.clone(),
+        ),
+    );
+    let interrupted = interruption()?;
+    let running = app::start(settings).await?;
+    let address = running.address;
+    screen.say(&format!(
+        "rules      {} ({})",
+        arguments.policy.display(),
+        revision.short()
+    ));
+    screen.say(&format!("database   {}", arguments.db.display()));
+    screen.say(&format!(
+        "log head   {} {}",
+        running.head.seq,
+        running.head.hex()
+    ));
+    screen.say(&match (arguments.open_dashboard, has_viewers) {
+        (false, false) => {
+            "dashboard  closed: add `viewers:` to the rules, or pass --open-dashboard".to_owned()
+        }
+        _ => format!("dashboard  http://{address}/audit"),
+    });
+    screen.say(&format!("listening on http://{address}"));
+    stop_when(running, interrupted, screen).await
+}
+
+/// What a gateway of this process is started with.
+pub(super) fn settings(
+    policy: Loaded,
+    db: &Path,
+    listen: SocketAddr,
+    durability: Durability,
+    access: Access,
+    guard: Guard,
+) -> Settings {
+    Settings {
+        policy,
+        db: db.into(),
+        listen,
+        durability,
+        access,
+        guard,
+        limits: Limits::default(),
+        environment: environment(),
+        clock: Arc::new(SystemClock::start()),
+    }
+}
+
+/// Reads the rules; says what someone should look at.
+fn load(path: &Path, screen: &mut Screen) -> Result<Loaded, Failure> {
+    let environment = environment();
+    let loaded = config::load(path, &|name| environment.get(name).cloned());
+    let loaded = loaded.map_err(|error| match error {
+        LoadError::Invalid(problems) => {
+            screen.note(&problems.render(screen.has_color()));
+            let count = problems.diagnostics().len();
+            Failure::policy(anyhow::anyhow!(
+                "`{}` is not in order: {count} finding(s) above",
+                path.display()
+            ))
+        }
+        LoadError::Unreadable { .. } => Failure::from(error),
+    })?;
+    for warning in &loaded.warnings {
+        screen.say(&warning.render(screen.has_color()));
+    }
+    Ok(loaded)
+}
+
+/// The variables of this process, as far as they are text.
+pub(super) fn environment() -> BTreeMap<String, String> {
+    let pairs = std::env::vars_os();
+    pairs
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Resolves when the process is asked to end: SIGINT or SIGTERM.
+pub(super) fn interruption() -> io::Result<Interruption> {
+    Ok(Interruption {
+        interrupt: signal(SignalKind::interrupt())?,
+        terminate: signal(SignalKind::terminate())?,
+    })
+}
+
+/// Hears the signals that ask the process to end.
+#[derive(Debug)]
+pub(super) struct Interruption {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interruption {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Serves until the first signal, ends in good order, or at once at the second.
+pub(super) async fn stop_when(
+    running: Running,
+    mut interrupted: Interruption,
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    interrupted.next().await;
+    screen.say("stopping; calls in flight may finish (once more to stop at once)");
+    tokio::select! {
+        head = running.stop() => {
+            let head = head?;
+            screen.say(&format!("stopped    log head {} {}", head.seq, head.hex()));
+            Ok(Exit::Yes)
+        }
+        () = interrupted.next() => Ok(Exit::Interrupted),
     }
 }
 

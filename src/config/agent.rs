@@ -6,14 +6,15 @@ use std::sync::Arc;
 use crate::policy::{Agent, DenyRule, RefusalStyle, UngrantedStyle, Viewer, ViewerScope};
 use crate::types::{AgentName, RoleName, ViewerName};
 
-use super::budget::{self, RateDraft};
+use super::budget;
 use super::fields::{Fields, choice, did_you_mean, text};
 use super::grant::{Draft, Ground, denials, find_ties, grants};
 use super::names::Known;
+use super::node::Entry;
 use super::problem::{Code, Finding, Findings, quote};
+use super::rate::{self, RateDraft};
 use super::server::disabled;
 use super::token::{SeenHashes, place, tokens};
-use super::yaml::Entry;
 
 const AGENT_KEYS: &[&str] = &[
     "token_hash",
@@ -161,7 +162,7 @@ fn plain_agent(
         grants: Vec::new(),
         deny: own_denials(fields, &path, ground, findings),
         budgets: budget::rules(&budgets, &path),
-        rate: budget::rate(fields, &path, findings).map(|draft| draft.rule(&path)),
+        rate: rate::rate(fields, &path, findings).map(|draft| draft.rule(&path)),
         refusals: refusals.unwrap_or_default(),
         ungranted: ungranted.unwrap_or_default(),
     }

@@ -1,17 +1,16 @@
-//! Budgets and rates, wherever they stand: read once as drafts, made into rules for each place they apply to.
+//! Budgets, wherever they stand: read once as drafts, made into rules for each place they apply to.
 
 use std::collections::{BTreeMap, HashMap};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use crate::policy::{BudgetRule, Each, Pattern, Place, Pool, RateRule};
-use crate::types::{BudgetKey, Limit, PoolName, Rate, Window};
+use crate::policy::{BudgetRule, Each, Pattern, Place, Pool};
+use crate::types::{Limit, PoolName, Window};
 
 use super::fields::{Fields, Text, choice, did_you_mean, text};
 use super::names::Known;
+use super::node::{Entry, Node, Value};
 use super::problem::{Code, Finding, Findings, Span, quote};
 use super::tool::{self, tool_patterns};
-use super::yaml::{Entry, Node, Value};
 
 const EACH: &[(&str, Each)] = &[
     ("agent", Each::Agent),
@@ -42,24 +41,6 @@ pub(super) struct Own {
     limit: Limit,
     tools: Vec<Pattern>,
     each: Each,
-}
-
-/// A rate as written.
-#[derive(Debug, Clone)]
-pub(super) struct RateDraft {
-    place: Place,
-    rate: Rate,
-}
-
-impl RateDraft {
-    /// The limiter of one place.
-    pub(super) fn rule(&self, scope: &str) -> Arc<RateRule> {
-        Arc::new(RateRule {
-            place: self.place.clone(),
-            key: BudgetKey::new(scope),
-            rate: self.rate,
-        })
-    }
 }
 
 /// The rules of one place, whose identity begins with `scope`.
@@ -276,64 +257,6 @@ fn is_of_a_later_version(text: &str) -> bool {
     let (count, period) = text.split_once('/').unwrap_or((text, ""));
     let rolls = period.starts_with(|c: char| c.is_ascii_digit());
     rolls || count.trim().contains(' ')
-}
-
-/// Reads `rate:`: `120/minute` or a mapping.
-pub(super) fn rate(fields: &Fields<'_>, path: &str, findings: &mut Findings) -> Option<RateDraft> {
-    let entry = fields.entry("rate")?;
-    let place = Place {
-        path: format!("{path}.rate").into(),
-        line: entry.key_span.line,
-    };
-    let rate = if let Value::Map(_) = entry.node.value {
-        let known = ["limit", "per", "burst"];
-        let rate = Fields::open(&entry.node, "a rate", &known, findings)?;
-        spelled_out(&rate, entry.key_span, findings)?
-    } else {
-        let written = fields.text("rate", findings)?;
-        parsed_rate(written.text, written.span, findings)?
-    };
-    Some(RateDraft { place, rate })
-}
-
-fn spelled_out(fields: &Fields<'_>, key: Span, findings: &mut Findings) -> Option<Rate> {
-    if fields.entry("limit").is_none() || fields.entry("per").is_none() {
-        let title = "a rate needs `limit` and `per`";
-        let note = "such as `{limit: 20, per: minute}`";
-        findings.add(Finding::new(Code::BadAmount, key, title).note(note));
-        return None;
-    }
-    let limit = fields.text("limit", findings)?;
-    let per = fields.text("per", findings)?;
-    let rate = parsed_rate(
-        &format!("{}/{}", limit.text, per.text),
-        limit.span,
-        findings,
-    )?;
-    if fields.entry("burst").is_none() {
-        return Some(rate);
-    }
-    let burst = fields.text("burst", findings)?;
-    let Ok(count) = burst.text.parse::<NonZeroU32>() else {
-        let title = format!("{} is not a whole number of at least 1", quote(burst.text));
-        let note = "`burst` is how many calls may come at once";
-        findings.add(Finding::new(Code::BadAmount, burst.span, title).note(note));
-        return None;
-    };
-    Some(Rate {
-        burst: count,
-        ..rate
-    })
-}
-
-fn parsed_rate(text: &str, span: Span, findings: &mut Findings) -> Option<Rate> {
-    let title = |error| format!("{} is not a rate: {error}", quote(text));
-    let rate = text.parse::<Rate>().map_err(title);
-    let report = |title| {
-        let note = "write a count and a period, such as `120/minute`";
-        findings.add(Finding::new(Code::BadAmount, span, title).note(note));
-    };
-    rate.map_err(report).ok()
 }
 
 /// Which budgets one place has so far.

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::types::{Endpoint, Instances, Template};
 
 use super::fields::{Fields, choice};
 use super::mask::{self, looks_like_token};
+use super::node::{Node, Value};
 use super::placeholder::Values;
 use super::problem::{Code, Finding, Findings, Span, quote};
-use super::yaml::{Node, Value};
 
 const ONLY_URL: &[&str] = &["headers"];
 const ONLY_COMMAND: &[&str] = &["args", "env", "cwd", "instances"];
@@ -120,7 +121,7 @@ fn stdio(fields: &Fields<'_>, values: &Values<'_>, findings: &mut Findings) -> O
     }
     let mut args = Vec::new();
     for item in fields.list("args", findings) {
-        args.extend(template("an argument", item, item.span, values, findings));
+        args.extend(template("args", item, item.span, values, findings));
     }
     let mut env = Vec::new();
     for entry in fields.map("env", findings) {
@@ -179,8 +180,10 @@ fn warn_of_secret(name: &str, text: &str, span: Span, findings: &mut Findings) {
     let named = lower
         .split(['-', '_'])
         .any(|part| SECRET_WORDS.contains(&part));
-    let filled = text.contains("${");
-    let written_out = (named && !filled && text.len() > 3) || has_secret(text);
+    // A default stands in the file as well.
+    let default = text.split(":-").nth(1);
+    let by_name = text.contains("${") && default.is_none_or(|rest| rest.starts_with('}'));
+    let written_out = (named && !by_name && text.len() > 3) || has_secret(text);
     if !written_out {
         return;
     }
@@ -205,7 +208,11 @@ fn check_url(url: &Template, span: Span, findings: &mut Findings) -> Option<()> 
     let uri: Option<Uri> = text.parse().ok();
     let scheme = uri.as_ref().and_then(Uri::scheme_str);
     let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
+    let authority = uri.as_ref().and_then(Uri::authority);
     let title = match scheme {
+        Some("http" | "https") if !authority.is_some_and(has_good_port) => {
+            "the port of the url is no number up to 65535"
+        }
         Some("http" | "https") if host.is_empty() => "the url names no host",
         Some("http" | "https") if text.contains('#') => {
             "the url has a fragment, which is never sent"
@@ -216,6 +223,11 @@ fn check_url(url: &Template, span: Span, findings: &mut Findings) -> Option<()> 
     let note = "such as `http://notes:3000/mcp`; placeholders were filled in before this check";
     findings.add(Finding::new(Code::Address, span, title).note(note));
     None
+}
+
+fn has_good_port(authority: &Authority) -> bool {
+    let host = authority.host();
+    authority.port_u16().is_some() || authority.as_str().ends_with(host)
 }
 
 fn header_name(name: &str, span: Span, findings: &mut Findings) -> Option<String> {

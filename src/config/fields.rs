@@ -1,7 +1,7 @@
 //! Takes mappings apart key by key: known keys, kinds of values, and what to say when they are wrong.
 
+use super::node::{Entry, Node, Value};
 use super::problem::{Code, Finding, Findings, Span, nearest, quote};
-use super::yaml::{Entry, Node, Value};
 
 /// A piece of text and its place.
 #[derive(Debug, Clone, Copy)]
@@ -59,8 +59,11 @@ impl<'n> Fields<'n> {
         text(&entry.node, entry.key_span, &subject, findings)
     }
 
-    /// The text of a key that says something to people only.
+    /// The text of a key that says something to people only; an empty one says nothing.
     pub(super) fn prose(&self, key: &str, findings: &mut Findings) -> Option<String> {
+        if self.entry(key)?.node.is_blank() {
+            return None;
+        }
         self.text(key, findings).map(|text| text.text.to_owned())
     }
 
@@ -113,14 +116,19 @@ pub(super) fn text<'n>(
     findings: &mut Findings,
 ) -> Option<Text<'n>> {
     let span = node.span;
-    let title = match &node.value {
+    let finding = match &node.value {
         Value::Text(text) if !text.is_empty() => return Some(Text { text, span }),
         Value::Broken => return None,
-        Value::Text(_) | Value::Empty => format!("{subject} is empty"),
-        Value::List(_) | Value::Map(_) => format!("{subject} must be text, not {}", kind(node)),
+        Value::Text(_) | Value::Empty => {
+            let title = format!("{subject} is empty");
+            Finding::new(Code::Shape, key, title).label("write a value, or leave the key away")
+        }
+        Value::List(_) | Value::Map(_) => {
+            let title = format!("{subject} must be text, not {}", kind(node));
+            Finding::new(Code::Shape, key, title)
+        }
     };
-    findings
-        .add(Finding::new(Code::Shape, key, title).label("write a value, or leave the key away"));
+    findings.add(finding);
     None
 }
 

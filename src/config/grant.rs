@@ -1,15 +1,18 @@
 //! Grants and denials: what an agent or a role may reach.
 
+use std::collections::BTreeMap;
+
 use crate::policy::{DenyRule, GrantRule, Pattern, Place};
 use crate::types::{AgentName, Timestamp, Zone};
 
-use super::budget::{self, Budget, Pools, RateDraft};
+use super::budget::{self, Budget, Pools};
 use super::fields::{Fields, Text, did_you_mean, text};
 use super::names::Known;
+use super::node::{Node, Value};
 use super::problem::{Code, Finding, Findings, Span, quote};
+use super::rate::{self, RateDraft};
 use super::time;
 use super::tool::{pattern, server_and_tool, sorted, tool_patterns};
-use super::yaml::{Node, Value};
 
 /// What grants refer to.
 #[derive(Debug, Clone, Copy)]
@@ -56,8 +59,12 @@ impl Draft {
     /// Whether some call is covered by both, equally exactly, so that neither would decide.
     fn ties_with(&self, other: &Self, servers: &Known) -> bool {
         let both = |name: &str| self.server.matches(name) && other.server.matches(name);
-        self.server.weight() == other.server.weight()
-            && servers.iter().any(both)
+        let same_server = if self.server.is_exact() {
+            self.server == other.server
+        } else {
+            self.server.weight() == other.server.weight() && servers.iter().any(both)
+        };
+        same_server
             && match (&self.tools, &other.tools) {
                 (None, None) => true,
                 (Some(mine), Some(theirs)) => mine.iter().any(|one| {
@@ -101,7 +108,7 @@ fn grant(node: &Node, path: &str, ground: Ground<'_>, findings: &mut Findings) -
         let server = written.and_then(|written| server(written, ground.servers, findings));
         let tools = tool_patterns(&fields, findings);
         let budgets = budget::budgets(&fields, path, ground.pools, findings);
-        let rate = budget::rate(&fields, path, findings);
+        let rate = rate::rate(&fields, path, findings);
         let expires = time::expires(&fields, ground.zone, findings);
         let (server, tools, expires) = (server?, tools?, expires?);
         let span = written?.span;
@@ -209,25 +216,34 @@ pub(super) fn denials(
 
 /// Reports grants of one agent of which neither is more specific than the other.
 ///
-/// Two roles may grant the same without limits: then it makes no difference which of them decides.
+/// `drafts` says of each whether a role gave it. Two roles may grant the same without limits: then it makes
+/// no difference which of them decides.
 pub(super) fn find_ties(
     subject: &str,
     drafts: &[(&Draft, bool)],
     servers: &Known,
     findings: &mut Findings,
 ) {
-    for (index, (one, one_from_role)) in drafts.iter().enumerate() {
-        for (two, two_from_role) in drafts.iter().take(index) {
-            let harmless = *one_from_role && one.is_plain() && two.is_plain();
-            if one_from_role != two_from_role || harmless || !one.ties_with(two, servers) {
-                continue;
+    // Only grants that name the same server, or two globs, can tie: this keeps long lists cheap.
+    let mut groups: BTreeMap<&str, Vec<(&Draft, bool)>> = BTreeMap::new();
+    for (draft, from_role) in drafts {
+        let exact = draft.server.is_exact();
+        let group = if exact { draft.server.as_str() } else { "*" };
+        let earlier = groups.entry(group).or_default();
+        for (other, other_from_role) in earlier.iter() {
+            let harmless = *from_role && draft.is_plain() && other.is_plain();
+            if from_role == other_from_role && !harmless && draft.ties_with(other, servers) {
+                findings.add(tie(subject, draft, other));
             }
-            let title = format!("two grants of {subject} cover the same call equally exactly");
-            let finding = Finding::new(Code::EqualGrants, one.span, title)
-                .label("as exact as the other")
-                .context(two.span, "the other")
-                .note("the more exact grant decides: join the two, or make one more exact");
-            findings.add(finding);
         }
+        earlier.push((draft, *from_role));
     }
+}
+
+fn tie(subject: &str, draft: &Draft, other: &Draft) -> Finding {
+    let title = format!("two grants of {subject} cover the same call equally exactly");
+    Finding::new(Code::EqualGrants, draft.span, title)
+        .label("as exact as the other")
+        .context(other.span, "the other")
+        .note("the more exact grant decides: join the two, or make one more exact")
 }

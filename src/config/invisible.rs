@@ -43,10 +43,26 @@ pub(super) fn find_in_file(text: &str, findings: &mut Findings) {
     }
 }
 
+/// The text with a mark of the same length in place of every invisible character.
+pub(super) fn shown(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.len_utf8() {
+            _ if !is_invisible(c) => shown.push(c),
+            3 => shown.push(char::REPLACEMENT_CHARACTER),
+            length => shown.extend(std::iter::repeat_n('?', length)),
+        }
+    }
+    shown
+}
+
 /// Reports a character that an escape such as `"\u202e"` brought into a value.
-pub(super) fn find_in_value(value: &str, span: Span, findings: &mut Findings) {
+///
+/// `written` is the value as the file has it; what stands there raw was reported with the file.
+pub(super) fn find_in_value(value: &str, written: &str, span: Span, findings: &mut Findings) {
     let is_bad = |c: &char| is_invisible(*c) || (c.is_control() && *c != '\n' && *c != '\t');
-    if let Some(c) = value.chars().find(is_bad) {
+    let found = value.chars().find(is_bad);
+    if let Some(c) = found.filter(|c| !written.contains(*c)) {
         findings.add(finding(c, span));
     }
 }

@@ -49,7 +49,7 @@ const PREFIXES: &[&str] = &[
 ];
 
 /// Words that announce a secret in a header.
-const SCHEMES: &[&str] = &["bearer", "basic", "token"];
+const SCHEMES: &[&str] = &["bearer", "basic"];
 
 /// The text with everything that looks like a secret replaced by as many asterisks.
 pub(super) fn mask(text: &str) -> String {
@@ -88,7 +88,7 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
     let mut before = "";
     for (start, word) in words(text) {
         found.extend(token_in(start, word));
-        if is_announced(before, text, start) {
+        if is_announced(before, word, text, start) {
             found.push(start..end_of_value(text, start));
         }
         before = word;
@@ -97,14 +97,20 @@ fn secrets(text: &str) -> Vec<Range<usize>> {
     found
 }
 
+/// Where the value that begins here ends: at its quote, or at the next thing that cannot be part of it.
 fn end_of_value(text: &str, start: usize) -> usize {
-    let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ']' | '}');
+    let head = text.get(..start).unwrap_or_default();
+    let quote = head.chars().next_back().filter(|c| matches!(c, '"' | '\''));
+    let is_end = |c: char| match quote {
+        Some(quote) => c == quote || c == '\n',
+        None => c.is_whitespace() || matches!(c, '"' | '\'' | ',' | ']' | '}'),
+    };
     let rest = text.get(start..).unwrap_or_default();
     start + rest.find(is_end).unwrap_or(rest.len())
 }
 
 /// Whether the word stands right behind `Bearer ` and the like, or is the value of `token_hash:` and no hash.
-fn is_announced(before: &str, text: &str, start: usize) -> bool {
+fn is_announced(before: &str, word: &str, text: &str, start: usize) -> bool {
     let gap_start = text.get(..start).map_or(0, |head| {
         head.rfind(is_word_character).map_or(0, |at| at + 1)
     });
@@ -114,8 +120,10 @@ fn is_announced(before: &str, text: &str, start: usize) -> bool {
         .iter()
         .any(|known| before.eq_ignore_ascii_case(known));
     let after_key = before == "token_hash" && gap.trim_start().starts_with(':');
-    (scheme && !gap.is_empty() && gap.bytes().all(|byte| byte == b' '))
-        || (after_key && !gap.contains(['\n', '[', '{', '#']) && !rest.starts_with("sha256:"))
+    (scheme && !is_prose(word) && !gap.is_empty() && gap.bytes().all(|byte| byte == b' '))
+        || (after_key
+            && gap.trim_matches([':', ' ', '"', '\'']).is_empty()
+            && !rest.starts_with("sha256:"))
 }
 
 fn passwords_in_urls(text: &str) -> impl Iterator<Item = Range<usize>> {
@@ -146,6 +154,14 @@ fn token_in(start: usize, word: &str) -> Option<Range<usize>> {
     (rest.len() >= 12 && mixed).then_some(start + prefix.len()..end)
 }
 
+/// Whether a word is rather one of a sentence, as in "bearer token".
+fn is_prose(word: &str) -> bool {
+    word.len() < 16
+        && word
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'.')
+}
+
 /// The runs of characters that tokens are made of, each with its place.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split(|c| !is_word_character(c))
@@ -167,9 +183,14 @@ mod tests {
             ("x: hwd_abcdefghij", "x: hwd_**********"),
             ("?key=hwd_0123456789", "?key=hwd_**********"),
             ("ghp_0123456789abcdef", "ghp_****************"),
+            ("\"Bearer abc1\"", "\"Bearer ****\""),
+            ("# a bearer token", "# a bearer token"),
+            ("hayward token new NAME", "hayward token new NAME"),
             (
-                "Authorization: \"Bearer abc\"",
-                "Authorization: \"Bearer ***\"",
+                "token_hash: 'my own
+",
+                "token_hash: '******
+",
             ),
             ("Basic YTpi/Yz0=, x", "Basic *********, x"),
             ("Bearer ${GITHUB_TOKEN}", "Bearer ${GITHUB_TOKEN}"),

@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use crate::types::NameError;
 
+use super::node::Entry;
 use super::problem::{Code, Finding, Findings, Span, quote};
-use super::yaml::Entry;
 
 /// The built-in server of the gateway itself.
 const RESERVED: &str = "hayward";
@@ -46,7 +46,7 @@ impl Known {
         match name.parse() {
             Ok(name) => Some(name),
             Err(error) => {
-                let title = format!("{} is not a name for a {kind}", quote(name));
+                let title = format!("{} cannot be the name of this {kind}", quote(name));
                 findings.add(Finding::new(Code::Name, span, title).note(error.to_string()));
                 None
             }

@@ -8,18 +8,20 @@ use crate::policy::{Parts, Permissions};
 use crate::types::{Connection, Revision, ServerName, Zone};
 
 use super::agent;
-use super::budget::{self, RateDraft};
+use super::budget;
 use super::fields::{Fields, Text};
 use super::grant::{Ground, denials};
 use super::invisible;
+use super::node::{Node, Value};
 use super::placeholder::{self, Values};
 use super::problem::{Code, Finding, Findings, quote};
+use super::rate::{self, RateDraft};
 use super::render::{Diagnostic, Problems, diagnostics};
 use super::server::{self, Surroundings};
 use super::time;
 use super::token::SeenHashes;
 use super::unused;
-use super::yaml::{self, Node, Value};
+use super::yaml;
 
 const KEYS: &[&str] = &[
     "version", "defaults", "servers", "roles", "budgets", "deny", "agents", "viewers",
@@ -57,7 +59,10 @@ pub fn parse(
         folder,
     };
     let root = yaml::read(text, &mut findings);
-    let read = root.and_then(|root| document(&root, text, values, &mut findings));
+    let read = root.and_then(|mut root| {
+        placeholder::remove_misplaced(&mut root, &mut findings);
+        document(&root, text, values, &mut findings)
+    });
     let failed = findings.any_error();
     let found = diagnostics(file_name, text, findings);
     match read {
@@ -79,7 +84,6 @@ fn document(
     values: Values<'_>,
     findings: &mut Findings,
 ) -> Option<Document> {
-    placeholder::find_misplaced(root, findings);
     let nothing = Node {
         span: root.span,
         value: Value::Map(Vec::new()),
@@ -128,9 +132,12 @@ fn document(
         deny,
         viewers,
     };
-    unused::find_unused(&parts, &servers.names, &pools.names, &roles, findings);
-    if defaults.zone.is_none() {
-        unused::find_missing_zone(&parts, text, findings);
+    // What nobody uses is often only the other side of a mistake that was reported already.
+    if !findings.any_error() {
+        unused::find_unused(&parts, &servers.names, &pools.names, &roles, findings);
+        if defaults.zone.is_none() {
+            unused::find_missing_zone(&parts, text, findings);
+        }
     }
     Some((parts, servers.connections))
 }
@@ -163,7 +170,7 @@ fn defaults(file: &Fields<'_>, findings: &mut Findings) -> Defaults {
     if let Some(timeout) = timeout.and_then(|text| time::timeout(text, findings)) {
         defaults.timeout = timeout;
     }
-    defaults.rate = budget::rate(&fields, "defaults", findings);
+    defaults.rate = rate::rate(&fields, "defaults", findings);
     defaults
 }
 

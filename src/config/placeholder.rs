@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::types::{Secret, Template, TemplatePart};
 
+use super::node::{Node, Value};
 use super::problem::{Code, Finding, Findings, Span, quote};
-use super::yaml::{Entry, Node, Value};
 
 /// The longest file behind `${file:PATH}`, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -135,29 +135,32 @@ fn read_short(path: &Path) -> io::Result<String> {
     Err(io::Error::other("it is longer than 64 KB"))
 }
 
-/// Reports every `${…}` outside `servers.*.url`, `headers`, `env` and `args`.
-pub(super) fn find_misplaced(root: &Node, findings: &mut Findings) {
+/// Reports every `${…}` outside `servers.*.url`, `headers`, `env` and `args`, and takes it out of the tree,
+/// so that nothing else is said about it.
+pub(super) fn remove_misplaced(root: &mut Node, findings: &mut Findings) {
     walk(root, &mut Vec::new(), findings);
 }
 
-fn walk<'n>(node: &'n Node, path: &mut Vec<&'n str>, findings: &mut Findings) {
-    match &node.value {
-        Value::Text(text) => check(text, node.span, is_allowed(path), findings),
+fn walk(node: &mut Node, path: &mut Vec<String>, findings: &mut Findings) {
+    match &mut node.value {
+        Value::Text(text) => {
+            if text.contains("${") && !is_allowed(path) {
+                findings.add(misplaced(node.span));
+                node.value = Value::Broken;
+            }
+        }
         Value::List(items) => {
             for item in items {
                 walk(item, path, findings);
             }
         }
         Value::Map(entries) => {
-            for Entry {
-                key,
-                key_span,
-                node,
-            } in entries
-            {
-                check(key, *key_span, false, findings);
-                path.push(key);
-                walk(node, path, findings);
+            for entry in entries {
+                if entry.key.contains("${") {
+                    findings.add(misplaced(entry.key_span));
+                }
+                path.push(entry.key.clone());
+                walk(&mut entry.node, path, findings);
                 path.pop();
             }
         }
@@ -165,22 +168,19 @@ fn walk<'n>(node: &'n Node, path: &mut Vec<&'n str>, findings: &mut Findings) {
     }
 }
 
-fn is_allowed(path: &[&str]) -> bool {
-    match path {
+fn is_allowed(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path.as_slice() {
         ["servers", _, key] => matches!(*key, "url" | "args"),
         ["servers", _, key, _] => matches!(*key, "headers" | "env"),
         _ => false,
     }
 }
 
-fn check(text: &str, span: Span, allowed: bool, findings: &mut Findings) {
-    if allowed || !text.contains("${") {
-        return;
-    }
-    let title = "a placeholder cannot stand here";
+fn misplaced(span: Span) -> Finding {
     let note = "placeholders are for `url`, `headers`, `env` and `args` of a server; \
                 who may do what does not depend on the environment";
-    findings.add(Finding::new(Code::Placeholder, span, title).note(note));
+    Finding::new(Code::Placeholder, span, "a placeholder cannot stand here").note(note)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
+use super::invisible;
 use super::mask::{cover, mask};
 use super::problem::{Code, Finding, Findings, Severity, Span};
 
@@ -174,7 +175,7 @@ pub(super) fn diagnostics(name: &str, text: &str, findings: Findings) -> Vec<Dia
     }
     let source = Arc::new(Source {
         name: name.into(),
-        text: mask(&shown),
+        text: mask(&invisible::shown(&shown)),
     });
     let mut list = findings.list;
     list.sort_by_key(|finding| (finding.code.severity(), finding.span.start));

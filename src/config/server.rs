@@ -10,11 +10,12 @@ use super::budget::{self, Pools};
 use super::endpoint;
 use super::fields::{Fields, choice, mark};
 use super::names::Known;
+use super::node::Entry;
 use super::placeholder::Values;
 use super::problem::{Code, Finding, Findings, quote};
+use super::rate;
 use super::time;
 use super::token::place;
-use super::yaml::Entry;
 
 const KEYS: &[&str] = &[
     "url",
@@ -96,7 +97,7 @@ fn server(
         description: fields.prose("description", findings),
         disabled: disabled(&fields, &path, findings),
         budgets: budget::rules(&budgets, &path),
-        rate: budget::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
+        rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
     };
     let era = choice(era_text(&fields, findings), ERAS, findings).unwrap_or_default();
     let timeout = fields.text("timeout", findings);
@@ -111,11 +112,11 @@ fn server(
 
 /// `transport: sse`, which earlier gateways used, deserves an answer rather than "unknown key".
 fn reports_old_transport(entry: &Entry, findings: &mut Findings) -> bool {
-    let super::yaml::Value::Map(entries) = &entry.node.value else {
+    let super::node::Value::Map(entries) = &entry.node.value else {
         return false;
     };
     let is_sse = |entry: &&Entry| {
-        let text = matches!(&entry.node.value, super::yaml::Value::Text(text) if text == "sse");
+        let text = matches!(&entry.node.value, super::node::Value::Text(text) if text == "sse");
         entry.key == "transport" && text
     };
     let Some(transport) = entries.iter().find(is_sse) else {

@@ -17,7 +17,7 @@ pub(super) fn timeout(text: Text<'_>, findings: &mut Findings) -> Option<Duratio
     let duration = duration(text.text).filter(|it| !it.is_zero() && *it <= MAX_TIMEOUT);
     if duration.is_none() {
         let title = format!("{} is not a duration", quote(text.text));
-        let note = "write a whole number and s, m or h, such as `60s`, `5m` or `1h`; at most a day";
+        let note = "write a whole number and s, m or h, such as `60s`, `5m` or `1h`; from a second to a day";
         findings.add(Finding::new(Code::BadAmount, text.span, title).note(note));
     }
     duration

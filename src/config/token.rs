@@ -8,9 +8,9 @@ use crate::types::{TokenHash, Zone};
 
 use super::fields::{Fields, Text, text};
 use super::mask::looks_like_token;
+use super::node::{Entry, Node, Value};
 use super::problem::{Code, Finding, Findings, Span};
 use super::time;
-use super::yaml::{Entry, Node, Value};
 
 /// What people write before they have a token, with and without the line break that `echo` adds.
 const PLACEHOLDERS: &[&str] = &[
@@ -87,6 +87,11 @@ fn one(
     zone: &Zone,
     findings: &mut Findings,
 ) -> Option<(Token, Span)> {
+    if node.is_blank() {
+        let title = "an empty token hash lets nobody in";
+        findings.add(Finding::new(Code::BadHash, key, title).note(MAKE_ONE));
+        return None;
+    }
     let (written, label, expires) = if let Value::Map(_) = node.value {
         let fields = Fields::open(node, "a token", &["hash", "label", "expires"], findings)?;
         let label = fields.prose("label", findings);

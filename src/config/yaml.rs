@@ -8,42 +8,13 @@ use std::collections::HashMap;
 use serde_yaml::granit_parser::{self as granit, Event, Parser, ScalarStyle, ScanError, StrInput};
 
 use super::invisible;
+use super::node::{Entry, Node, Value};
 use super::problem::{Code, Finding, Findings, Span, quote};
 
 /// The deepest nesting; the format itself needs six.
 const MAX_DEPTH: usize = 12;
 /// The most values in one file.
 const MAX_NODES: usize = 250_000;
-
-/// A value and its place.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) span: Span,
-    pub(super) value: Value,
-}
-
-/// A value as YAML writes it, before anything is known of its meaning.
-#[derive(Debug)]
-pub(super) enum Value {
-    /// Nothing, `~` or `null`.
-    Empty,
-    /// Any scalar, quoted or not.
-    Text(String),
-    /// `[…]` or lines with `-`.
-    List(Vec<Node>),
-    /// `{…}` or lines with `key:`.
-    Map(Vec<Entry>),
-    /// Something that was reported already; read it as nothing and stay silent.
-    Broken,
-}
-
-/// One key of a mapping with its value.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) key_span: Span,
-    pub(super) node: Node,
-}
 
 /// The parser gave up, or we did; the reason is among the findings.
 struct Stopped;
@@ -147,7 +118,8 @@ impl<'t> Composer<'t, '_> {
     }
 
     fn scalar(&mut self, text: &str, style: ScalarStyle, span: Span) -> Node {
-        invisible::find_in_value(text, span, self.findings);
+        let written = self.text.get(span.start..span.end).unwrap_or_default();
+        invisible::find_in_value(text, written, span, self.findings);
         let plain = style == ScalarStyle::Plain;
         let value = if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
             Value::Empty

@@ -3,7 +3,7 @@
 //! `hayward demo` starts them as child processes, tests run them over a pipe in memory. They know nothing of
 //! gateways. Both speak every revision: `initialize` up to 2025-11-25, and 2026-07-28 without it.
 //!
-//! A [`Session`] is pure: one line in, the lines to send out. Only this file reads and writes.
+//! A session is pure: one line in, the lines to send out. Only this file reads and writes.
 
 mod answer;
 mod images;

@@ -42,7 +42,7 @@ impl Gateway {
     async fn authorize(&self, request: Authenticated) -> Result<Authorized, Failure> {
         match request.authorize(self.clock.now()) {
             Ok(authorized) => Ok(authorized),
-            Err((request, denial)) => Err(self.deny(&request, &denial).await),
+            Err(denied) => Err(self.deny(&denied.0, &denied.1).await),
         }
     }
 

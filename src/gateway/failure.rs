@@ -408,9 +408,11 @@ impl Failure {
         if let Self::Relayed { error, .. } = self {
             return error.clone();
         }
-        let code = match self {
-            Self::UnknownResource(_) if !modern => code::RESOURCE_NOT_FOUND,
-            other => other.code(),
+        let is_old_not_found = !modern && matches!(self, Self::UnknownResource(_));
+        let code = if is_old_not_found {
+            code::RESOURCE_NOT_FOUND
+        } else {
+            self.code()
         };
         let mut error = json!({"code": code, "message": self.to_string()});
         let data = self.data();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
-use crate::policy::{Decision, Question, Target, decide, may_see_server};
+use crate::policy::{Question, Target, is_granted, may_see_server};
 use crate::protocol::{Json, META, Method, Object, array_items, json_string, raw, write_array};
 use crate::types::{ServerName, Timestamp};
 use crate::upstream::{Era, Outgoing};
@@ -179,18 +179,26 @@ fn may_see_item(
     item: &Object,
     at: Timestamp,
 ) -> bool {
-    let key = match method {
-        Method::ResourcesList => "uri",
-        Method::TemplatesList => "uriTemplate",
-        _ => "name",
+    let text = |key| item.get_str(key);
+    let (tool, prompt, uri) = match method {
+        Method::ToolsList => (text("name"), None, None),
+        Method::PromptsList => (None, text("name"), None),
+        Method::ResourcesList => (None, None, text("uri")),
+        Method::TemplatesList => (None, None, text("uriTemplate")),
+        Method::Initialize
+        | Method::Discover
+        | Method::Ping
+        | Method::SetLevel
+        | Method::ToolsCall
+        | Method::PromptsGet
+        | Method::ResourcesRead
+        | Method::Complete => return false,
     };
-    let Some(name) = item.get_str(key) else {
-        return false;
-    };
-    let target = match method {
-        Method::ToolsList => Target::Tool(&name),
-        Method::PromptsList => Target::Prompt(&name),
-        _ => Target::Resource(&name),
+    let target = match (&tool, &prompt, &uri) {
+        (Some(name), _, _) => Target::Tool(name),
+        (_, Some(name), _) => Target::Prompt(name),
+        (_, _, Some(uri)) => Target::Resource(uri),
+        (None, None, None) => return false,
     };
     let question = Question {
         agent: &caller.agent,
@@ -198,7 +206,7 @@ fn may_see_item(
         target,
         at,
     };
-    matches!(decide(&caller.permissions, &question), Decision::Allowed(_))
+    is_granted(&caller.permissions, &question)
 }
 
 fn read_page(

@@ -139,7 +139,17 @@ impl Gateway {
                 rename(&mut request.params, "uri", &uri, &own);
                 (server, Subject::Resource(own))
             }
-            _ => self.completion(caller, scope, &mut request.params)?,
+            Method::Complete => self.completion(caller, scope, &mut request.params)?,
+            Method::Initialize
+            | Method::Discover
+            | Method::Ping
+            | Method::SetLevel
+            | Method::ToolsList
+            | Method::PromptsList
+            | Method::ResourcesList
+            | Method::TemplatesList => {
+                return Err(Failure::UnknownMethod(request.method.as_str().into()));
+            }
         };
         Ok(Wish {
             server,

@@ -22,8 +22,11 @@ const FRESH: Duration = Duration::from_secs(60);
 /// agents and servers.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    tools: Mutex<HashMap<(AgentName, ServerName), (Timestamp, Arc<Vec<String>>)>>,
+    tools: Mutex<HashMap<(AgentName, ServerName), Known>>,
 }
+
+/// The names of one server's tools, and since when they are known.
+type Known = (Timestamp, Arc<Vec<String>>);
 
 impl Catalog {
     fn fresh(

@@ -1,7 +1,7 @@
 //! The stages of one call. Each consumes the one before, so no check can be left out or made twice.
 //!
 //! `Received` (in `http`) -> [`Authenticated`] -> [`Authorized`] -> [`Reserved`] -> [`Forwarded`] -> [`Settled`].
-//! A [`Grant`] is made only by `policy`, a [`Hold`] only by `budget`; [`Reserved`] needs both.
+//! A [`Grant`] is made only by `policy`, a [`Hold`](crate::budget::Hold) only by `budget`; [`Reserved`] needs both.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +128,7 @@ impl Authenticated {
     ///
     /// # Errors
     /// When they say no.
-    pub(super) fn authorize(self, at: Timestamp) -> Result<Authorized, (Self, Denial)> {
+    pub(super) fn authorize(self, at: Timestamp) -> Result<Authorized, Box<(Self, Denial)>> {
         let question = Question {
             agent: &self.caller.agent,
             server: &self.wish.server,
@@ -140,7 +140,7 @@ impl Authenticated {
                 request: self,
                 grant,
             }),
-            Decision::Denied(denial) => Err((self, denial)),
+            Decision::Denied(denial) => Err(Box::new((self, denial))),
         }
     }
 }

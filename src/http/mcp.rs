@@ -58,15 +58,7 @@ impl Front {
         body: Body,
         server: Option<&str>,
     ) -> Result<Response, Response> {
-        let agent = self.agent(&parts.headers)?;
-        let caller = Caller {
-            permissions: Arc::clone(self.gateway.permissions()),
-            era: AgentEra::Bare,
-            client: None,
-            session: None,
-            bytes_in: 0,
-            agent,
-        };
+        let caller = self.caller(&parts.headers).map_err(|door| refuse(&door))?;
         let scope = match server
             .map(|name| self.gateway.open_server(&caller.agent, name))
             .transpose()
@@ -104,15 +96,24 @@ impl Front {
         }
     }
 
-    fn agent(&self, headers: &HeaderMap) -> Result<Arc<crate::policy::Agent>, Response> {
+    /// Who sent this: the agent of its token.
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Door> {
         let agent = bearer::token(headers).and_then(|token| {
             self.gateway
                 .authenticate(token)
                 .ok_or(TokenProblem::Unknown)
         });
-        agent.map_err(|problem| {
+        let agent = agent.map_err(|problem| {
             self.gateway.count_stranger();
-            refuse(&Door::Token(problem))
+            Door::Token(problem)
+        })?;
+        Ok(Caller {
+            permissions: Arc::clone(self.gateway.permissions()),
+            era: AgentEra::Bare,
+            client: None,
+            session: None,
+            bytes_in: 0,
+            agent,
         })
     }
 

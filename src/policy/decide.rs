@@ -4,12 +4,12 @@
 
 use std::sync::Arc;
 
-use crate::types::{AgentName, BudgetKey, Limit, ServerName, Timestamp};
+use crate::types::{AgentName, ServerName, Timestamp};
 
+use super::charge::{Charge, charges};
 use super::permissions::is_live;
 use super::{
-    Agent, BudgetRule, DenyRule, Each, GrantRule, Permissions, Place, RateRule, ServerRule,
-    Specificity,
+    Agent, DenyRule, GrantRule, Pattern, Permissions, Place, RateRule, ServerRule, Specificity,
 };
 
 /// What a request wants of a server.
@@ -36,19 +36,6 @@ pub struct Question<'a> {
     pub target: Target<'a>,
     /// The instant of the decision.
     pub at: Timestamp,
-}
-
-/// One budget that a call must fit into, already split by `each`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Charge {
-    /// Which count.
-    pub key: BudgetKey,
-    /// How much per window.
-    pub limit: Limit,
-    /// How much this call takes, in calls.
-    pub amount: u64,
-    /// The rule that asks for it.
-    pub place: Place,
 }
 
 /// A rule that had a part in a decision, and what it did.
@@ -155,6 +142,11 @@ pub fn decide(permissions: &Permissions, question: &Question<'_>) -> Decision {
     }
 }
 
+/// Whether the rules allow it, without composing the grant; lists are filtered with this.
+pub fn is_granted(permissions: &Permissions, question: &Question<'_>) -> bool {
+    find_grant(permissions, question).is_ok()
+}
+
 /// Whether an agent has any live grant on a server, so that the server's own endpoint is open to it.
 pub fn may_see_server(
     permissions: &Permissions,
@@ -168,7 +160,7 @@ pub fn may_see_server(
         target: Target::Listing,
         at,
     };
-    find_grant(permissions, &question).is_ok()
+    is_granted(permissions, &question)
 }
 
 fn find_grant<'a>(
@@ -176,45 +168,64 @@ fn find_grant<'a>(
     question: &Question<'a>,
 ) -> Result<(&'a ServerRule, &'a GrantRule), Denial> {
     let agent = question.agent;
-    if let Some(off) = &agent.disabled {
-        return Err(denial(
-            DenialReason::AgentDisabled,
-            Some((&off.place, "switches the agent off")),
-        ));
+    let server = switched_on(permissions, question)?;
+    let mut denials = permissions.deny().iter().chain(&agent.deny);
+    if let Some(rule) = denials.find(|rule| forbids(rule, question)) {
+        let reason = DenialReason::DeniedRule;
+        return Err(denial(reason, Some((&rule.place, "forbids it"))));
+    }
+    match most_specific(&agent.grants, question) {
+        Some(Covering { rule, live: true }) => Ok((server, rule)),
+        Some(Covering { rule, live: false }) => {
+            let reason = DenialReason::Expired;
+            Err(denial(reason, Some((&rule.place, "has ended"))))
+        }
+        None => Err(denial(DenialReason::NotGranted, None)),
+    }
+}
+
+/// The server, if it is there and neither it nor the agent is switched off.
+fn switched_on<'a>(
+    permissions: &'a Permissions,
+    question: &Question<'_>,
+) -> Result<&'a ServerRule, Denial> {
+    if let Some(off) = &question.agent.disabled {
+        let reason = DenialReason::AgentDisabled;
+        return Err(denial(reason, Some((&off.place, "switches the agent off"))));
     }
     let Some(server) = permissions.servers().get(question.server) else {
         return Err(denial(DenialReason::UnknownServer, None));
     };
     if let Some(off) = &server.disabled {
+        let reason = DenialReason::ServerDisabled;
         return Err(denial(
-            DenialReason::ServerDisabled,
+            reason,
             Some((&off.place, "switches the server off")),
         ));
     }
-    let mut denials = permissions.deny().iter().chain(&agent.deny);
-    if let Some(rule) = denials.find(|rule| forbids(rule, question)) {
-        return Err(denial(
-            DenialReason::DeniedRule,
-            Some((&rule.place, "forbids it")),
-        ));
-    }
-    let mut covering = agent
-        .grants
+    Ok(server)
+}
+
+/// The grant that decides, and whether it still holds.
+struct Covering<'a> {
+    rule: &'a GrantRule,
+    live: bool,
+}
+
+/// The most specific live grant; where none is live, the most specific that has ended.
+///
+/// `config` refuses two that are equally specific unless they are alike; the path only makes it certain
+/// which of those is named.
+fn most_specific<'a>(grants: &'a [GrantRule], question: &Question<'_>) -> Option<Covering<'a>> {
+    grants
         .iter()
-        .filter_map(|rule| Some((specificity(rule, question)?, rule)));
-    let (live, ended): (Vec<_>, Vec<_>) = covering
-        .by_ref()
-        .partition(|(_, rule)| is_live(rule.expires, question.at));
-    if let Some((_, rule)) = live
-        .into_iter()
-        .max_by_key(|(specificity, rule)| (*specificity, Arc::clone(&rule.place.path)))
-    {
-        return Ok((server, rule));
-    }
-    Err(match ended.first() {
-        Some((_, rule)) => denial(DenialReason::Expired, Some((&rule.place, "has ended"))),
-        None => denial(DenialReason::NotGranted, None),
-    })
+        .filter_map(|rule| {
+            let live = is_live(rule.expires, question.at);
+            let rank = (live, specificity(rule, question)?, &rule.place.path);
+            Some((rank, Covering { rule, live }))
+        })
+        .max_by(|(one, _), (two, _)| one.cmp(two))
+        .map(|(_, covering)| covering)
 }
 
 fn denial(reason: DenialReason, part: Option<(&Place, &'static str)>) -> Denial {
@@ -240,20 +251,19 @@ fn forbids(rule: &DenyRule, question: &Question<'_>) -> bool {
 }
 
 /// How exactly a grant covers the question; `None` when it does not.
+///
+/// A grant with an empty list of tools covers nothing, not even a listing.
 fn specificity(rule: &GrantRule, question: &Question<'_>) -> Option<Specificity> {
     if !rule.server.matches(question.server.as_str()) {
         return None;
     }
     let tool = match (&rule.tools, question.target) {
         (None, _) => 0,
+        (Some(tools), Target::Listing) if tools.is_empty() => return None,
         (Some(_), Target::Listing) => 1,
         (Some(tools), Target::Tool(name)) => {
-            let best = tools
-                .iter()
-                .filter(|tool| tool.matches(name))
-                .map(|tool| tool.weight())
-                .max()?;
-            best.saturating_add(1)
+            let fitting = tools.iter().filter(|tool| tool.matches(name));
+            fitting.map(Pattern::weight).max()?.saturating_add(1)
         }
         (Some(_), Target::Prompt(_) | Target::Resource(_)) => return None,
     };
@@ -270,77 +280,36 @@ fn grant(
     server: &ServerRule,
     rule: &GrantRule,
 ) -> Grant {
-    let agent = question.agent;
-    let mut reasons = vec![Reason {
-        place: rule.place.clone(),
-        effect: "grants it",
-    }];
-    let mut charges = Vec::new();
-    if let Target::Tool(tool) = question.target {
-        let rules = rule
-            .budgets
-            .iter()
-            .chain(&agent.budgets)
-            .chain(&server.budgets);
-        for budget in rules.filter(|budget| counts(budget, tool)) {
-            let charge = charge(permissions, budget, agent, tool);
-            if !charges.contains(&charge) {
-                reasons.push(Reason {
-                    place: budget.place.clone(),
-                    effect: "limits it",
-                });
-                charges.push(charge);
-            }
-        }
+    let charges = charges(permissions, question, server, rule);
+    let limits = charges.iter().map(|charge| (&charge.place, "limits it"));
+    let parts = std::iter::once((&rule.place, "grants it")).chain(limits);
+    let reasons = parts.map(|(place, effect)| Reason {
+        place: place.clone(),
+        effect,
+    });
+    Grant {
+        agent: question.agent.name.clone(),
+        server: question.server.clone(),
+        rule: rule.place.clone(),
+        reasons: reasons.collect(),
+        rates: rates(question, server, rule),
+        charges,
     }
-    let rates = match question.target {
+}
+
+/// Every rate that smooths this request; lists are filtered copies and cost the server nothing.
+fn rates(question: &Question<'_>, server: &ServerRule, rule: &GrantRule) -> Vec<Arc<RateRule>> {
+    match question.target {
         Target::Listing => Vec::new(),
         Target::Tool(_) | Target::Prompt(_) | Target::Resource(_) => rule
             .rate
             .iter()
-            .chain(&agent.rate)
+            .chain(&question.agent.rate)
             .chain(&server.rate)
             .cloned()
             .collect(),
-    };
-    Grant {
-        agent: agent.name.clone(),
-        server: question.server.clone(),
-        rule: rule.place.clone(),
-        reasons,
-        charges,
-        rates,
     }
 }
 
-fn counts(budget: &BudgetRule, tool: &str) -> bool {
-    budget.tools.is_empty() || budget.tools.iter().any(|pattern| pattern.matches(tool))
-}
-
-fn charge(permissions: &Permissions, budget: &BudgetRule, agent: &Agent, tool: &str) -> Charge {
-    let mut tools: Vec<&str> = budget.tools.iter().map(super::Pattern::as_str).collect();
-    tools.sort_unstable();
-    let tools = if tools.is_empty() {
-        String::new()
-    } else {
-        format!("[{}]", tools.join(","))
-    };
-    let instance = match budget.each {
-        Each::Shared => String::new(),
-        Each::Agent => format!(" each agent={}", agent.name),
-        Each::Tool => format!(" each tool={tool}"),
-        Each::AgentAndTool => format!(" each agent={} tool={tool}", agent.name),
-    };
-    let key = format!(
-        "{}{tools} calls/{}@{}{instance}",
-        budget.scope,
-        budget.limit.window,
-        permissions.zone().name(),
-    );
-    Charge {
-        key: BudgetKey::new(&key),
-        limit: budget.limit,
-        amount: 1,
-        place: budget.place.clone(),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -2,12 +2,15 @@
 //!
 //! Knows no clock, no disk and no socket; the instant is an argument.
 
+mod charge;
 mod decide;
 mod pattern;
 mod permissions;
 
+pub use charge::Charge;
 pub use decide::{
-    Charge, Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, may_see_server,
+    Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, is_granted,
+    may_see_server,
 };
 pub use pattern::Pattern;
 pub use permissions::{

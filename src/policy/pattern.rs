@@ -3,16 +3,23 @@
 use std::fmt;
 use std::sync::Arc;
 
+/// The weight of a pattern without a star.
+const EXACT: u32 = u32::MAX;
+
 /// A whole name, case-sensitive, where `*` stands for any run of characters, also none.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Pattern {
     text: Arc<str>,
+    weight: u32,
 }
 
 impl Pattern {
     /// Every text is a pattern; one without `*` matches only itself.
     pub fn new(text: &str) -> Self {
-        Self { text: text.into() }
+        Self {
+            text: text.into(),
+            weight: weight(text),
+        }
     }
 
     /// The pattern as written.
@@ -22,7 +29,7 @@ impl Pattern {
 
     /// Whether it can match only one name.
     pub fn is_exact(&self) -> bool {
-        !self.text.contains('*')
+        self.weight == EXACT
     }
 
     /// Whether it matches every name.
@@ -32,15 +39,14 @@ impl Pattern {
 
     /// Greater for patterns that say more: exact names first, then the longer literal text.
     pub fn weight(&self) -> u32 {
-        if self.is_exact() {
-            return u32::MAX;
-        }
-        let literal = self.text.bytes().filter(|byte| *byte != b'*').count();
-        u32::try_from(literal).unwrap_or(u32::MAX - 1)
+        self.weight
     }
 
     /// Whether the whole of `name` fits. Takes time proportional to both lengths multiplied, at worst.
     pub fn matches(&self, name: &str) -> bool {
+        if self.is_exact() {
+            return *self.text == *name;
+        }
         let mut pieces = self.text.split('*');
         // `split` yields at least one piece.
         let first = pieces.next().unwrap_or_default();
@@ -59,46 +65,55 @@ impl Pattern {
         rest.len() >= last.len() && rest.ends_with(last)
     }
 
-    /// Whether some name fits both patterns.
+    /// Whether some name fits both patterns. Takes time proportional to both lengths multiplied.
     pub fn overlaps(&self, other: &Self) -> bool {
-        let left: Vec<char> = self.text.chars().collect();
-        let right: Vec<char> = other.text.chars().collect();
-        // reachable[j]: some name fits left[..i] and right[..j].
-        let mut reachable = vec![false; right.len() + 1];
-        for i in 0..=left.len() {
-            let mut next = vec![false; right.len() + 1];
-            for j in 0..=right.len() {
-                let l = i.checked_sub(1).and_then(|at| left.get(at));
-                let r = j.checked_sub(1).and_then(|at| right.get(at));
-                let up = reachable.get(j).copied().unwrap_or(false);
-                let back = j
-                    .checked_sub(1)
-                    .and_then(|at| next.get(at))
-                    .copied()
-                    .unwrap_or(false);
-                let both = j
-                    .checked_sub(1)
-                    .and_then(|at| reachable.get(at))
-                    .copied()
-                    .unwrap_or(false);
-                let fits = match (l, r) {
-                    (None, None) => true,
-                    (None, Some(r)) => *r == '*' && back,
-                    (Some(l), None) => *l == '*' && up,
-                    (Some(l), Some(r)) => {
-                        (*l == '*' && (up || back))
-                            || (*r == '*' && (up || back))
-                            || (l == r && both)
-                    }
-                };
-                if let Some(cell) = next.get_mut(j) {
-                    *cell = fits;
-                }
-            }
-            reachable = next;
+        let theirs = other.text.as_bytes();
+        // fits[j]: some name fits both the part of ours read so far and the first j bytes of theirs.
+        let mut fits = only_stars(theirs);
+        for byte in self.text.bytes() {
+            fits = step(byte, theirs, &fits);
         }
-        reachable.last().copied().unwrap_or(false)
+        fits.last().copied().unwrap_or(false)
     }
+}
+
+fn weight(text: &str) -> u32 {
+    if !text.contains('*') {
+        return EXACT;
+    }
+    let literal = text.bytes().filter(|byte| *byte != b'*').count();
+    u32::try_from(literal).unwrap_or(EXACT).min(EXACT - 1)
+}
+
+/// Which beginnings of a pattern fit the empty name.
+fn only_stars(pattern: &[u8]) -> Vec<bool> {
+    let mut fits = true;
+    let rest = pattern.iter().map(|byte| {
+        fits = fits && *byte == b'*';
+        fits
+    });
+    std::iter::once(true).chain(rest).collect()
+}
+
+/// Reads one more byte of our pattern.
+fn step(ours: u8, theirs: &[u8], before: &[bool]) -> Vec<bool> {
+    let star = ours == b'*';
+    let mut last = star && before.first().copied().unwrap_or(false);
+    let mut fits = vec![last];
+    for (byte, pair) in theirs.iter().zip(before.windows(2)) {
+        let (diagonal, above) = match pair {
+            [diagonal, above] => (*diagonal, *above),
+            _ => (false, false),
+        };
+        // A star, on either side, takes the other's byte or takes nothing.
+        last = if star || *byte == b'*' {
+            above || last
+        } else {
+            ours == *byte && diagonal
+        };
+        fits.push(last);
+    }
+    fits
 }
 
 impl fmt::Display for Pattern {
@@ -142,6 +157,15 @@ mod tests {
     }
 
     #[test]
+    fn weights_order_patterns_by_what_they_say() {
+        let weight = |text: &str| Pattern::new(text).weight();
+        assert!(weight("get_issue") > weight("get_issue_comments_of_everybody_*"));
+        assert!(weight("get_issue*") > weight("get_*"));
+        assert!(weight("get_*") > weight("*"));
+        assert_eq!(weight("get_*"), weight("*_get"));
+    }
+
+    #[test]
     fn overlapping_patterns_are_recognised() {
         let table = [
             ("get_*", "*_issue", true),
@@ -151,6 +175,9 @@ mod tests {
             ("a*c", "ab*", true),
             ("imagine", "imagine", true),
             ("imagine", "describe", false),
+            ("*", "*", true),
+            ("a*b", "b*a", false),
+            ("*a*", "*b*", true),
         ];
         for (left, right, expected) in table {
             assert_eq!(
@@ -163,6 +190,28 @@ mod tests {
                 expected,
                 "{right} {left}"
             );
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn two_patterns_that_fit_one_name_overlap(
+            left in "[ab*]{0,6}", right in "[ab*]{0,6}", name in "[ab]{0,6}",
+        ) {
+            let (left, right) = (Pattern::new(&left), Pattern::new(&right));
+            if left.matches(&name) && right.matches(&name) {
+                proptest::prop_assert!(left.overlaps(&right));
+            }
+        }
+
+        #[test]
+        fn a_name_fits_itself_and_every_star_put_into_it(name in "[a-c]{1,8}", at in 0_usize..8) {
+            let at = at.min(name.len());
+            let (head, tail) = name.split_at(at);
+            let (exact, starred) = (Pattern::new(&name), Pattern::new(&format!("{head}*{tail}")));
+            proptest::prop_assert!(exact.matches(&name));
+            proptest::prop_assert!(starred.matches(&name));
+            proptest::prop_assert!(starred.weight() < exact.weight());
         }
     }
 }

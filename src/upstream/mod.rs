@@ -2,18 +2,31 @@
 //!
 //! Knows nothing of grants, budgets or the log. Only `gateway::forward` calls [`Upstream::send`].
 
+mod backoff;
+mod child;
 mod codec;
 mod era;
 mod exchange;
 mod handshake;
 mod http;
 mod limits;
+mod lines;
+mod link;
 mod listener;
 mod modern;
+mod pending;
 mod pool;
 mod reply;
 mod session;
+mod stdio;
 mod wire;
+
+#[cfg(test)]
+mod http_tests;
+#[cfg(test)]
+mod stdio_tests;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -26,6 +39,8 @@ use crate::types::{Connection, Endpoint, ServerName, Timestamp};
 pub use exchange::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError};
 
 use self::http::Http;
+use self::stdio::Stdio;
+use child::Program;
 use pool::locked;
 use wire::{Dial, Wire};
 
@@ -86,6 +101,7 @@ pub struct Upstream {
 #[derive(Debug)]
 enum Transport {
     Http(Box<Http>),
+    Stdio(Box<Stdio>),
 }
 
 impl Upstreams {
@@ -99,11 +115,10 @@ impl Upstreams {
         environment: &BTreeMap<String, String>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, (ServerName, SetupError)> {
-        let _ = environment;
         let dial = Dial::new();
         let mut servers = BTreeMap::new();
         for (name, connection) in connections {
-            let transport = Transport::new(&connection, &dial, &clock)
+            let transport = Transport::new(&name, &connection, environment, &dial, &clock)
                 .map_err(|error| (name.clone(), error))?;
             let upstream = Upstream {
                 name: name.clone(),
@@ -135,21 +150,30 @@ impl Upstreams {
 
 impl Transport {
     fn new(
+        name: &ServerName,
         connection: &Connection,
+        environment: &BTreeMap<String, String>,
         dial: &Dial,
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, SetupError> {
+        let (era, timeout) = (connection.era, connection.timeout);
         match &connection.endpoint {
             Endpoint::Http { url, headers } => {
                 let wire = Wire::new(url, headers, dial)?;
-                Ok(Self::Http(Box::new(Http::new(
-                    wire,
-                    connection.era,
-                    connection.timeout,
-                    clock,
+                Ok(Self::Http(Box::new(Http::new(wire, era, timeout, clock))))
+            }
+            Endpoint::Stdio {
+                command,
+                args,
+                env,
+                cwd,
+                instances,
+            } => {
+                let program = Program::new(command, args, env, cwd.clone(), environment);
+                Ok(Self::Stdio(Box::new(Stdio::new(
+                    name, program, *instances, era, timeout, clock,
                 ))))
             }
-            Endpoint::Stdio { .. } => Err(SetupError::Url("stdio".into())),
         }
     }
 }
@@ -167,6 +191,7 @@ impl Upstream {
     pub async fn describe(&self, lane: &Lane) -> Result<Arc<Description>, UpstreamError> {
         let described = match &self.transport {
             Transport::Http(http) => http.describe(lane).await,
+            Transport::Stdio(stdio) => stdio.describe(lane).await,
         };
         self.note(lane, described.as_ref().err());
         described
@@ -185,15 +210,18 @@ impl Upstream {
     ) -> Result<Reply, UpstreamError> {
         let reply = match &self.transport {
             Transport::Http(http) => http.send(lane, request, notices).await,
+            Transport::Stdio(stdio) => stdio.send(lane, request, notices).await,
         };
         self.note(lane, reply.as_ref().err());
         reply
     }
 
-    /// The agent's session ended: forgets its connections, and ends them in the background.
+    /// The agent's session ended: forgets its connections, and ends them in the background. A child process is
+    /// the agent's and not the session's, so it stays until it is idle.
     pub async fn end_session(&self, lane: &Lane) {
         match &self.transport {
             Transport::Http(http) => http.end_session(lane),
+            Transport::Stdio(_) => {}
         }
     }
 
@@ -205,6 +233,7 @@ impl Upstream {
     async fn close(&self) {
         match &self.transport {
             Transport::Http(http) => http.close().await,
+            Transport::Stdio(stdio) => stdio.close().await,
         }
     }
 

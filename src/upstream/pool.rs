@@ -184,9 +184,9 @@ where
     pub(super) fn end_idle(&self) -> bool {
         let mut state = locked(&self.state);
         let now = micros(self.clock.monotonic());
-        let before = now.saturating_sub(micros(limits::IDLE));
         let is_old = |entry: &Entry<V>| {
-            entry.is_idle() && entry.usage.last_us.load(Ordering::Acquire) <= before && before > 0
+            let idle = now.saturating_sub(entry.usage.last_us.load(Ordering::Acquire));
+            entry.is_idle() && idle >= micros(limits::IDLE)
         };
         let keys: Vec<K> = state
             .entries
@@ -258,6 +258,8 @@ impl<V> Entry<V> {
 impl Using {
     fn start<V>(entry: &Entry<V>, clock: &Arc<dyn Clock>) -> Self {
         entry.usage.users.fetch_add(1, Ordering::AcqRel);
+        let now = micros(clock.monotonic());
+        entry.usage.last_us.store(now, Ordering::Release);
         Self {
             usage: entry.usage.clone(),
             clock: clock.clone(),

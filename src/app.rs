@@ -1,0 +1,188 @@
+//! The composition root: opens the file, connects the rooms, listens, and takes it all down again in order.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::response::Redirect;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::Head;
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::dashboard::{Access, Dashboard};
+use crate::db::{Durability, Readers};
+use crate::gateway::{Gateway, Setup, WriterTask};
+use crate::http::{Guard, Limits};
+use crate::upstream::Upstreams;
+use crate::{dashboard, db, http};
+
+/// How often requests without a valid token are written down, as one event.
+const STRANGERS_EVERY: Duration = Duration::from_secs(10);
+
+/// How long calls in flight may go on after the end was announced; then they cost what they hold.
+const CALLS_DRAIN: Duration = Duration::from_secs(20);
+
+/// How long the writer may take to close the file.
+const WRITER_DRAIN: Duration = Duration::from_secs(10);
+
+/// Everything a gateway is started with.
+#[derive(Debug)]
+pub struct Settings {
+    /// The policy file, read and checked.
+    pub policy: Loaded,
+    /// The database file.
+    pub db: PathBuf,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What a commit survives.
+    pub durability: Durability,
+    /// Who may read the dashboard.
+    pub access: Access,
+    /// Which hosts and origins are ours.
+    pub guard: Guard,
+    /// What a listener takes.
+    pub limits: Limits,
+    /// Variables of this process, a handful of which child processes inherit.
+    pub environment: BTreeMap<String, String>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A gateway that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens; the port is filled in when any was asked for.
+    pub address: SocketAddr,
+    /// The end of the log when it started; worth noting elsewhere.
+    pub head: Head,
+    gateway: Arc<Gateway>,
+    upstreams: Arc<Upstreams>,
+    readers: Readers,
+    stop: CancellationToken,
+    server: JoinHandle<()>,
+    strangers: JoinHandle<()>,
+    writer: WriterTask,
+}
+
+/// Starts a gateway. It serves when this returns.
+///
+/// # Errors
+/// When the port is taken, the database cannot be used, or a server's settings cannot.
+pub async fn start(settings: Settings) -> anyhow::Result<Running> {
+    let Settings {
+        policy,
+        db: path,
+        listen,
+        durability,
+        access,
+        guard,
+        limits,
+        environment,
+        clock,
+    } = settings;
+    let listener = TcpListener::bind(listen).await.with_context(|| {
+        format!("cannot listen on {listen}; is another program using the port?")
+    })?;
+    let address = listener.local_addr()?;
+    let upstreams = Upstreams::new(policy.connections, &environment, Arc::clone(&clock));
+    let upstreams = upstreams.map_err(|(server, error)| anyhow!("server `{server}`: {error}"))?;
+    let upstreams = Arc::new(upstreams);
+    let (gateway, writer, head) = Gateway::start(Setup {
+        permissions: Arc::new(policy.permissions),
+        upstreams: Arc::clone(&upstreams),
+        database: db::open(&path, durability).await?,
+        durability,
+        clock: Arc::clone(&clock),
+    })
+    .await?;
+    let readers = Readers::open(&path).await?;
+    let routes = routes(&gateway, &readers, access, guard, clock);
+    let stop = CancellationToken::new();
+    Ok(Running {
+        address,
+        head,
+        server: tokio::spawn(http::serve(listener, routes, limits, stop.clone())),
+        strangers: tokio::spawn(note_strangers(Arc::clone(&gateway), stop.clone())),
+        gateway,
+        upstreams,
+        readers,
+        stop,
+        writer,
+    })
+}
+
+fn routes(
+    gateway: &Arc<Gateway>,
+    readers: &Readers,
+    access: Access,
+    hosts: Guard,
+    clock: Arc<dyn Clock>,
+) -> Router {
+    let in_force = Arc::clone(gateway.permissions());
+    let pages = Dashboard::new(
+        readers.clone(),
+        Arc::new(move || Arc::clone(&in_force)),
+        Arc::clone(&clock),
+        access,
+        crate::gateway::random(),
+    );
+    http::router(Arc::clone(gateway), clock)
+        .route("/", get(async || Redirect::to("/audit")))
+        .nest("/audit", dashboard::router(pages))
+        .layer(from_fn_with_state(Arc::new(hosts), http::guard))
+}
+
+async fn note_strangers(gateway: Arc<Gateway>, stop: CancellationToken) {
+    let mut every = interval(STRANGERS_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => gateway.note_strangers().await,
+        }
+    }
+}
+
+impl Running {
+    /// Stops taking requests, lets those in flight finish, notes the stop and closes the file. Returns the
+    /// head of the log.
+    ///
+    /// # Errors
+    /// When the last events could not be written; the next start closes what is open.
+    pub async fn stop(self) -> anyhow::Result<Head> {
+        let Self {
+            gateway,
+            upstreams,
+            readers,
+            stop,
+            server,
+            strangers,
+            writer,
+            ..
+        } = self;
+        stop.cancel();
+        server.await.context("the listener failed")?;
+        strangers.await.context("the count of strangers failed")?;
+        if timeout(CALLS_DRAIN, gateway.drain()).await.is_err() {
+            tracing::warn!("some calls were still in flight at the end; they cost what they hold");
+        }
+        gateway.note_strangers().await;
+        drop(gateway);
+        readers.close().await;
+        let written = timeout(WRITER_DRAIN, writer).await;
+        upstreams.close().await;
+        let head = written
+            .context("the log could not be closed in time")?
+            .context("the writer failed")??;
+        Ok(head)
+    }
+}

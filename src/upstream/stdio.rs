@@ -1,0 +1,299 @@
+//! A server that runs as a child process, one for each agent or one for all, whichever era it speaks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::protocol::{Method, Object, code};
+use crate::types::{AgentName, EraChoice, Instances, ServerName};
+
+use super::backoff::Backoff;
+use super::child::Program;
+use super::codec::{Outcome, error_code, prepare};
+use super::era::{EraCell, Verdict};
+use super::handshake::{
+    Probed, as_opening, discover_params, initialize_params, judge, read_initialize,
+};
+use super::link::{Label, Link};
+use super::listener::Listener;
+use super::pool::{Lease, Pool, locked};
+use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
+
+/// Whose process: that of one agent, or everyone's.
+type Owner = Option<AgentName>;
+
+/// One server as child processes.
+#[derive(Debug)]
+pub(super) struct Stdio {
+    server: ServerName,
+    program: Arc<Program>,
+    instances: Instances,
+    timeout: Duration,
+    era: EraCell,
+    processes: Arc<Pool<Owner, Process>>,
+    backoff: Arc<Mutex<Backoff<Owner>>>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A process whose opening is done.
+#[derive(Debug)]
+struct Process {
+    link: Arc<Link>,
+    /// What a legacy process said about itself.
+    description: Option<Arc<Description>>,
+    /// Whether it ever answered a call.
+    was_useful: AtomicBool,
+}
+
+impl Process {
+    fn new(link: Link, description: Option<Arc<Description>>) -> Self {
+        Self {
+            link: Arc::new(link),
+            description,
+            was_useful: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Stdio {
+    pub(super) fn new(
+        server: &ServerName,
+        program: Program,
+        instances: Instances,
+        choice: EraChoice,
+        timeout: Duration,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        // A process that is not used any more is ended by dropping it.
+        let processes = Pool::new(limits::PROCESSES, clock.clone(), drop);
+        Self {
+            server: server.clone(),
+            program: Arc::new(program),
+            instances,
+            timeout,
+            era: EraCell::new(choice, clock.clone()),
+            processes,
+            backoff: Arc::default(),
+            clock: clock.clone(),
+        }
+    }
+
+    pub(super) async fn describe(&self, lane: &Lane) -> Result<Arc<Description>, UpstreamError> {
+        let unknown = || UpstreamError::Refused("it does not answer `server/discover`".into());
+        match self.era().await? {
+            Era::Legacy => self.process(Era::Legacy, lane).await?.description.clone(),
+            Era::Modern => self.era.verdict(|| self.probe()).await?.description.clone(),
+        }
+        .ok_or_else(unknown)
+    }
+
+    pub(super) async fn send(
+        &self,
+        lane: &Lane,
+        outgoing: Outgoing,
+        notices: &mpsc::Sender<Notice>,
+    ) -> Result<Reply, UpstreamError> {
+        let era = self.era().await?;
+        let process = self.process(era, lane).await?;
+        let id = process.link.next_id();
+        let level = outgoing.log_level;
+        let prepared = prepare(outgoing.params, era, level, id);
+        let listener = Listener::new(id, prepared.agent_token, level, notices);
+        let deadline = Instant::now() + self.timeout;
+        let method = outgoing.method.as_str();
+        let outcome = process
+            .link
+            .call(id, method, &prepared.params, listener, deadline)
+            .await?;
+        process.was_useful.store(true, Ordering::Relaxed);
+        if era == Era::Modern && speaks_of_version(&outcome) {
+            self.era.doubt();
+        }
+        Ok(Reply {
+            era,
+            status: 200,
+            outcome,
+        })
+    }
+
+    async fn era(&self) -> Result<Era, UpstreamError> {
+        self.era.era(|| self.probe()).await
+    }
+
+    /// The process for this lane. The sessions of one agent share it: it is the agent's, not the session's.
+    async fn process(&self, era: Era, lane: &Lane) -> Result<Lease<Process>, UpstreamError> {
+        let owner = match (era, self.instances) {
+            (Era::Legacy, Instances::PerAgent) => Some(lane.agent.clone()),
+            // A modern process remembers nothing between requests.
+            (Era::Legacy, Instances::Shared) | (Era::Modern, _) => None,
+        };
+        self.bury(&owner);
+        if self.processes.peek(&owner).is_none() {
+            self.hold_back(&owner)?;
+        }
+        let process = self
+            .processes
+            .get(&owner, || self.open(era, owner.clone()))
+            .await;
+        if let Err(UpstreamError::Refused(_)) = &process {
+            self.era.forget();
+        }
+        process
+    }
+
+    /// Takes a process that ended out of the pool.
+    fn bury(&self, owner: &Owner) {
+        let Some(process) = self.processes.peek(owner) else {
+            return;
+        };
+        if let Some(at) = process.link.died_at()
+            && self.processes.discard(owner, &process)
+        {
+            tracing::warn!(server = %self.server, agent = %label(owner), "a child process ended by itself");
+            locked(&self.backoff).failed(owner, at, process.was_useful.load(Ordering::Relaxed));
+        }
+    }
+
+    fn hold_back(&self, owner: &Owner) -> Result<(), UpstreamError> {
+        match locked(&self.backoff).wait(owner, self.clock.monotonic()) {
+            None => Ok(()),
+            Some(left) => Err(UpstreamError::Unreachable(format!(
+                "the process ended and is started again in {} ms",
+                left.as_millis().max(1)
+            ))),
+        }
+    }
+
+    fn open(
+        &self,
+        era: Era,
+        owner: Owner,
+    ) -> impl Future<Output = Result<Process, UpstreamError>> + Send + use<> {
+        let starting = self.start(&owner);
+        let (backoff, clock) = (self.backoff.clone(), self.clock.clone());
+        async move {
+            let opened = match (starting.await, era) {
+                (Err(error), _) => Err(error),
+                (Ok(link), Era::Legacy) => initialize(link).await,
+                (Ok(link), Era::Modern) => Ok(Process::new(link, None)),
+            };
+            if opened.is_err() {
+                locked(&backoff).failed(&owner, clock.monotonic(), false);
+            }
+            opened
+        }
+    }
+
+    /// Starts a process when it is polled, which is not while a lock is held.
+    fn start(
+        &self,
+        owner: &Owner,
+    ) -> impl Future<Output = Result<Link, UpstreamError>> + Send + use<> {
+        let label = Label {
+            server: self.server.to_string(),
+            agent: label(owner),
+        };
+        let (program, clock) = (self.program.clone(), self.clock.clone());
+        async move { Link::start(&program, clock, label) }
+    }
+
+    /// Asks a process of its own what it is: servers built on older SDKs exit at any request before
+    /// `initialize` (reference: MCP 2026-07-28, versioning over stdio).
+    fn probe(&self) -> impl Future<Output = Result<Verdict, UpstreamError>> + Send + use<> {
+        let starting = self.start(&None);
+        async move {
+            let link = starting.await?;
+            let deadline = Instant::now() + limits::CHILD_PROBE;
+            let outcome = ask(&link, Method::Discover, &discover_params(), deadline).await;
+            tokio::spawn(Arc::new(link).end());
+            match outcome.map(|outcome| judge(&outcome)) {
+                Ok(Probed::Modern(description)) => Ok(Verdict {
+                    era: Era::Modern,
+                    description: Some(Arc::new(description)),
+                }),
+                Ok(Probed::Legacy) | Err(_) => Ok(Verdict {
+                    era: Era::Legacy,
+                    description: None,
+                }),
+                Ok(Probed::Unknown(versions)) => Err(UpstreamError::Refused(format!(
+                    "it speaks only protocol versions we do not: {versions}"
+                ))),
+            }
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        let ends = self
+            .processes
+            .close()
+            .into_iter()
+            .map(|process| process.link.clone().end());
+        futures_util::future::join_all(ends).await;
+    }
+}
+
+async fn initialize(link: Link) -> Result<Process, UpstreamError> {
+    let deadline = Instant::now() + limits::CHILD_HANDSHAKE;
+    let outcome = ask(&link, Method::Initialize, &initialize_params(), deadline).await;
+    let (_, description) = outcome
+        .and_then(read_initialize)
+        .map_err(|error| as_opening(error, "`initialize`"))?;
+    link.tell("notifications/initialized").await?;
+    Ok(Process::new(link, Some(Arc::new(description))))
+}
+
+/// One request of our own.
+async fn ask(
+    link: &Link,
+    method: Method,
+    params: &Object,
+    deadline: Instant,
+) -> Result<Outcome, UpstreamError> {
+    let (nobody, _) = mpsc::channel(1);
+    let id = link.next_id();
+    let listener = Listener::new(id, None, None, &nobody);
+    link.call(id, method.as_str(), params, listener, deadline)
+        .await
+}
+
+fn label(owner: &Owner) -> String {
+    owner
+        .as_ref()
+        .map_or("everyone".into(), AgentName::to_string)
+}
+
+fn speaks_of_version(outcome: &Outcome) -> bool {
+    matches!(outcome, Err(error) if error_code(error) == Some(code::UNSUPPORTED_VERSION))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::types::Template;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_says_nothing_to_the_probe_is_legacy() {
+        let args = ["-c", "while read -r line; do :; done"].map(Template::literal);
+        let program = Program::new("sh", &args, &[], None, &BTreeMap::new());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let server = "peer".parse().unwrap();
+        let timeout = Duration::from_secs(1);
+        let instances = Instances::PerAgent;
+        let stdio = Stdio::new(
+            &server,
+            program,
+            instances,
+            EraChoice::Auto,
+            timeout,
+            &clock,
+        );
+        assert_eq!(stdio.probe().await.unwrap().era, Era::Legacy);
+    }
+}

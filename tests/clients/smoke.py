@@ -1,0 +1,104 @@
+"""The official Python SDK (`mcp` 2.x or 1.x, whichever is installed) against one MCP endpoint.
+
+Lists every page of tools, calls one tool, looks for a text in the result, prints one line of JSON.
+Exit status 0 when all of it worked, else 1. The bearer token comes from HAYWARD_TOKEN; without it none is sent.
+
+    smoke.py URL TOOL --arguments '{"message": "hello"}' --expect hello [--mode auto|legacy] [--seconds 30]
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from importlib.metadata import version
+
+MAX_PAGES = 100
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("tool")
+    parser.add_argument("--arguments", type=json.loads, default={})
+    parser.add_argument("--expect", required=True)
+    parser.add_argument("--mode", choices=["auto", "legacy"], default="auto")
+    parser.add_argument("--seconds", type=float, default=30)
+    return parser.parse_args()
+
+
+def headers():
+    token = os.environ.get("HAYWARD_TOKEN")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+async def exercise(wanted, list_page, call):
+    """The part that is the same for both SDKs; returns what there is to report."""
+    names, cursor = [], None
+    for _ in range(MAX_PAGES):
+        page = await list_page(cursor)
+        names += [tool.name for tool in page.tools]
+        cursor = getattr(page, "next_cursor", None) or getattr(page, "nextCursor", None)
+        if cursor is None:
+            break
+    if wanted.tool not in names:
+        raise LookupError(f"`{wanted.tool}` is not among the {len(names)} tools: {', '.join(names)}")
+    result = await call(wanted.tool, wanted.arguments)
+    text = "\n".join(block.text for block in result.content if block.type == "text")
+    if getattr(result, "is_error", False) or getattr(result, "isError", False):
+        raise ValueError(f"`{wanted.tool}` failed: {text}")
+    if wanted.expect not in text:
+        raise ValueError(f"`{wanted.expect}` is not in the result: {text}")
+    return {"tools": len(names)}
+
+
+async def with_sdk_2(wanted):
+    import httpx2
+    from mcp.client import Client
+    from mcp.client.streamable_http import streamable_http_client
+
+    timeout = httpx2.Timeout(wanted.seconds)
+    async with httpx2.AsyncClient(headers=headers(), timeout=timeout) as http:
+        transport = streamable_http_client(wanted.url, http_client=http)
+        async with Client(transport, mode=wanted.mode) as client:
+            report = await exercise(wanted, lambda cursor: client.list_tools(cursor=cursor), client.call_tool)
+            return report | {"protocol": client.protocol_version}
+
+
+async def with_sdk_1(wanted):
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    async with streamablehttp_client(wanted.url, headers=headers()) as (receive, send, _):
+        async with ClientSession(receive, send) as client:
+            opened = await client.initialize()
+            report = await exercise(wanted, client.list_tools, client.call_tool)
+            return report | {"protocol": opened.protocolVersion}
+
+
+def innermost(error):
+    """Task groups wrap what went wrong; this is the first thing that did."""
+    while getattr(error, "exceptions", None):
+        error = error.exceptions[0]
+    return error
+
+
+def main():
+    wanted = read_arguments()
+    sdk = version("mcp")
+    run = with_sdk_1 if sdk.startswith("1.") else with_sdk_2
+    report = {"client": f"mcp {sdk}", "mode": wanted.mode, "url": wanted.url, "tool": wanted.tool, "ok": False}
+    started = time.monotonic()
+    try:
+        report |= asyncio.run(asyncio.wait_for(run(wanted), wanted.seconds))
+        report["ok"] = True
+    except Exception as error:
+        error = innermost(error)
+        report["error"] = f"{type(error).__name__}: {error}"[:500]
+    report["ms"] = round((time.monotonic() - started) * 1000)
+    print(json.dumps(report))
+    return 0 if report["ok"] else 1
+
+
+sys.exit(main())
