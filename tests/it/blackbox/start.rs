@@ -145,7 +145,7 @@ async fn health_tells_a_running_from_an_absent_gateway() {
 #[tokio::test]
 async fn while_the_log_cannot_be_written_calls_are_refused_and_health_says_so() {
     let truth = Truth::start().await;
-    let agent = Agent::new("token");
+    let agent = Agent::new("a-token-of-a-test");
     let site = Site::new(&open_rules(&truth, &agent));
     let gateway = site.serve(&[]).await;
     let url = gateway.url();
@@ -200,7 +200,7 @@ async fn until_health_is(site: &Site, url: &str, code: i32, words: &str) {
 #[tokio::test]
 async fn audit_verify_tells_a_sound_log_from_a_missing_and_from_a_changed_one() {
     let truth = Truth::start().await;
-    let agent = Agent::new("token");
+    let agent = Agent::new("a-token-of-a-test");
     let site = Site::new(&open_rules(&truth, &agent));
     let missing = site.run(&["audit", "verify"]).await;
     missing.says(4, &["no database at `./hayward.db`"]);

@@ -27,7 +27,7 @@ async fn with_a_call_in_flight(
 
 #[tokio::test]
 async fn asked_to_end_it_lets_the_call_in_flight_finish_and_takes_no_more() {
-    let (truth, agent) = (Truth::start().await, Agent::new("token"));
+    let (truth, agent) = (Truth::start().await, Agent::new("a-token-of-a-test"));
     let site = Site::new(&open_rules(&truth, &agent));
     let (mut gateway, call) = with_a_call_in_flight(&site, &truth, &agent).await;
     gateway.terminate().await;
@@ -37,7 +37,7 @@ async fn asked_to_end_it_lets_the_call_in_flight_finish_and_takes_no_more() {
     assert!(answer.is_done("1"), "{answer:?}");
     let url = gateway.url();
     gateway.ended().await.says(0, &["stopped    log head"]);
-    let late = Agent::new("token")
+    let late = Agent::new("a-token-of-a-test")
         .call(&url, "truth", "echo", json!({"tag": "2"}))
         .await;
     assert!(late.is_none(), "{late:?}");
@@ -48,7 +48,7 @@ async fn asked_to_end_it_lets_the_call_in_flight_finish_and_takes_no_more() {
 
 #[tokio::test]
 async fn asked_twice_it_ends_at_once_and_the_next_start_closes_the_call() {
-    let (truth, agent) = (Truth::start().await, Agent::new("token"));
+    let (truth, agent) = (Truth::start().await, Agent::new("a-token-of-a-test"));
     let site = Site::new(&open_rules(&truth, &agent));
     let (mut gateway, call) = with_a_call_in_flight(&site, &truth, &agent).await;
     gateway.terminate().await;
