@@ -15,7 +15,7 @@ use crate::audit::{Entry, Kind};
 use crate::policy::{Parts, Permissions};
 
 use super::{Access, headers};
-use sample::{AGENT, Made, NOW, Sample, VIEWER, before, parts, permissions};
+use sample::{AGENT, Made, Sample, VIEWER, before, parts};
 
 struct Answer {
     status: StatusCode,
@@ -643,32 +643,4 @@ async fn pages_stay_light() {
     assert!(calls.len() < 120_000, "{}", calls.len());
     let style = get(&router, &route("/audit/style")).await.body;
     assert!(style.len() < 16_000, "{}", style.len());
-}
-
-/// Not a test: serves the pages with made-up calls until it is interrupted, for people who change how they look.
-#[tokio::test]
-#[ignore = "serves until interrupted: cargo test --lib gallery -- --ignored --nocapture"]
-async fn gallery() {
-    let busy = Sample::busy().await;
-    let empty = Sample::empty().await;
-    let mut none = parts();
-    none.viewers.clear();
-    let rules = [
-        (&busy, Access::Open, permissions()),
-        (&empty, Access::Open, permissions()),
-        (&busy, Access::Viewers, permissions()),
-        (&busy, Access::Viewers, Permissions::new(none)),
-    ];
-    let mut serving = tokio::task::JoinSet::new();
-    for (sample, access, rules) in rules {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!(
-            "http://{}/audit ({access:?})",
-            listener.local_addr().unwrap()
-        );
-        let router = sample.router_with(access, rules).await;
-        serving.spawn(async move { axum::serve(listener, router).await });
-    }
-    serving.join_all().await;
-    assert!(NOW > before(Duration::from_secs(1)));
 }
