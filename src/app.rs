@@ -9,8 +9,6 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::response::Redirect;
-use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
@@ -137,8 +135,7 @@ fn routes(
         crate::gateway::random(),
     );
     http::router(Arc::clone(gateway), clock)
-        .route("/", get(async || Redirect::to("/audit")))
-        .nest("/audit", dashboard::router(pages))
+        .merge(dashboard::mount(pages))
         .layer(from_fn_with_state(Arc::new(hosts), http::guard))
 }
 

@@ -1,4 +1,9 @@
-//! Hayward: a gateway between AI agents and the MCP servers they share.
+//! Hayward: a gateway between AI agents (MCP clients) and the MCP servers they share.
+//!
+//! One call walks one way: [`http`] finds out who asks and how, [`gateway`] asks [`policy`] whether it may,
+//! [`budget`] whether there is room, [`audit`] to write that down, and only then [`upstream`] to send it on;
+//! what comes back is settled and written down before the agent has it. [`app`] puts the rooms together,
+//! [`cli`] is the program, [`dashboard`] shows people what happened. `ARCHITECTURE.md` is the map.
 
 pub mod app;
 pub mod audit;

@@ -1,7 +1,8 @@
 //! Reads the log for people: newest first, by sequence, never more than a stated number of events a page.
 //!
 //! Time runs forward in the log, so an instant is found by halving the sequence and needs no index. Only
-//! [`SCAN`] sequence numbers are searched at once; whoever asks is told how far the search came.
+//! [`SCAN`] sequence numbers are searched at once, and [`COUNTED`] events counted; whoever asks is told
+//! how far it went.
 
 mod calls;
 mod day;
@@ -13,7 +14,7 @@ use crate::db::DbError;
 use crate::types::Timestamp;
 
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
-pub use day::{Agent, Day, Hour, Tool, day, refusals};
+pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, day, refusals, totals};
 pub use row::{CallRow, CallState, Closing, Opening};
 
 /// Sequence numbers that one page searches at most.
@@ -73,6 +74,20 @@ pub async fn newest(db: &mut SqliteConnection) -> Result<Option<Newest>, DbError
         at: Timestamp::from_micros(at_us),
         hash,
     }))
+}
+
+/// Whether anybody called yet. The gateway's own events, such as its start, are no calls.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn has_calls(db: &mut SqliteConnection, extent: Extent) -> Result<bool, DbError> {
+    let text = "SELECT EXISTS (
+        SELECT 1 FROM event WHERE seq <= $1 AND kind IN ('admitted', 'denied'))";
+    let has_calls = sqlx::query_scalar(text)
+        .bind(extent.first.saturating_add(SCAN))
+        .fetch_one(db)
+        .await?;
+    Ok(has_calls)
 }
 
 /// The first event at or after an instant; one beyond the last when all are older.

@@ -10,7 +10,7 @@ use crate::policy::Permissions;
 use crate::types::Timestamp;
 
 use super::failure::{Failure, html};
-use super::figures::{Watch, When, size, span};
+use super::figures::{Watch, When, count, size, span};
 use super::filter::{self, Back, Filter, Ignored, Key, Period, Pick};
 use super::frame::{Frame, Guest, Link};
 use super::{BASE, Dashboard, shown, within};
@@ -52,6 +52,7 @@ pub(super) async fn page(
             href: relative(&filter.at(stopped.rest)),
             text: watch.tell(stopped.at).line(),
         }),
+        at_once: count(read::SCAN),
         is_last: found.older.is_none() && found.stopped.is_none(),
     }))
 }
@@ -80,6 +81,7 @@ struct Calls {
     older: Option<String>,
     newest: Option<String>,
     stopped: Option<Link>,
+    at_once: String,
     is_last: bool,
 }
 
@@ -112,6 +114,8 @@ struct Form {
     tool: String,
     reason: String,
     decision: String,
+    /// The words of the address, and those for people.
+    decisions: Vec<(&'static str, &'static str)>,
     from: String,
     to: String,
     /// What the fields cannot show, kept all the same.
@@ -233,9 +237,39 @@ fn chip(filter: &Filter, pick: &Pick) -> Chip {
         key: pick.key.as_str(),
         verb: if pick.not { "is not" } else { "is" },
         turned: Some(relative(&filter.turned(pick))),
-        value: shown::name(&pick.value).to_string(),
+        value: told(pick),
         without: relative(&filter.without(pick)),
         pinned: None,
+    }
+}
+
+/// The value of a condition; decisions in the words of the list.
+fn told(pick: &Pick) -> String {
+    let mut known =
+        decisions().filter(|(word, _)| pick.key == Key::Decision && *word == pick.value);
+    known.next().map_or_else(
+        || shown::name(&pick.value).to_string(),
+        |(_, told)| told.into(),
+    )
+}
+
+/// The words that `decision` takes, and what they are called.
+fn decisions() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let states = CallState::ALL.into_iter();
+    [("allowed", "allowed")]
+        .into_iter()
+        .chain(states.map(|state| (state.as_str(), called(state))))
+}
+
+fn called(state: CallState) -> &'static str {
+    match state {
+        CallState::Denied => "refused",
+        CallState::Open => "under way",
+        CallState::Ok => "ok",
+        CallState::Error => "answered with an error",
+        CallState::Failed => "failed",
+        CallState::Released => "never arrived",
+        CallState::Abandoned => "abandoned",
     }
 }
 
@@ -291,6 +325,7 @@ fn form(filter: &Filter, permissions: &Permissions, watch: Watch<'_>) -> Form {
         tool: field(Key::Tool),
         reason: field(Key::Reason),
         decision: field(Key::Decision),
+        decisions: decisions().collect(),
         from: local(from),
         to: local(to),
         hidden: hidden.pairs(),
@@ -382,15 +417,10 @@ fn word(row: &CallRow) -> String {
         .as_ref()
         .and_then(|closing| closing.outcome.as_deref());
     match (row.state, outcome) {
-        (CallState::Denied, _) => "refused".into(),
-        (CallState::Open, _) => "under way".into(),
-        (CallState::Ok, _) => "ok".into(),
         (CallState::Error | CallState::Failed | CallState::Released, Some(outcome)) => {
             shown::name(outcome).to_string().replace('_', " ")
         }
-        (CallState::Error | CallState::Failed | CallState::Released | CallState::Abandoned, _) => {
-            row.state.as_str().into()
-        }
+        (state, _) => called(state).into(),
     }
 }
 
@@ -409,7 +439,7 @@ fn empty(filter: &Filter, found: &CallsPage) -> Empty {
         .iter()
         .map(|unknown| hint(filter, unknown))
         .collect();
-    if found.log_is_empty {
+    if found.no_calls_yet {
         return Empty {
             title: "No calls yet",
             text: "Nothing was called through this gateway so far. Connect a client with an agent's token, \
@@ -441,11 +471,7 @@ fn empty(filter: &Filter, found: &CallsPage) -> Empty {
     }
     Empty {
         title: "Nothing matches",
-        text: if filter.is_everything() {
-            "The log holds events of the gateway itself, but no call yet."
-        } else {
-            "No call fits all of these filters. Remove one with its ×, or choose a longer time."
-        },
+        text: "No call fits all of these filters. Remove one with its ×, or choose a longer time.",
         hints,
     }
 }

@@ -16,8 +16,6 @@ pub(super) struct Message {
     style: &'static str,
     title: &'static str,
     text: &'static str,
-    /// A line to copy.
-    code: &'static str,
     next: &'static str,
     next_text: &'static str,
 }
@@ -28,14 +26,9 @@ impl Message {
             style: &STYLE_NAME,
             title,
             text,
-            code: "",
             next: BASE,
             next_text: "To the overview",
         }
-    }
-
-    pub(super) fn code(self, code: &'static str) -> Self {
-        Self { code, ..self }
     }
 
     pub(super) fn then(self, next: &'static str, next_text: &'static str) -> Self {

@@ -311,7 +311,7 @@ impl Filter {
             not: false,
             value: value.into(),
         };
-        let mut filter = self.from_newest();
+        let mut filter = self.newest_first();
         filter.picks.push(pick);
         filter.picks.sort();
         filter.picks.dedup();
@@ -320,7 +320,7 @@ impl Filter {
 
     /// Without one condition.
     pub(super) fn without(&self, pick: &Pick) -> Self {
-        let mut filter = self.from_newest();
+        let mut filter = self.newest_first();
         filter.picks.retain(|kept| kept != pick);
         filter
     }
@@ -341,7 +341,7 @@ impl Filter {
     pub(super) fn during(&self, period: Period) -> Self {
         Self {
             period,
-            ..self.from_newest()
+            ..self.newest_first()
         }
     }
 
@@ -357,11 +357,11 @@ impl Filter {
     pub(super) fn any_call(&self) -> Self {
         Self {
             call: None,
-            ..self.from_newest()
+            ..self.newest_first()
         }
     }
 
-    fn from_newest(&self) -> Self {
+    fn newest_first(&self) -> Self {
         self.at(Cursor::Newest)
     }
 
@@ -598,11 +598,11 @@ mod tests {
             mut picks in proptest::collection::vec(pick(), 0..8),
             period in period(),
             seq in 0..i64::MAX,
-            cursor in 0..3,
+            cursor in 0..3_usize,
         ) {
             picks.sort();
             picks.dedup();
-            let cursor = [Cursor::Newest, Cursor::Before(seq), Cursor::After(seq)][cursor as usize];
+            let cursor = [Cursor::Newest, Cursor::Before(seq), Cursor::After(seq)][cursor];
             let filter = Filter { picks, call: None, period, cursor };
             let address = filter.to_string();
             let back = read(address.trim_start_matches('?'), &Zone::utc());

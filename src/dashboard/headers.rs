@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 const STYLE: &str = include_str!("../../templates/style.css");
 
+const ICON: &str = include_str!("../../templates/icon.svg");
+
 /// The name of the style sheet; it changes with its content, so browsers may keep it for ever.
 pub(super) static STYLE_NAME: LazyLock<String> = LazyLock::new(|| {
     let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(STYLE));
@@ -45,11 +47,20 @@ pub(super) async fn add(mut response: Response) -> Response {
     response
 }
 
-/// The style sheet. It holds nothing of the log, so it alone may be kept.
+/// The style sheet. It holds nothing of the log, so it may be kept.
 pub(super) async fn style() -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/css; charset=utf-8"),
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
     ];
     (headers, STYLE).into_response()
+}
+
+/// The mark in the browser's tab.
+pub(super) async fn icon() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "image/svg+xml"),
+        (header::CACHE_CONTROL, "public, max-age=86400"),
+    ];
+    (headers, ICON).into_response()
 }

@@ -85,16 +85,15 @@ pub(super) async fn guard(
     next.run(request).await
 }
 
+#[derive(Debug, Template)]
+#[template(path = "viewers.html", whitespace = "minimize")]
+struct NoViewers {
+    style: &'static str,
+}
+
 fn no_viewers() -> Response {
-    Message::new(
-        "Nobody may look yet",
-        "This page shows who called what, so it opens only to viewers, and permissions.yaml names none. \
-         Make a token with `hayward token new governance`, put its hash under `viewers:` and log in with it. \
-         On a machine of your own, `hayward serve --open-dashboard` opens it to everybody who can reach it.",
-    )
-    .code("viewers:\n  governance:\n    token_hash: \"sha256:…\"")
-    .then(BASE, "Try again")
-    .answer(StatusCode::FORBIDDEN)
+    let page = html(&NoViewers { style: &STYLE_NAME });
+    (StatusCode::FORBIDDEN, page).into_response()
 }
 
 fn to_login(request: &Request) -> Response {

@@ -111,6 +111,7 @@ pub fn router(dashboard: Dashboard) -> Router {
         .route("/login", get(login::page).post(login::log_in))
         .route("/logout", post(login::log_out))
         .route(&style, get(headers::style))
+        .route("/icon.svg", get(headers::icon))
         .fallback(failure::elsewhere)
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(map_response(headers::add))

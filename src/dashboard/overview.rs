@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use std::time::Duration;
 
-use crate::audit::read::{self, CallRow, Day, Hour, Newest};
+use crate::audit::read::{self, CallRow, Day, Hour, Newest, Totals};
 use crate::budget::{OpenWindow, open_windows};
 use crate::types::Timestamp;
 
@@ -43,13 +43,14 @@ pub(super) async fn page(
     let total = found.today.total();
     Ok(html(&Overview {
         frame: Frame::new("overview", &guest, &permissions, now),
-        log_is_empty: found.newest.is_none(),
+        no_calls_yet: !found.has_calls,
         summary: summary(&found.today),
         counted_from: found
             .today
             .counted_from
             .map(|at| watch.tell_minutes(at).line()),
-        figures: figures(&found.today, &found.before),
+        counted: count(read::COUNTED),
+        figures: figures(&found.today, found.before),
         chart: chart(&found.today, now, watch),
         calls_allowed: count(total.calls.saturating_sub(total.refused)),
         budgets: found
@@ -65,8 +66,11 @@ pub(super) async fn page(
         all_refusals: address(&with_day(Filter::just(Key::Decision, "denied"))),
         agents: top_agents(&found.today),
         tools: top_tools(&found.today),
-        agent_count: permissions.agents().len(),
-        server_count: permissions.servers().len(),
+        policy_size: format!(
+            "{}, {}",
+            plural(permissions.agents().len(), "agent", "agents"),
+            plural(permissions.servers().len(), "server", "servers")
+        ),
         events: found.events.map(count).unwrap_or_default(),
         newest: found.newest.map(|newest| head(&newest, watch)),
     }))
@@ -76,11 +80,12 @@ pub(super) async fn page(
 #[derive(Debug, Default)]
 struct Found {
     today: Day,
-    before: Day,
+    before: Totals,
     refusals: Vec<CallRow>,
     budgets: Vec<OpenWindow>,
     newest: Option<Newest>,
     events: Option<i64>,
+    has_calls: bool,
 }
 
 async fn gather(dashboard: &Dashboard, now: Timestamp) -> Result<Found, Failure> {
@@ -93,8 +98,9 @@ async fn gather(dashboard: &Dashboard, now: Timestamp) -> Result<Found, Failure>
     if let Some(extent) = read::extent(&mut db).await? {
         let yesterday = earlier(now, DAY);
         found.events = Some(extent.events());
+        found.has_calls = read::has_calls(&mut db, extent).await?;
         found.today = read::day(&mut db, extent, yesterday, now).await?;
-        found.before = read::day(&mut db, extent, earlier(yesterday, DAY), yesterday).await?;
+        found.before = read::totals(&mut db, extent, earlier(yesterday, DAY), yesterday).await?;
         found.refusals = read::refusals(&mut db, REFUSALS, yesterday).await?;
     }
     Ok(found)
@@ -109,9 +115,10 @@ fn earlier(at: Timestamp, by: Duration) -> Timestamp {
 #[template(path = "overview.html", whitespace = "minimize")]
 struct Overview {
     frame: Frame,
-    log_is_empty: bool,
+    no_calls_yet: bool,
     summary: String,
     counted_from: Option<String>,
+    counted: String,
     figures: Vec<Figure>,
     chart: Chart,
     calls_allowed: String,
@@ -120,8 +127,7 @@ struct Overview {
     all_refusals: String,
     agents: Vec<Top>,
     tools: Vec<Top>,
-    agent_count: usize,
-    server_count: usize,
+    policy_size: String,
     events: String,
     newest: Option<Head>,
 }
@@ -170,7 +176,8 @@ struct Budget {
     label: Label,
     who: Link,
     what: Link,
-    window: String,
+    /// `a day`, `an hour`.
+    per: String,
     used: i64,
     held: i64,
     limit: i64,
@@ -253,9 +260,9 @@ fn address(filter: &Filter) -> String {
     format!("{BASE}/calls{filter}")
 }
 
-fn figures(today: &Day, before: &Day) -> Vec<Figure> {
-    let (now, then) = (today.total(), before.total());
-    let seen = |day: &Day| i64::try_from(day.agents.len()).unwrap_or(i64::MAX);
+fn figures(today: &Day, before: Totals) -> Vec<Figure> {
+    let (now, then) = (today.total(), before.counted);
+    let seen = i64::try_from(today.agents.len()).unwrap_or(i64::MAX);
     let figure = |name, filter, now, then, bad| Figure {
         name,
         href: address(&with_day(filter)),
@@ -279,13 +286,7 @@ fn figures(today: &Day, before: &Day) -> Vec<Figure> {
             now.refused > 0,
         ),
         figure("Errors", errors, now.errors, then.errors, now.errors > 0),
-        figure(
-            "Agents active",
-            everything(),
-            seen(today),
-            seen(before),
-            false,
-        ),
+        figure("Agents active", everything(), seen, before.agents, false),
     ]
 }
 
@@ -403,7 +404,7 @@ fn budget(window: &OpenWindow, watch: Watch<'_>) -> Budget {
             href: address(&what.during(period)),
             text: what_of(&label),
         },
-        window: label.window.clone(),
+        per: per(&label.window),
         used: window.used,
         held: window.held,
         limit: window.limit,
@@ -417,9 +418,20 @@ fn budget(window: &OpenWindow, watch: Watch<'_>) -> Budget {
     }
 }
 
+fn per(window: &str) -> String {
+    match window {
+        "" => String::new(),
+        "hour" => "an hour".into(),
+        other => format!("a {other}"),
+    }
+}
+
 /// What a budget counts: `images / blend, imagine`.
 fn what_of(label: &Label) -> String {
     let server = match label.server.as_deref() {
+        None if label.scope == "pool" && label.tools.is_empty() => {
+            return "all that share it".into();
+        }
         None | Some("*") => "any server".into(),
         Some(server) => shown::name(server).to_string(),
     };

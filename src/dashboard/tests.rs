@@ -15,7 +15,7 @@ use crate::audit::{Entry, Kind};
 use crate::policy::{Parts, Permissions};
 
 use super::{Access, headers};
-use sample::{AGENT, Made, NOW, Sample, VIEWER, before, parts, permissions};
+use sample::{AGENT, Made, Sample, VIEWER, before, parts};
 
 struct Answer {
     status: StatusCode,
@@ -204,6 +204,31 @@ async fn filters_find_what_they_say() {
 }
 
 #[tokio::test]
+async fn a_long_search_stops_says_where_and_goes_on() {
+    let mut sample = Sample::empty().await;
+    let old = Made {
+        ago: Duration::from_secs(40_000),
+        ..Made::default()
+    };
+    let mut entries = sample.allowed(&old, Some((Kind::Settled, "ok")));
+    entries.extend(sample.denied(&old, "budget", "no"));
+    sample.write(entries).await;
+    sample.bury(crate::audit::read::SCAN).await;
+    let router = sample.router(Access::Open).await;
+    let page = get(&router, "/audit/calls?agent=clawd").await.body;
+    assert_eq!(rows(&page), 0);
+    assert!(page.contains("Nothing found so far") && page.contains("Searched as far as"));
+    let links = links(&page);
+    let rest = links.iter().find(|link| link.contains("before=")).unwrap();
+    let page = get(&router, &format!("/audit/calls{rest}")).await.body;
+    assert_eq!(rows(&page), 2);
+    // An index leads to refusals, however far back they are.
+    let page = get(&router, "/audit/calls?decision=denied").await.body;
+    assert_eq!(rows(&page), 1);
+    assert!(!page.contains("Searched as far as"));
+}
+
+#[tokio::test]
 async fn a_call_is_found_by_its_id() {
     let router = Sample::busy().await.router(Access::Open).await;
     let page = get(&router, "/audit/calls").await.body;
@@ -223,6 +248,21 @@ async fn empty_pages_say_why() {
     assert!(get(&empty, "/audit").await.body.contains("No calls yet"));
     assert!(
         get(&empty, "/audit/calls")
+            .await
+            .body
+            .contains("No calls yet")
+    );
+    let mut fresh = Sample::empty().await;
+    fresh
+        .write(vec![(
+            before(Duration::from_secs(9)),
+            Entry::new(Kind::Started),
+        )])
+        .await;
+    let fresh = fresh.router(Access::Open).await;
+    assert!(get(&fresh, "/audit").await.body.contains("No calls yet"));
+    assert!(
+        get(&fresh, "/audit/calls")
             .await
             .body
             .contains("No calls yet")
@@ -326,7 +366,7 @@ async fn no_page_carries_inline_style_or_script() {
     }
 }
 
-const ROUTES: [&str; 7] = [
+const ROUTES: [&str; 8] = [
     "/",
     "/audit/",
     "/audit",
@@ -334,6 +374,7 @@ const ROUTES: [&str; 7] = [
     "/audit/login",
     "/audit/logout",
     "/audit/style",
+    "/audit/icon.svg",
 ];
 
 fn route(path: &str) -> String {
@@ -356,7 +397,8 @@ async fn every_answer_carries_the_security_headers() {
                 assert_eq!(answer.header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
                 assert_eq!(answer.header(header::REFERRER_POLICY), "same-origin");
                 let kept = answer.header(header::CACHE_CONTROL) != "no-store";
-                let is_style = *path == "/audit/style" && method == Method::GET;
+                let is_fixed = ["/audit/style", "/audit/icon.svg"].contains(path);
+                let is_style = is_fixed && method == Method::GET;
                 assert_eq!(kept, is_style, "{method} {path}");
             }
         }
@@ -581,7 +623,7 @@ async fn a_budget_is_told_in_words_with_its_reset() {
     let page = get(&router, "/audit").await.body;
     assert!(page.contains("images / blend, imagine"));
     assert!(
-        page.contains("<b>6</b> + 1 under way of 10 a hour"),
+        page.contains("<b>6</b> + 1 under way of 10 an hour"),
         "{page}"
     );
     assert!(
@@ -601,32 +643,4 @@ async fn pages_stay_light() {
     assert!(calls.len() < 120_000, "{}", calls.len());
     let style = get(&router, &route("/audit/style")).await.body;
     assert!(style.len() < 16_000, "{}", style.len());
-}
-
-/// Not a test: serves the pages with made-up calls until it is interrupted, for people who change how they look.
-#[tokio::test]
-#[ignore = "serves until interrupted: cargo test --lib gallery -- --ignored --nocapture"]
-async fn gallery() {
-    let busy = Sample::busy().await;
-    let empty = Sample::empty().await;
-    let mut none = parts();
-    none.viewers.clear();
-    let rules = [
-        (&busy, Access::Open, permissions()),
-        (&empty, Access::Open, permissions()),
-        (&busy, Access::Viewers, permissions()),
-        (&busy, Access::Viewers, Permissions::new(none)),
-    ];
-    let mut serving = tokio::task::JoinSet::new();
-    for (sample, access, rules) in rules {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!(
-            "http://{}/audit ({access:?})",
-            listener.local_addr().unwrap()
-        );
-        let router = sample.router_with(access, rules).await;
-        serving.spawn(async move { axum::serve(listener, router).await });
-    }
-    serving.join_all().await;
-    assert!(NOW > before(Duration::from_secs(1)));
 }

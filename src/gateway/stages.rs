@@ -1,7 +1,7 @@
 //! The stages of one call. Each consumes the one before, so no check can be left out or made twice.
 //!
 //! `Received` (in `http`) -> [`Authenticated`] -> [`Authorized`] -> [`Reserved`] -> [`Forwarded`] -> [`Settled`].
-//! A [`Grant`] is made only by `policy`, a [`Hold`] only by `budget`; [`Reserved`] needs both.
+//! A [`Grant`] is made only by `policy`, a [`Hold`](crate::budget::Hold) only by `budget`; [`Reserved`] needs both.
 
 use std::sync::Arc;
 use std::time::Duration;

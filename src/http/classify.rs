@@ -67,24 +67,22 @@ pub(super) fn classify(method: &str, params: &Object, hints: &Hints<'_>) -> Resu
 /// Checks what every 2026-07-28 request has to carry.
 fn modern(meta: &Object, hints: &Hints<'_>) -> Result<(), Failure> {
     let version = meta.get_str(PROTOCOL_VERSION).unwrap_or_default();
+    // A header that contradicts the body comes first: which of the two is unsupported would be a guess.
+    if hints.version.is_some_and(|header| header != version) {
+        return Err(Failure::HeaderMismatch(format!(
+            "the MCP-Protocol-Version header differs from `{PROTOCOL_VERSION}` in the body"
+        )));
+    }
     if !MODERN.contains(&&*version) {
         return Err(Failure::UnsupportedVersion {
             requested: version.into_owned(),
             supported: MODERN.to_vec(),
         });
     }
-    match hints.version {
-        None => {
-            return Err(Failure::HeaderMismatch(
-                "the MCP-Protocol-Version header is missing".into(),
-            ));
-        }
-        Some(header) if header != version => {
-            return Err(Failure::HeaderMismatch(format!(
-                "the MCP-Protocol-Version header differs from `{PROTOCOL_VERSION}` in the body"
-            )));
-        }
-        Some(_) => {}
+    if hints.version.is_none() {
+        return Err(Failure::HeaderMismatch(
+            "the MCP-Protocol-Version header is missing".into(),
+        ));
     }
     match meta.get(CLIENT_CAPABILITIES) {
         Some(capabilities) if capabilities.get().starts_with('{') => Ok(()),
@@ -124,6 +122,7 @@ mod tests {
             ask("tools/list", &other, Some("2099-01-01"), None),
             "unsupported_version"
         );
+        assert_eq!(ask("tools/list", &other, modern, None), "header_mismatch");
         let without = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
         assert_eq!(ask("tools/list", without, modern, None), "malformed");
     }

@@ -9,7 +9,7 @@ use crate::protocol::{
     json_string, raw,
 };
 
-use super::{Era, UpstreamError};
+use super::{Era, UpstreamError, limits};
 
 /// The result, or the whole JSON-RPC error object.
 pub(super) type Outcome = Result<Json, Json>;
@@ -34,7 +34,7 @@ pub(super) fn prepare(
         .and_then(|meta| Object::parse(meta.get()).ok())
         .unwrap_or_default();
     meta.retain(|key| !is_reserved_key(key));
-    let agent_token = meta.remove(PROGRESS_TOKEN).filter(|token| is_token(token));
+    let agent_token = meta.remove(PROGRESS_TOKEN).filter(is_token);
     if agent_token.is_some() {
         meta.set(PROGRESS_TOKEN, raw(token.to_string()));
     }
@@ -135,9 +135,15 @@ fn read(body: &[u8]) -> Result<Message, UpstreamError> {
     Message::parse(body).map_err(|error| {
         UpstreamError::Broken(match error {
             MessageError::NotJson(_) => "the answer is not JSON".into(),
-            MessageError::NotAMessage(why) => format!("the answer is no single message: {why}"),
+            MessageError::NotAMessage(why) => no_message(&why),
         })
     })
+}
+
+/// Why an answer is none; the reason may quote a key of any length.
+pub(super) fn no_message(why: &str) -> String {
+    let why = printable(why, limits::QUOTE);
+    format!("the answer is no single message: {why}")
 }
 
 /// The `code` of an error object.

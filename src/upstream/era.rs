@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::types::EraChoice;
+use crate::types::{EraChoice, ServerName};
 
-use super::pool::{Opening, locked, open};
+use super::opening::{Opening, locked, open};
 use super::{Description, Era, UpstreamError, limits};
 
 /// What a probe found.
@@ -20,6 +20,7 @@ pub(super) struct Verdict {
 /// The verdict on one server.
 #[derive(Debug, Clone)]
 pub(super) struct EraCell {
+    server: ServerName,
     choice: EraChoice,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
@@ -34,8 +35,9 @@ struct State {
 }
 
 impl EraCell {
-    pub(super) fn new(choice: EraChoice, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(server: &ServerName, choice: EraChoice, clock: Arc<dyn Clock>) -> Self {
         Self {
+            server: server.clone(),
             choice,
             clock,
             state: Arc::default(),
@@ -100,7 +102,7 @@ impl EraCell {
         if let Some(known) = &state.known
             && known.era != verdict.era
         {
-            tracing::warn!(was = ?known.era, is = ?verdict.era, "server changed its protocol era");
+            tracing::warn!(server = %self.server, was = ?known.era, is = ?verdict.era, "server changed its protocol era");
         }
         state.ask_again = match verdict.era {
             Era::Legacy => Some(self.clock.monotonic() + limits::VERDICT),
@@ -149,7 +151,10 @@ mod tests {
 
     fn cell() -> (EraCell, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_micros(0)));
-        (EraCell::new(EraChoice::Auto, clock.clone()), clock)
+        (
+            EraCell::new(&"peer".parse().unwrap(), EraChoice::Auto, clock.clone()),
+            clock,
+        )
     }
 
     async fn found(era: Era) -> Result<Verdict, UpstreamError> {

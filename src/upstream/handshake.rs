@@ -129,7 +129,7 @@ pub(super) fn as_opening(error: UpstreamError, what: &str) -> UpstreamError {
         UpstreamError::Rejected(status @ (401 | 403)) => {
             UpstreamError::Refused(format!("our credentials are not accepted (HTTP {status})"))
         }
-        UpstreamError::Rejected(status @ (408 | 429)) => {
+        UpstreamError::Rejected(status @ (408 | 429 | 500..)) => {
             UpstreamError::Unreachable(format!("it answers {what} with HTTP {status}"))
         }
         UpstreamError::Rejected(status) => {

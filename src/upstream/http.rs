@@ -10,13 +10,14 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
 use crate::protocol::{Json, Object, RequestId, code, request};
-use crate::types::EraChoice;
+use crate::types::{EraChoice, ServerName};
 
-use super::codec::{error_code, prepare};
+use super::codec::{Outcome, error_code, prepare};
 use super::era::{EraCell, Verdict};
 use super::listener::Listener;
 use super::modern;
 use super::pool::{Lease, Pool};
+use super::reply::Ending;
 use super::session::{Called, Session};
 use super::wire::{Sent, Wire};
 use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
@@ -31,29 +32,33 @@ pub(super) struct Http {
     timeout: Duration,
 }
 
+/// How to speak to the server.
+enum Way {
+    Modern,
+    Legacy(Lease<Session>),
+}
+
 impl Http {
     pub(super) fn new(
+        server: &ServerName,
         wire: Wire,
         choice: EraChoice,
         timeout: Duration,
         clock: &Arc<dyn Clock>,
     ) -> Self {
-        let end = |session: Arc<Session>| {
-            tokio::spawn(async move { session.end().await });
-        };
         Self {
             wire: Arc::new(wire),
-            era: EraCell::new(choice, clock.clone()),
-            sessions: Pool::new(limits::SESSIONS, clock.clone(), end),
+            era: EraCell::new(server, choice, clock.clone()),
+            sessions: Pool::new(limits::SESSIONS, clock.clone(), end_aside),
             ids: AtomicU64::new(1),
             timeout,
         }
     }
 
     pub(super) async fn describe(&self, lane: &Lane) -> Result<Arc<Description>, UpstreamError> {
-        match self.era().await? {
-            Era::Legacy => Ok(self.session(lane).await?.description.clone()),
-            Era::Modern => {
+        match self.open(lane).await? {
+            Way::Legacy(session) => Ok(session.description.clone()),
+            Way::Modern => {
                 let verdict = self.era.verdict(|| self.discovery()).await?;
                 let unknown =
                     || UpstreamError::Refused("it does not answer `server/discover`".into());
@@ -68,10 +73,22 @@ impl Http {
         outgoing: Outgoing,
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
-        match self.era().await? {
-            Era::Modern => self.send_modern(outgoing, notices).await,
-            Era::Legacy => self.send_legacy(lane, outgoing, notices).await,
+        match self.open(lane).await? {
+            Way::Modern => self.send_modern(outgoing, notices).await,
+            Way::Legacy(session) => self.send_legacy(lane, session, outgoing, notices).await,
         }
+    }
+
+    /// Finds out how to speak to the server. Probe and session are bounded each; this bounds the two together.
+    async fn open(&self, lane: &Lane) -> Result<Way, UpstreamError> {
+        let opening = async {
+            match self.era.era(|| self.discovery()).await? {
+                Era::Modern => Ok(Way::Modern),
+                Era::Legacy => Ok(Way::Legacy(self.session(lane).await?)),
+            }
+        };
+        let opened = tokio::time::timeout(limits::HANDSHAKE, opening).await;
+        opened.unwrap_or_else(|_| Err(UpstreamError::Unreachable("it did not open in time".into())))
     }
 
     async fn send_modern(
@@ -94,6 +111,7 @@ impl Http {
     async fn send_legacy(
         &self,
         lane: &Lane,
+        session: Lease<Session>,
         outgoing: Outgoing,
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
@@ -103,35 +121,24 @@ impl Http {
         let mut listener = Listener::new(id, prepared.agent_token, level, notices);
         let body = legacy_body(id, &outgoing.method, &prepared.params);
 
-        let session = self.session(lane).await?;
         let deadline = Instant::now() + self.timeout;
-        match self
-            .call(lane, &session, id, &body, &mut listener, deadline)
-            .await?
-        {
-            Called::Answered { status, outcome } => {
-                return Ok(Reply {
-                    era: Era::Legacy,
-                    status,
-                    outcome,
-                });
-            }
-            Called::SessionGone => drop(session),
+        let mut call = async |session: &Lease<Session>| {
+            self.call(lane, session, id, &body, &mut listener, deadline)
+                .await
+        };
+        match call(&session).await? {
+            Called::Answered { status, outcome } => return Ok(legacy_reply(status, outcome)),
+            Called::SessionGone(_) => drop(session),
         }
         // The request was not looked at, so this is its first time.
-        let sent = Sent::default();
         let reopened = timeout_at(deadline, self.session(lane)).await;
-        let session = reopened.map_err(|_| sent.timed_out())??;
-        match self
-            .call(lane, &session, id, &body, &mut listener, deadline)
-            .await?
-        {
-            Called::Answered { status, outcome } => Ok(Reply {
-                era: Era::Legacy,
-                status,
-                outcome,
-            }),
-            Called::SessionGone => Err(UpstreamError::Rejected(404)),
+        let session = reopened.map_err(|_| Sent::default().timed_out())??;
+        match call(&session).await? {
+            Called::Answered { status, outcome } => Ok(legacy_reply(status, outcome)),
+            Called::SessionGone(said) => match said? {
+                Ending::Answered { status, outcome } => Ok(legacy_reply(status, outcome)),
+                Ending::Cut { .. } => Err(UpstreamError::Rejected(404)),
+            },
         }
     }
 
@@ -154,10 +161,6 @@ impl Http {
             self.sessions.discard(lane, session.shared());
         }
         called
-    }
-
-    async fn era(&self) -> Result<Era, UpstreamError> {
-        self.era.era(|| self.discovery()).await
     }
 
     fn discovery(&self) -> impl Future<Output = Result<Verdict, UpstreamError>> + Send + use<> {
@@ -192,6 +195,22 @@ impl Http {
     }
 }
 
+/// Ends a session without waiting; when the runtime is gone too, the server finds out by itself.
+fn end_aside(session: Arc<Session>) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move { session.end().await });
+    }
+}
+
+fn legacy_reply(status: u16, outcome: Outcome) -> Reply {
+    let era = Era::Legacy;
+    Reply {
+        era,
+        status,
+        outcome,
+    }
+}
+
 fn legacy_body(id: u64, method: &crate::protocol::Method, params: &Object) -> Bytes {
     let params = Some(params).filter(|params| !params.is_empty());
     request(&RequestId::number(id), method.as_str(), params).into()
@@ -223,7 +242,7 @@ fn speaks_of_version(error: &Json) -> bool {
 /// Whether the session is of no use any more.
 fn has_lost_session(called: &Result<Called, UpstreamError>) -> bool {
     match called {
-        Ok(Called::SessionGone) | Err(UpstreamError::Rejected(400)) => true,
+        Ok(Called::SessionGone(_)) | Err(UpstreamError::Rejected(400)) => true,
         Ok(Called::Answered {
             status: 400,
             outcome: Err(error),

@@ -9,6 +9,11 @@ use crate::types::EraChoice;
 use super::testing::*;
 use super::{Era, Health, UpstreamError, limits};
 
+/// What the server does, and what comes of it.
+type Case = (fn(&Seen) -> Act, &'static str);
+/// A server of one era.
+type Make = fn(fn(&Seen) -> Act) -> Peer;
+
 fn progress(token: &str, progress: u32) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{progress}}}}}"#
@@ -141,7 +146,7 @@ async fn first_calls_that_come_together_open_one_session() {
 
 #[tokio::test]
 async fn notices_of_the_call_arrive_with_the_agents_token() {
-    for make in [modern, legacy] as [fn(fn(&Seen) -> Act) -> Peer; 2] {
+    for make in [modern, legacy] as [Make; 2] {
         let peer = make(|seen| {
             let token = seen.progress_token();
             events(&[
@@ -173,7 +178,7 @@ async fn notices_of_the_call_arrive_with_the_agents_token() {
 
 #[tokio::test]
 async fn what_is_not_exactly_one_answer_breaks_the_call() {
-    let cases: [(fn(&Seen) -> Act, &str); 14] = [
+    let cases: [Case; 14] = [
         (|_| json(200, "", &result("99", "{}")), "another request"),
         (
             |seen| json(200, "", &result(&format!("\"{}\"", seen.id()), "{}")),
@@ -238,7 +243,7 @@ async fn what_is_not_exactly_one_answer_breaks_the_call() {
             "compressed",
         ),
     ];
-    for era in [modern, legacy] as [fn(fn(&Seen) -> Act) -> Peer; 2] {
+    for era in [modern, legacy] as [Make; 2] {
         for (script, expected) in cases {
             let peer = era(script);
             let error = Bench::http(&peer.url, EraChoice::Auto)
@@ -261,7 +266,7 @@ async fn what_is_not_exactly_one_answer_breaks_the_call() {
 
 #[tokio::test]
 async fn an_error_status_is_an_answer_only_with_a_json_rpc_error() {
-    let cases: [(fn(&Seen) -> Act, &str); 7] = [
+    let cases: [Case; 7] = [
         (
             |seen| json(400, "", &error(&seen.id(), -32602, "no")),
             r#"400 error {"code":-32602,"message":"no"}"#,
@@ -282,7 +287,7 @@ async fn an_error_status_is_an_answer_only_with_a_json_rpc_error() {
         ),
         (|_| status(502), "server broke off: it answers HTTP 502"),
     ];
-    for era in [modern, legacy] as [fn(fn(&Seen) -> Act) -> Peer; 2] {
+    for era in [modern, legacy] as [Make; 2] {
         for (script, expected) in cases {
             let peer = era(script);
             let reply = Bench::http(&peer.url, EraChoice::Auto).call().await;
@@ -297,39 +302,35 @@ async fn an_error_status_is_an_answer_only_with_a_json_rpc_error() {
     }
 }
 
+/// An answer that begins with `head` and goes on with more pieces than any limit allows.
+fn endless(head: &str, piece: String) -> Peer {
+    let head = head.to_owned();
+    modern(move |_| {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        sender.send(head.clone()).unwrap();
+        for _ in 0..=limits::STREAM / piece.len() {
+            sender.send(piece.clone()).unwrap();
+        }
+        Act::Stream(receiver)
+    })
+}
+
 #[tokio::test]
 async fn an_answer_beyond_the_limit_is_cut() {
-    let too_long = limits::ANSWER + 1;
-    let declared = modern(move |_| {
-        Act::Write(format!(
-            "HTTP/1.1 200 X\r\ncontent-type: application/json\r\ncontent-length: {too_long}\r\n\r\n"
-        ))
-    });
-    let endless = |head: &'static str, piece: &'static str| {
-        modern(move |_| {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            sender.send(head.to_owned()).unwrap();
-            for _ in 0..80 {
-                sender
-                    .send(piece.repeat(1024 * 1024 / piece.len()))
-                    .unwrap();
-            }
-            Act::Stream(receiver)
-        })
-    };
-    let undeclared = endless(
-        "HTTP/1.1 200 X\r\ncontent-type: application/json\r\n\r\n",
-        " ",
-    );
-    let one_event = endless(EVENT_STREAM, "data: xxxxxxx");
-    let comments = endless(EVENT_STREAM, ": keep-alive\n\n");
+    const JSON: &str = "HTTP/1.1 200 X\r\ncontent-type: application/json\r\n";
+    let mebibyte = "x".repeat(1024 * 1024);
+    let declared = format!("{JSON}content-length: {}\r\n\r\n", limits::ANSWER + 1);
+    let declared = modern(move |_| Act::Write(declared.clone()));
+    let undeclared = endless(&format!("{JSON}\r\n"), mebibyte.clone());
+    let one_event = endless(&format!("{EVENT_STREAM}data: "), mebibyte.clone());
+    let comments = endless(EVENT_STREAM, format!(": {mebibyte}\n\n"));
     for (peer, limit) in [
         (declared, limits::ANSWER),
         (undeclared, limits::ANSWER),
         (one_event, limits::EVENT),
         (comments, limits::STREAM),
     ] {
-        let reply = Bench::http(&peer.url, EraChoice::Auto).call().await;
+        let reply = Bench::http(&peer.url, EraChoice::Modern).call().await;
         assert!(
             matches!(reply, Err(UpstreamError::TooLarge(at)) if at == limit),
             "{reply:?}"
@@ -365,6 +366,13 @@ async fn a_session_the_server_forgot_is_opened_again_and_the_call_repeated_once(
             peer.calls("initialize").len()
         ),
         (2, 2)
+    );
+
+    let peer = legacy(|seen| json(404, "", &error(&seen.id(), -32602, "no such tool")));
+    let reply = Bench::http(&peer.url, EraChoice::Auto).call().await;
+    assert_eq!(
+        text(reply),
+        r#"404 error {"code":-32602,"message":"no such tool"}"#
     );
 }
 
@@ -494,8 +502,14 @@ async fn a_connection_refused_means_nothing_was_sent() {
 
 #[tokio::test]
 async fn a_tls_failure_means_nothing_was_sent() {
-    let peer = Peer::start(|_| status(200));
-    let url = peer.url.replace("http:", "https:");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/mcp", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(b"HTTP/1.1 400 X\r\n\r\n").await;
+        }
+    });
     let failure = Bench::http(&url, EraChoice::Modern).call().await;
     assert!(
         matches!(failure, Err(UpstreamError::Unreachable(_))),

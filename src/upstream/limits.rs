@@ -11,6 +11,8 @@ pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 pub(super) const CHILD_HANDSHAKE: Duration = Duration::from_secs(30);
 /// A child process that says nothing to `server/discover` for so long is taken for a legacy one.
 pub(super) const CHILD_PROBE: Duration = Duration::from_secs(5);
+/// The longest call, whatever is configured.
+pub(super) const CALL: Duration = Duration::from_secs(24 * 3_600);
 /// The longest wait for a side message: a cancellation, an answer to a ping, the end of a session.
 pub(super) const SIDE: Duration = Duration::from_secs(5);
 
@@ -34,10 +36,11 @@ pub(super) const HEAD: usize = 256 * 1024;
 pub(super) const AFTERTHOUGHT: usize = 64 * 1024;
 /// Requests of a server during one call that are answered; it gets silence after that.
 pub(super) const COUNTER_REQUESTS: usize = 32;
-/// How often a stream that ended early is taken up again during one call (MCP 2025-11-25, transports).
-pub(super) const RESUMPTIONS: usize = 20;
-/// The pause before a stream is taken up again.
-pub(super) const RESUME_PAUSE: Duration = Duration::from_millis(300);
+/// The pause before a stream that ended early is taken up again (MCP 2025-11-25, transports, resumability);
+/// doubles each time, up to the last. How often is for the deadline of the call to say.
+pub(super) const RESUME_FIRST: Duration = Duration::from_millis(250);
+/// The longest pause before a stream is taken up again.
+pub(super) const RESUME_LAST: Duration = Duration::from_secs(2);
 
 /// Sessions towards one server.
 pub(super) const SESSIONS: usize = 256;
@@ -65,5 +68,7 @@ pub(super) const CHILD_QUEUE: usize = 64;
 pub(super) const CHILD_END: Duration = Duration::from_secs(2);
 /// The longest line of a child process that is shown in our log, in characters.
 pub(super) const LOG_LINE: usize = 200;
+/// The longest piece of a server's own words in one of our errors, in characters.
+pub(super) const QUOTE: usize = 120;
 /// The longest ending of all connections.
 pub(super) const CLOSE: Duration = Duration::from_secs(8);

@@ -13,11 +13,11 @@ use crate::clock::Clock;
 use crate::protocol::{Message, Object, RequestId, notification, request};
 
 use super::child::{Group, Program};
-use super::codec::{Outcome, printable};
+use super::codec::{Outcome, no_message, printable};
 use super::lines::{Line, Read, Ticket, read_line, write_lines};
 use super::listener::{Listener, cancellation};
+use super::opening::locked;
 use super::pending::{Left, Pending};
-use super::pool::locked;
 use super::{UpstreamError, limits};
 
 /// So many lines of one process that make no sense are warned of; the rest is for debugging.
@@ -236,9 +236,7 @@ impl Shared {
         if let Left::Junk(why) = &left
             && line.windows(9).any(|window| window == b"\"jsonrpc\"")
         {
-            pending.fail_sole(UpstreamError::Broken(format!(
-                "the answer is no single message: {why}"
-            )));
+            pending.fail_sole(UpstreamError::Broken(no_message(why)));
         }
         left
     }

@@ -5,39 +5,13 @@ use std::fmt;
 use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
 
 use crate::clock::Clock;
 
+use super::opening::{Opening, locked, open};
 use super::{UpstreamError, limits};
-
-/// Something that is being opened, or was, and that everyone who asks shares.
-pub(super) type Opening<V> = Shared<BoxFuture<'static, Result<Arc<V>, UpstreamError>>>;
-
-/// Starts opening. It goes on even when nobody waits any more, so it must be bounded in time itself.
-pub(super) fn open<V, F>(opening: F) -> Opening<V>
-where
-    V: Send + Sync + 'static,
-    F: Future<Output = Result<V, UpstreamError>> + Send + 'static,
-{
-    let task = tokio::spawn(opening);
-    let opened = async move {
-        match task.await {
-            Ok(opened) => opened.map(Arc::new),
-            Err(_) => Err(UpstreamError::Unreachable("opening was broken off".into())),
-        }
-    };
-    opened.boxed().shared()
-}
-
-/// A lock whose content is whole even if a holder panicked: we never leave it half changed.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The connections of one server.
 pub(super) struct Pool<K, V> {
@@ -289,6 +263,18 @@ impl<V> Deref for Lease<V> {
     }
 }
 
+/// A server that left the configuration: its connections end when the last call is through.
+impl<K, V> Drop for Pool<K, V> {
+    fn drop(&mut self) {
+        let mut state = locked(&self.state);
+        for (_, entry) in state.entries.drain() {
+            if let Some(Ok(value)) = entry.opening.peek() {
+                (self.end)(value.clone());
+            }
+        }
+    }
+}
+
 impl<K, V> fmt::Debug for Pool<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let open = locked(&self.state).entries.len();
@@ -375,6 +361,14 @@ mod tests {
         drop(used);
         clock.advance(limits::IDLE);
         assert!(pool.end_idle());
+    }
+
+    #[tokio::test]
+    async fn a_dropped_pool_ends_what_it_held() {
+        let (pool, _) = pool(4);
+        let held = pool.get(&1, thing).await.unwrap().shared().clone();
+        drop(pool);
+        assert_eq!(ended(&held), 1);
     }
 
     #[tokio::test]

@@ -1,19 +1,15 @@
 //! Reads the answer to one request from the body of an HTTP response, JSON or a stream of events.
 
-use std::collections::VecDeque;
-
-use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
-use crate::protocol::{Message, RequestId, SseEvent, SseParser};
+use crate::protocol::{Message, RequestId, SseEvent};
 
+use super::body::{EventReader, collect};
 use super::codec::{Heard, Outcome, hear};
 use super::listener::Listener;
-use super::wire::innermost;
 use super::{UpstreamError, limits};
 
 /// How a response ended.
@@ -128,107 +124,6 @@ pub(super) fn content_type(headers: &HeaderMap) -> String {
         .unwrap_or_default();
     let media_type = value.split(';').next().unwrap_or_default();
     media_type.trim().to_ascii_lowercase()
-}
-
-/// Reads a whole body of at most `limit` bytes.
-pub(super) async fn collect(
-    response: Response<Incoming>,
-    limit: usize,
-) -> Result<Bytes, UpstreamError> {
-    let declared = response
-        .headers()
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok());
-    if declared
-        .and_then(|length| length.parse().ok())
-        .is_some_and(|length: usize| length > limit)
-    {
-        return Err(UpstreamError::TooLarge(limit));
-    }
-    let mut body = response.into_body();
-    let mut first = Bytes::new();
-    let mut rest: Vec<u8> = Vec::new();
-    while let Some(chunk) = next_chunk(&mut body).await? {
-        if first.len() + rest.len() + chunk.len() > limit {
-            return Err(UpstreamError::TooLarge(limit));
-        }
-        // Most answers are one chunk, and are not copied.
-        if first.is_empty() {
-            first = chunk;
-        } else {
-            if rest.is_empty() {
-                rest.extend_from_slice(&first);
-            }
-            rest.extend_from_slice(&chunk);
-        }
-    }
-    Ok(if rest.is_empty() { first } else { rest.into() })
-}
-
-async fn next_chunk(body: &mut Incoming) -> Result<Option<Bytes>, UpstreamError> {
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            UpstreamError::Broken(format!("the answer was cut off: {}", innermost(&error)))
-        })?;
-        if let Ok(data) = frame.into_data() {
-            return Ok(Some(data));
-        }
-    }
-    Ok(None)
-}
-
-/// Cuts a body into events.
-struct EventReader {
-    body: Incoming,
-    parser: SseParser,
-    ready: VecDeque<SseEvent>,
-    taken: usize,
-    last_event: Option<String>,
-}
-
-impl EventReader {
-    fn new(body: Incoming, last_event: Option<String>) -> Self {
-        Self {
-            body,
-            parser: SseParser::new(limits::EVENT),
-            ready: VecDeque::new(),
-            taken: 0,
-            last_event,
-        }
-    }
-
-    /// The next event with data; `None` at the end.
-    async fn next(&mut self) -> Result<Option<SseEvent>, UpstreamError> {
-        loop {
-            if let Some(event) = self.next_ready() {
-                return Ok(Some(event));
-            }
-            let Some(chunk) = next_chunk(&mut self.body).await? else {
-                return Ok(None);
-            };
-            self.taken = self.taken.saturating_add(chunk.len());
-            if self.taken > limits::STREAM {
-                return Err(UpstreamError::TooLarge(limits::STREAM));
-            }
-            let events = self.parser.push(&chunk);
-            self.ready
-                .extend(events.map_err(|error| UpstreamError::TooLarge(error.limit))?);
-        }
-    }
-
-    /// Events without data only carry an id, to resume from.
-    fn next_ready(&mut self) -> Option<SseEvent> {
-        while let Some(event) = self.ready.pop_front() {
-            if let Some(id) = &event.id {
-                self.last_event = Some(id.clone());
-            }
-            let is_message = event.name.is_empty() || event.name == "message";
-            if is_message && !event.data.is_empty() {
-                return Some(event);
-            }
-        }
-        None
-    }
 }
 
 async fn read_events(

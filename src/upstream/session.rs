@@ -11,11 +11,12 @@ use crate::protocol::{
     request, result_response,
 };
 
+use super::body::collect;
 use super::codec::{Outcome, error_code, not_offered};
 use super::handshake::{as_opening, initialize_params, read_initialize};
 use super::listener::{Listener, cancellation};
 use super::modern::VERSION;
-use super::reply::{Ending, collect, content_type, read_reply};
+use super::reply::{Ending, content_type, read_reply};
 use super::wire::{Sent, Wire};
 use super::{Description, UpstreamError, limits};
 
@@ -38,9 +39,9 @@ pub(super) struct Session {
 pub(super) enum Called {
     /// With an answer.
     Answered { status: u16, outcome: Outcome },
-    /// The server does not know the session any more, and so did not look at the request (MCP 2025-11-25,
-    /// transports, session management).
-    SessionGone,
+    /// With a status 404: the server does not know the session any more, and so did not look at the request (MCP
+    /// 2025-11-25, transports, session management). What it said is kept, for when it says so again.
+    SessionGone(Result<Ending, UpstreamError>),
 }
 
 impl Session {
@@ -138,15 +139,15 @@ impl Session {
         let response = self.wire.post(body, self.headers.clone(), sent).await?;
         let status = response.status();
         let mut ending = read_reply(response, id, listener, &mut on_request, None).await;
-        for _ in 0..limits::RESUMPTIONS {
-            let Ok(Ending::Cut { last_event }) = ending else {
-                break;
-            };
+        let mut pause = limits::RESUME_FIRST;
+        while let Ok(Ending::Cut { last_event }) = ending {
+            tokio::time::sleep(pause).await;
+            pause = limits::RESUME_LAST.min(pause * 2);
             let response = self.resume(&last_event).await?;
             ending = read_reply(response, id, listener, &mut on_request, Some(last_event)).await;
         }
         if status == StatusCode::NOT_FOUND && self.has_id() && !is_unknown_method(&ending) {
-            return Ok(Called::SessionGone);
+            return Ok(Called::SessionGone(ending));
         }
         match ending? {
             Ending::Answered { status, outcome } => Ok(Called::Answered { status, outcome }),
@@ -162,7 +163,6 @@ impl Session {
         &self,
         last_event: &str,
     ) -> Result<http::Response<hyper::body::Incoming>, UpstreamError> {
-        tokio::time::sleep(limits::RESUME_PAUSE).await;
         let broken = || {
             UpstreamError::Broken("the stream ended without an answer and cannot be resumed".into())
         };

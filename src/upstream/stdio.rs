@@ -20,7 +20,8 @@ use super::handshake::{
 };
 use super::link::{Label, Link};
 use super::listener::Listener;
-use super::pool::{Lease, Pool, locked};
+use super::opening::locked;
+use super::pool::{Lease, Pool};
 use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
 
 /// Whose process: that of one agent, or everyone's.
@@ -43,6 +44,7 @@ pub(super) struct Stdio {
 #[derive(Debug)]
 struct Process {
     link: Arc<Link>,
+    era: Era,
     /// What a legacy process said about itself.
     description: Option<Arc<Description>>,
     /// Whether it ever answered a call.
@@ -50,10 +52,20 @@ struct Process {
 }
 
 impl Process {
-    fn new(link: Link, description: Option<Arc<Description>>) -> Self {
+    fn modern(link: Link) -> Self {
         Self {
             link: Arc::new(link),
-            description,
+            era: Era::Modern,
+            description: None,
+            was_useful: AtomicBool::new(false),
+        }
+    }
+
+    fn legacy(link: Link, description: Description) -> Self {
+        Self {
+            link: Arc::new(link),
+            era: Era::Legacy,
+            description: Some(Arc::new(description)),
             was_useful: AtomicBool::new(false),
         }
     }
@@ -75,7 +87,7 @@ impl Stdio {
             program: Arc::new(program),
             instances,
             timeout,
-            era: EraCell::new(choice, clock.clone()),
+            era: EraCell::new(server, choice, clock.clone()),
             processes,
             backoff: Arc::default(),
             clock: clock.clone(),
@@ -131,7 +143,7 @@ impl Stdio {
             // A modern process remembers nothing between requests.
             (Era::Legacy, Instances::Shared) | (Era::Modern, _) => None,
         };
-        self.bury(&owner);
+        self.bury(era, &owner);
         if self.processes.peek(&owner).is_none() {
             self.hold_back(&owner)?;
         }
@@ -145,16 +157,19 @@ impl Stdio {
         process
     }
 
-    /// Takes a process that ended out of the pool.
-    fn bury(&self, owner: &Owner) {
+    /// Takes a process out of the pool that ended, or that was opened before the server changed its era.
+    fn bury(&self, era: Era, owner: &Owner) {
         let Some(process) = self.processes.peek(owner) else {
             return;
         };
-        if let Some(at) = process.link.died_at()
-            && self.processes.discard(owner, &process)
-        {
-            tracing::warn!(server = %self.server, agent = %label(owner), "a child process ended by itself");
-            locked(&self.backoff).failed(owner, at, process.was_useful.load(Ordering::Relaxed));
+        match process.link.died_at() {
+            Some(at) if self.processes.discard(owner, &process) => {
+                tracing::warn!(server = %self.server, agent = %label(owner), "a child process ended by itself");
+                let was_useful = process.was_useful.load(Ordering::Relaxed);
+                locked(&self.backoff).failed(owner, at, was_useful);
+            }
+            None if process.era != era => drop(self.processes.discard(owner, &process)),
+            Some(_) | None => {}
         }
     }
 
@@ -179,7 +194,7 @@ impl Stdio {
             let opened = match (starting.await, era) {
                 (Err(error), _) => Err(error),
                 (Ok(link), Era::Legacy) => initialize(link).await,
-                (Ok(link), Era::Modern) => Ok(Process::new(link, None)),
+                (Ok(link), Era::Modern) => Ok(Process::modern(link)),
             };
             if opened.is_err() {
                 locked(&backoff).failed(&owner, clock.monotonic(), false);
@@ -202,19 +217,23 @@ impl Stdio {
     }
 
     /// Asks a process of its own what it is: servers built on older SDKs exit at any request before
-    /// `initialize` (reference: MCP 2026-07-28, versioning over stdio).
+    /// `initialize` (reference: MCP 2026-07-28, versioning over stdio). A modern one is then kept for calls.
     fn probe(&self) -> impl Future<Output = Result<Verdict, UpstreamError>> + Send + use<> {
-        let starting = self.start(&None);
+        let (starting, processes) = (self.start(&None), self.processes.clone());
         async move {
             let link = starting.await?;
             let deadline = Instant::now() + limits::CHILD_PROBE;
             let outcome = ask(&link, Method::Discover, &discover_params(), deadline).await;
-            tokio::spawn(Arc::new(link).end());
             match outcome.map(|outcome| judge(&outcome)) {
-                Ok(Probed::Modern(description)) => Ok(Verdict {
-                    era: Era::Modern,
-                    description: Some(Arc::new(description)),
-                }),
+                Ok(Probed::Modern(description)) => {
+                    // It remembers nothing of the probe, so it can stay and serve everyone.
+                    let opened = async { Ok(Process::modern(link)) };
+                    processes.get(&None, || opened).await?;
+                    Ok(Verdict {
+                        era: Era::Modern,
+                        description: Some(Arc::new(description)),
+                    })
+                }
                 Ok(Probed::Legacy) | Err(_) => Ok(Verdict {
                     era: Era::Legacy,
                     description: None,
@@ -243,7 +262,7 @@ async fn initialize(link: Link) -> Result<Process, UpstreamError> {
         .and_then(read_initialize)
         .map_err(|error| as_opening(error, "`initialize`"))?;
     link.tell("notifications/initialized").await?;
-    Ok(Process::new(link, Some(Arc::new(description))))
+    Ok(Process::legacy(link, description))
 }
 
 /// One request of our own.

@@ -14,15 +14,12 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
-use tower::Service;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::types::Template;
 
+use super::dial::Dial;
 use super::{SetupError, UpstreamError, limits};
 
 /// What frames a message, or says who it is for, is not for the configuration to say.
@@ -242,47 +239,6 @@ impl Body for Payload {
     fn size_hint(&self) -> SizeHint {
         let length = self.bytes.as_ref().map_or(0, Bytes::len);
         SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
-    }
-}
-
-/// Connects, in bounded time from name lookup to the end of the TLS handshake.
-#[derive(Debug, Clone)]
-pub(super) struct Dial(HttpsConnector<HttpConnector>);
-
-impl Dial {
-    /// Trusts the roots of the system, or those we bring when it has none.
-    pub(super) fn new() -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        let builder = HttpsConnectorBuilder::new();
-        let builder = match builder.with_native_roots() {
-            Ok(builder) => builder,
-            Err(_) => HttpsConnectorBuilder::new().with_webpki_roots(),
-        };
-        Self(builder.https_or_http().enable_http1().wrap_connector(tcp))
-    }
-}
-
-impl Service<Uri> for Dial {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = Box<dyn Error + Send + Sync>;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready(context)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
-        Box::pin(async move {
-            match tokio::time::timeout(limits::CONNECT, connecting).await {
-                Ok(connected) => connected,
-                Err(_) => {
-                    Err(format!("no connection within {} s", limits::CONNECT.as_secs()).into())
-                }
-            }
-        })
     }
 }
 

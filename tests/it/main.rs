@@ -5,6 +5,8 @@ mod audit;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod blackbox;
+#[cfg(test)]
 mod budgets;
 #[cfg(test)]
 mod calls;

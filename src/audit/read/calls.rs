@@ -6,7 +6,7 @@ use crate::db::DbError;
 use crate::types::{CallId, Timestamp};
 
 use super::row::load;
-use super::{CallRow, CallState, Extent, SCAN, at_of, extent, first_since};
+use super::{CallRow, CallState, Extent, SCAN, at_of, extent, first_since, has_calls};
 
 /// Calls on a page.
 pub const CALLS_A_PAGE: i64 = 100;
@@ -97,8 +97,8 @@ pub struct CallsPage {
     pub stopped: Option<Stopped>,
     /// Names that were asked for and stand nowhere.
     pub unknown: Vec<Unknown>,
-    /// Whether the log holds any event at all.
-    pub log_is_empty: bool,
+    /// Whether nobody called yet, with whatever filter.
+    pub no_calls_yet: bool,
 }
 
 /// Reads one page of calls.
@@ -108,7 +108,7 @@ pub struct CallsPage {
 pub async fn calls(db: &mut SqliteConnection, wanted: &Wanted) -> Result<CallsPage, DbError> {
     let Some(extent) = extent(db).await? else {
         return Ok(CallsPage {
-            log_is_empty: true,
+            no_calls_yet: true,
             ..CallsPage::default()
         });
     };
@@ -118,6 +118,7 @@ pub async fn calls(db: &mut SqliteConnection, wanted: &Wanted) -> Result<CallsPa
     };
     if page.rows.is_empty() {
         page.unknown = unknown_names(db, wanted).await?;
+        page.no_calls_yet = !has_calls(db, extent).await?;
     }
     Ok(page)
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
@@ -9,9 +10,12 @@ use crate::db::DbError;
 use crate::types::Timestamp;
 
 use super::row::load;
-use super::{CallRow, Extent, SCAN, at_of, first_since};
+use super::{CallRow, Extent, at_of, first_since};
 
-const HOUR_US: i64 = 3_600_000_000;
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Events of one period that are counted at most.
+pub const COUNTED: i64 = 100_000;
 
 /// Combinations of agent, server and tool that are looked at; the most frequent ones.
 const COMBINATIONS: i64 = 5_000;
@@ -75,7 +79,16 @@ impl Day {
     }
 }
 
-/// Reads what happened from one instant up to, not including, another.
+/// What happened between two instants, in sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Calls, refusals, errors.
+    pub counted: Hour,
+    /// How many agents called.
+    pub agents: i64,
+}
+
+/// Reads what happened from one instant up to, not including, another, by the hour and by name.
 ///
 /// # Errors
 /// When SQLite refuses.
@@ -85,21 +98,55 @@ pub async fn day(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Day, DbError> {
-    let first = first_since(db, extent, from).await?;
-    let high = first_since(db, extent, to).await?.saturating_sub(1);
-    let low = first.max(high.saturating_sub(SCAN).saturating_add(1));
-    let span = to.micros().saturating_sub(from.micros());
-    let hours = usize::try_from(span.saturating_add(HOUR_US - 1) / HOUR_US).unwrap_or(0);
+    let (reach, counted_from) = reach(db, extent, from, to).await?;
     let mut day = Day {
-        hours: vec![Hour::default(); hours],
+        counted_from,
         ..Day::default()
     };
-    if low > first {
-        day.counted_from = at_of(db, low).await?;
-    }
-    count_hours(db, &mut day, from, low, high).await?;
-    count_names(db, &mut day, low, high).await?;
+    count_hours(db, &mut day, reach, from, to).await?;
+    count_names(db, &mut day, reach).await?;
     Ok(day)
+}
+
+/// Reads the same in sum, which is quicker.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn totals(
+    db: &mut SqliteConnection,
+    extent: Extent,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Totals, DbError> {
+    let (reach, _) = reach(db, extent, from, to).await?;
+    let agents = sqlx::query_scalar(
+        "SELECT count(DISTINCT agent_id) FROM event WHERE seq BETWEEN $1 AND $2",
+    )
+    .bind(reach.first)
+    .bind(reach.last)
+    .fetch_one(&mut *db)
+    .await?;
+    Ok(Totals {
+        counted: count(db, reach).await?,
+        agents,
+    })
+}
+
+/// The events between two instants; the newest [`COUNTED`] of them, and then since when.
+async fn reach(
+    db: &mut SqliteConnection,
+    extent: Extent,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<(Extent, Option<Timestamp>), DbError> {
+    let first = first_since(db, extent, from).await?;
+    let last = first_since(db, extent, to).await?.saturating_sub(1);
+    let near = last.saturating_sub(COUNTED).saturating_add(1);
+    if first >= near {
+        return Ok((Extent { first, last }, None));
+    }
+    let counted_from = at_of(db, near).await?;
+    Ok((Extent { first: near, last }, counted_from))
 }
 
 /// The newest refused calls.
@@ -121,42 +168,52 @@ pub async fn refusals(
     Ok(rows)
 }
 
+/// One range of the log after the other: to group them in one statement, SQLite would sort their texts.
 async fn count_hours(
     db: &mut SqliteConnection,
     day: &mut Day,
+    reach: Extent,
     from: Timestamp,
-    low: i64,
-    high: i64,
+    to: Timestamp,
 ) -> Result<(), DbError> {
-    // One event may stand for many refusals alike.
-    let text = "
-        SELECT (at_us - $3) / $4 AS hour, kind, coalesce(meta ->> 'outcome', 'ok') <> 'ok' AS wrong,
-            sum(CASE WHEN kind = 'denied' THEN coalesce(meta ->> 'count', 1) ELSE 1 END)
-        FROM event WHERE seq BETWEEN $1 AND $2 AND kind NOT IN ('started', 'stopped', 'policy')
-        GROUP BY hour, kind, wrong";
-    let counted = sqlx::query_as::<_, (i64, String, bool, i64)>(text)
-        .bind(low)
-        .bind(high)
-        .bind(from.micros())
-        .bind(HOUR_US)
-        .fetch_all(db)
-        .await?;
-    for (hour, kind, wrong, events) in counted {
-        let hour = usize::try_from(hour).ok();
-        let Some(hour) = hour.and_then(|hour| day.hours.get_mut(hour)) else {
-            continue;
+    let mut rest = reach;
+    let mut begins = from;
+    while begins < to {
+        begins = begins.after(HOUR);
+        let next = if rest.first <= rest.last {
+            first_since(db, rest, begins).await?
+        } else {
+            rest.first
         };
-        match kind.as_str() {
-            "admitted" => hour.calls = hour.calls.saturating_add(events),
-            "denied" => {
-                hour.calls = hour.calls.saturating_add(events);
-                hour.refused = hour.refused.saturating_add(events);
-            }
-            "settled" if !wrong => {}
-            _ => hour.errors = hour.errors.saturating_add(events),
-        }
+        let hour = Extent {
+            first: rest.first,
+            last: next.saturating_sub(1),
+        };
+        day.hours.push(count(db, hour).await?);
+        rest.first = next;
     }
     Ok(())
+}
+
+async fn count(db: &mut SqliteConnection, reach: Extent) -> Result<Hour, DbError> {
+    // One event may stand for many refusals alike. The outcome is looked for as it is written, because to
+    // read every text as JSON takes half as long again.
+    let text = r#"
+        SELECT coalesce(sum(kind = 'admitted'), 0),
+            coalesce(sum(CASE WHEN kind = 'denied' THEN coalesce(meta ->> 'count', 1) END), 0),
+            coalesce(sum(CASE kind WHEN 'settled' THEN instr(meta, '"outcome":"ok"') = 0
+                ELSE kind IN ('failed', 'released', 'abandoned') END), 0)
+        FROM event WHERE seq BETWEEN $1 AND $2"#;
+    let (allowed, refused, errors) = sqlx::query_as::<_, (i64, i64, i64)>(text)
+        .bind(reach.first)
+        .bind(reach.last)
+        .fetch_one(db)
+        .await?;
+    Ok(Hour {
+        calls: allowed.saturating_add(refused),
+        refused,
+        errors,
+    })
 }
 
 type Combination = (Option<String>, Option<String>, Option<String>, i64, i64);
@@ -164,23 +221,28 @@ type Combination = (Option<String>, Option<String>, Option<String>, i64, i64);
 async fn count_names(
     db: &mut SqliteConnection,
     day: &mut Day,
-    low: i64,
-    high: i64,
+    reach: Extent,
 ) -> Result<(), DbError> {
+    // Two statements, so that the many are grouped without their texts: SQLite would sort those along.
     let text = "
-        SELECT agent.text, server.text, tool.text, calls, refused FROM (
-            SELECT agent_id, server_id, tool_id,
-                sum(CASE WHEN kind = 'denied' THEN coalesce(meta ->> 'count', 1) ELSE 1 END) AS calls,
-                sum(CASE WHEN kind = 'denied' THEN coalesce(meta ->> 'count', 1) ELSE 0 END) AS refused
-            FROM event WHERE seq BETWEEN $1 AND $2 AND kind IN ('admitted', 'denied')
-            GROUP BY agent_id, server_id, tool_id ORDER BY calls DESC LIMIT $3
+        WITH counted AS (
+            SELECT agent_id, server_id, tool_id, count(*) AS calls, 0 AS refused
+            FROM event WHERE seq BETWEEN $1 AND $2 AND kind = 'admitted'
+            GROUP BY agent_id, server_id, tool_id
+            UNION ALL
+            SELECT agent_id, server_id, tool_id, sum(coalesce(meta ->> 'count', 1)),
+                sum(coalesce(meta ->> 'count', 1))
+            FROM event WHERE seq BETWEEN $1 AND $2 AND kind = 'denied'
+            GROUP BY agent_id, server_id, tool_id
         )
+        SELECT agent.text, server.text, tool.text, calls, refused
+        FROM (SELECT * FROM counted ORDER BY calls DESC LIMIT $3)
         LEFT JOIN name AS agent ON agent.id = agent_id
         LEFT JOIN name AS server ON server.id = server_id
         LEFT JOIN name AS tool ON tool.id = tool_id";
     let combinations = sqlx::query_as::<_, Combination>(text)
-        .bind(low)
-        .bind(high)
+        .bind(reach.first)
+        .bind(reach.last)
         .bind(COMBINATIONS)
         .fetch_all(db)
         .await?;

@@ -1,0 +1,117 @@
+//! Takes the body of an HTTP response, whole or as events, and never more of it than the limits allow.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::protocol::{SseEvent, SseParser};
+
+use super::wire::innermost;
+use super::{UpstreamError, limits};
+
+/// Reads a whole body of at most `limit` bytes.
+pub(super) async fn collect(
+    response: Response<Incoming>,
+    limit: usize,
+) -> Result<Bytes, UpstreamError> {
+    let declared = response
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok());
+    if declared
+        .and_then(|length| length.parse().ok())
+        .is_some_and(|length: usize| length > limit)
+    {
+        return Err(UpstreamError::TooLarge(limit));
+    }
+    let mut body = response.into_body();
+    let mut first = Bytes::new();
+    let mut rest: Vec<u8> = Vec::new();
+    while let Some(chunk) = next_chunk(&mut body).await? {
+        if first.len() + rest.len() + chunk.len() > limit {
+            return Err(UpstreamError::TooLarge(limit));
+        }
+        // Most answers are one chunk, and are not copied.
+        if first.is_empty() {
+            first = chunk;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+            }
+            rest.extend_from_slice(&chunk);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.into() })
+}
+
+async fn next_chunk(body: &mut Incoming) -> Result<Option<Bytes>, UpstreamError> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            UpstreamError::Broken(format!("the answer was cut off: {}", innermost(&error)))
+        })?;
+        if let Ok(data) = frame.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+/// Cuts a body into events.
+pub(super) struct EventReader {
+    body: Incoming,
+    parser: SseParser,
+    ready: VecDeque<SseEvent>,
+    /// Bytes so far.
+    pub(super) taken: usize,
+    /// The id of the last event that had one.
+    pub(super) last_event: Option<String>,
+}
+
+impl EventReader {
+    pub(super) fn new(body: Incoming, last_event: Option<String>) -> Self {
+        Self {
+            body,
+            parser: SseParser::new(limits::EVENT),
+            ready: VecDeque::new(),
+            taken: 0,
+            last_event,
+        }
+    }
+
+    /// The next event with data; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<SseEvent>, UpstreamError> {
+        loop {
+            if let Some(event) = self.next_ready() {
+                return Ok(Some(event));
+            }
+            let Some(chunk) = next_chunk(&mut self.body).await? else {
+                return Ok(None);
+            };
+            self.taken = self.taken.saturating_add(chunk.len());
+            if self.taken > limits::STREAM {
+                return Err(UpstreamError::TooLarge(limits::STREAM));
+            }
+            let events = self.parser.push(&chunk);
+            self.ready
+                .extend(events.map_err(|error| UpstreamError::TooLarge(error.limit))?);
+        }
+    }
+
+    /// Events without data only carry an id, to resume from.
+    fn next_ready(&mut self) -> Option<SseEvent> {
+        while let Some(event) = self.ready.pop_front() {
+            if let Some(id) = &event.id {
+                self.last_event = Some(id.clone());
+            }
+            let is_message = event.name.is_empty() || event.name == "message";
+            if is_message && !event.data.is_empty() {
+                return Some(event);
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,260 @@
+//! One server behind the gateway, however it is reached.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+use crate::clock::Clock;
+use crate::types::{Connection, Endpoint, ServerName, Template, Timestamp};
+
+use super::child::Program;
+use super::dial::Dial;
+use super::http::Http;
+use super::opening::locked;
+use super::stdio::Stdio;
+use super::wire::Wire;
+use super::{Description, Lane, Notice, Outgoing, Reply, SetupError, UpstreamError, limits};
+
+/// What is known about a server from the last contact with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Nobody has called it yet.
+    Unknown,
+    /// It answered.
+    Up {
+        /// When it last did.
+        at: Timestamp,
+    },
+    /// The last contact failed.
+    Down {
+        /// When.
+        at: Timestamp,
+        /// Why, in words for people.
+        reason: String,
+    },
+}
+
+/// One server behind the gateway.
+#[derive(Debug)]
+pub struct Upstream {
+    name: ServerName,
+    connection: Connection,
+    transport: Transport,
+    health: Mutex<Health>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Http(Box<Http>),
+    Stdio(Box<Stdio>),
+}
+
+impl Upstream {
+    /// # Errors
+    /// When a URL or a header cannot be used.
+    pub(super) fn new(
+        name: &ServerName,
+        connection: Connection,
+        environment: &BTreeMap<String, String>,
+        dial: &Dial,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SetupError> {
+        Ok(Self {
+            name: name.clone(),
+            transport: Transport::new(name, &connection, environment, dial, &clock)?,
+            connection,
+            health: Mutex::new(Health::Unknown),
+            clock,
+        })
+    }
+
+    /// The name of the server.
+    pub fn name(&self) -> &ServerName {
+        &self.name
+    }
+
+    /// How the server is reached.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether this is how the server is reached, secrets included.
+    pub(super) fn reaches(&self, other: &Connection) -> bool {
+        let ours = &self.connection;
+        ours.era == other.era
+            && ours.timeout == other.timeout
+            && same_endpoint(&ours.endpoint, &other.endpoint)
+    }
+
+    /// Opens the connection of this lane if needed, and says what the server is.
+    ///
+    /// # Errors
+    /// `Unreachable` or `Refused`: whatever goes wrong here, no request of a call was sent.
+    pub async fn describe(&self, lane: &Lane) -> Result<Arc<Description>, UpstreamError> {
+        let described = match &self.transport {
+            Transport::Http(http) => http.describe(lane).await,
+            Transport::Stdio(stdio) => stdio.describe(lane).await,
+        };
+        self.note(lane, described.as_ref().err());
+        described
+    }
+
+    /// Sends one request and returns its one answer; what the server says meanwhile goes to `notices`, and is
+    /// dropped while that is full. Dropping the future cancels the request.
+    ///
+    /// # Errors
+    /// Whatever went wrong; [`UpstreamError::nothing_sent`] says whether the server may have done the work.
+    pub async fn send(
+        &self,
+        lane: &Lane,
+        request: Outgoing,
+        notices: &mpsc::Sender<Notice>,
+    ) -> Result<Reply, UpstreamError> {
+        let span = tracing::debug_span!("upstream", server = %self.name, agent = %lane.agent);
+        let sending = async {
+            match &self.transport {
+                Transport::Http(http) => http.send(lane, request, notices).await,
+                Transport::Stdio(stdio) => stdio.send(lane, request, notices).await,
+            }
+        };
+        let reply = sending.instrument(span).await;
+        self.note(lane, reply.as_ref().err());
+        reply
+    }
+
+    /// The agent's session ended: forgets its connections, and ends them in the background. A child process is
+    /// the agent's and not the session's, so it stays until it is idle.
+    pub async fn end_session(&self, lane: &Lane) {
+        match &self.transport {
+            Transport::Http(http) => http.end_session(lane),
+            Transport::Stdio(_) => {}
+        }
+    }
+
+    /// What is known from the last contact.
+    pub fn health(&self) -> Health {
+        locked(&self.health).clone()
+    }
+
+    pub(super) async fn close(&self) {
+        match &self.transport {
+            Transport::Http(http) => http.close().await,
+            Transport::Stdio(stdio) => stdio.close().await,
+        }
+    }
+
+    fn note(&self, lane: &Lane, error: Option<&UpstreamError>) {
+        let at = self.clock.now();
+        let now = match error {
+            None | Some(UpstreamError::Rejected(_) | UpstreamError::TooLarge(_)) => {
+                Health::Up { at }
+            }
+            Some(
+                error @ (UpstreamError::Unreachable(_)
+                | UpstreamError::Refused(_)
+                | UpstreamError::TimedOut
+                | UpstreamError::Broken(_)),
+            ) => Health::Down {
+                at,
+                reason: error.to_string(),
+            },
+        };
+        let before = std::mem::replace(&mut *locked(&self.health), now.clone());
+        let (server, agent) = (&self.name, &lane.agent);
+        match (before, now) {
+            (Health::Down { .. }, Health::Up { .. }) => {
+                tracing::info!(%server, %agent, "a server answers again")
+            }
+            (Health::Down { .. }, Health::Down { reason, .. }) => {
+                tracing::debug!(%server, %agent, reason, "a server still gives no answer");
+            }
+            (_, Health::Down { reason, .. }) => {
+                tracing::warn!(%server, %agent, reason, "a server gives no answer")
+            }
+            (_, Health::Up { .. } | Health::Unknown) => {}
+        }
+    }
+}
+
+fn same_endpoint(one: &Endpoint, other: &Endpoint) -> bool {
+    match (one, other) {
+        (
+            Endpoint::Http { url, headers },
+            Endpoint::Http {
+                url: other_url,
+                headers: other_headers,
+            },
+        ) => same(url, other_url) && same_values(headers, other_headers),
+        (
+            Endpoint::Stdio {
+                command,
+                args,
+                env,
+                cwd,
+                instances,
+            },
+            Endpoint::Stdio {
+                command: other_command,
+                args: other_args,
+                env: other_env,
+                cwd: other_cwd,
+                instances: other_instances,
+            },
+        ) => {
+            (command, cwd, instances) == (other_command, other_cwd, other_instances)
+                && args.len() == other_args.len()
+                && args
+                    .iter()
+                    .zip(other_args)
+                    .all(|(one, other)| same(one, other))
+                && same_values(env, other_env)
+        }
+        (Endpoint::Http { .. }, Endpoint::Stdio { .. })
+        | (Endpoint::Stdio { .. }, Endpoint::Http { .. }) => false,
+    }
+}
+
+fn same_values(one: &[(String, Template)], other: &[(String, Template)]) -> bool {
+    let pairs = || one.iter().zip(other);
+    one.len() == other.len()
+        && pairs().all(|(one, other)| one.0 == other.0 && same(&one.1, &other.1))
+}
+
+fn same(one: &Template, other: &Template) -> bool {
+    one.expose().expose() == other.expose().expose()
+}
+
+impl Transport {
+    fn new(
+        name: &ServerName,
+        connection: &Connection,
+        environment: &BTreeMap<String, String>,
+        dial: &Dial,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, SetupError> {
+        let (era, timeout) = (connection.era, connection.timeout.min(limits::CALL));
+        match &connection.endpoint {
+            Endpoint::Http { url, headers } => {
+                let wire = Wire::new(url, headers, dial)?;
+                Ok(Self::Http(Box::new(Http::new(
+                    name, wire, era, timeout, clock,
+                ))))
+            }
+            Endpoint::Stdio {
+                command,
+                args,
+                env,
+                cwd,
+                instances,
+            } => {
+                let program = Program::new(command, args, env, cwd.clone(), environment);
+                Ok(Self::Stdio(Box::new(Stdio::new(
+                    name, program, *instances, era, timeout, clock,
+                ))))
+            }
+        }
+    }
+}

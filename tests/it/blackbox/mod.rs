@@ -1,0 +1,14 @@
+//! The real binary as a child process, before a real server in this process: what people who run it rely on.
+//!
+//! Everything is on loopback and in temporary folders, every wait is bounded, and only processes that a test
+//! started are ended by it.
+
+mod agent;
+mod crash;
+mod gateway;
+mod quiet;
+mod random;
+mod records;
+mod start;
+mod stop;
+mod truth;
