@@ -8,7 +8,7 @@ use crate::types::CallId;
 use super::Gateway;
 use super::entries;
 use super::failure::{Cause, Failure, Refusal};
-use super::forward::Listener;
+use super::listener::Listener;
 use super::stages::{Authenticated, Authorized, Caller, Outcome, Reserved, Settled, Subject, Wish};
 use super::writer::NotAdmitted;
 
@@ -89,7 +89,10 @@ impl Gateway {
     async fn admit(&self, authorized: Authorized) -> Result<Reserved, Failure> {
         let request = &authorized.request;
         let entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
-        let charges = authorized.grant.charges().to_vec();
+        let charges = match request.wish.continues {
+            Some(_) => Vec::new(),
+            None => authorized.grant.charges().to_vec(),
+        };
         let zone = request.caller.permissions.zone().clone();
         match self
             .recorder

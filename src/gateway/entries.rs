@@ -41,6 +41,9 @@ pub(super) fn of_request(request: &Authenticated) -> Entry {
     let wish = &request.wish;
     let mut entry = of_caller(&request.caller, request.call, wish.request.method.as_str());
     entry.server = Some(wish.server.clone());
+    if let Some(call) = wish.continues {
+        entry = entry.text("continues", &call.to_string());
+    }
     match &wish.subject {
         Subject::Tool(name) => entry.tool = Some(cut(name)),
         Subject::Prompt(name) => entry = entry.text("target", &cut(name)),

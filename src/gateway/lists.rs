@@ -11,7 +11,7 @@ use crate::protocol::{Json, META, Method, Object, array_items, json_string, raw,
 use crate::types::{ServerName, Timestamp};
 use crate::upstream::{Era, Outgoing};
 
-use super::forward::Listener;
+use super::listener::Listener;
 use super::names::{exposed, exposed_uri};
 use super::stages::{Caller, Subject, Wish};
 use super::{Failure, Gateway, Scope, shape};
@@ -146,6 +146,7 @@ impl Gateway {
             server: server.clone(),
             subject: Subject::Listing,
             request,
+            continues: None,
         };
         let (_, _, reply) = self.run(caller, wish, agent).await?.into_reply()?;
         match reply.outcome {

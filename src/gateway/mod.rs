@@ -3,17 +3,21 @@
 //! Knows agents as [`Caller`]s and servers as names; how either speaks is the business of `http` and
 //! `upstream`.
 
+mod asks;
 mod call;
 mod door;
 mod entries;
 mod failure;
 mod forward;
+mod listener;
 mod lists;
 mod names;
 mod opening;
 mod recorder;
 mod requests;
 mod resolve;
+mod rounds;
+mod seal;
 mod shape;
 mod stages;
 mod strangers;
@@ -30,7 +34,7 @@ use crate::budget::RateLimits;
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
-use crate::protocol::{LogLevel, Object, RequestId};
+use crate::protocol::{Json, LogLevel, Object, RequestId};
 use crate::types::{ServerName, TokenHash};
 use crate::upstream::Upstreams;
 
@@ -38,13 +42,17 @@ pub(crate) use opening::client_name;
 
 pub use door::{Door, TokenProblem};
 pub use failure::{Addressee, Answer, Cause, Failure, REFUSAL, Refusal};
+pub use listener::Asking;
 pub use opening::Opened;
 pub use recorder::Unrecorded;
 pub use stages::{AgentEra, Caller};
 
-use forward::{Forwarder, Listener};
+use asks::Asks;
+use forward::Forwarder;
+use listener::Listener;
 use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
+use rounds::Rounds;
 use strangers::Strangers;
 use writer::Writer;
 
@@ -78,6 +86,10 @@ pub struct AgentRequest {
     pub log_level: Option<LogLevel>,
     /// `Mcp-Param-*` headers, by full name.
     pub param_headers: Vec<(String, String)>,
+    /// What the agent declared it can do.
+    pub capabilities: Object,
+    /// How it can be asked something in the middle of the request.
+    pub asking: Asking,
     /// Whether hanging up cancels the call (2026-07-28) or lets it finish (before).
     pub hangup_cancels: bool,
 }
@@ -115,6 +127,8 @@ pub struct Gateway {
     rates: RateLimits,
     catalog: Catalog,
     strangers: Strangers,
+    asks: Arc<Asks>,
+    rounds: Rounds,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     calls: TaskTracker,
@@ -150,6 +164,8 @@ impl Gateway {
             recorder,
             catalog: Catalog::default(),
             strangers: Strangers::default(),
+            asks: Arc::default(),
+            rounds: Rounds::new(random()),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
@@ -225,6 +241,8 @@ impl Gateway {
             let listener = Listener {
                 parts: parts.clone(),
                 hangup_cancels: request.hangup_cancels,
+                asking: request.asking.clone(),
+                asks: Arc::clone(&gateway.asks),
             };
             let answer = gateway.answer(&Arc::new(caller), request, &listener).await;
             drop(permit);
@@ -253,6 +271,12 @@ impl Gateway {
                 tracing::warn!("requests without a valid token came and could not be written down");
             }
         }
+    }
+
+    /// Hands an agent's answer to the server's question it is for. Says whether there was such a question, of
+    /// this session, still open.
+    pub fn answer_ask(&self, session: &str, id: &RequestId, answered: Result<Json, Json>) -> bool {
+        self.asks.answer(session, id, answered)
     }
 
     /// Ends what a finished session of an agent holds open at servers.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::protocol::{Json, Method, Object, RequestId, json_string, raw};
 use crate::types::ServerName;
-use crate::upstream::Outgoing;
+use crate::upstream::{Era, Outgoing};
 
 use super::failure::{Addressee, Answer, Failure};
-use super::forward::Listener;
+use super::listener::{Asking, Listener};
 use super::names::exposed_uri;
 use super::stages::{Caller, Subject, Wish};
 use super::{AgentRequest, Gateway, Scope, shape};
@@ -22,6 +22,8 @@ const KNOWN_PARAMS: &[&str] = &[
     "cursor",
     "_meta",
     "context",
+    "inputResponses",
+    "requestState",
 ];
 
 impl Gateway {
@@ -84,6 +86,7 @@ impl Gateway {
             params,
             log_level,
             param_headers,
+            capabilities,
             ..
         } = request;
         let outgoing = Outgoing {
@@ -91,6 +94,7 @@ impl Gateway {
             params,
             log_level,
             param_headers,
+            capabilities: askable(&capabilities, agent),
         };
         match method {
             // `initialize` and `logging/setLevel` are the front door's: they belong to a session.
@@ -151,11 +155,17 @@ impl Gateway {
                 return Err(Failure::UnknownMethod(request.method.as_str().into()));
             }
         };
-        Ok(Wish {
+        let mut wish = Wish {
             server,
             subject,
             request,
-        })
+            continues: None,
+        };
+        self.take_up(caller, &mut wish)?;
+        if matches!(agent.asking, Asking::Retry) && !wish.request.capabilities.is_empty() {
+            self.ask_only_modern(caller, &mut wish).await;
+        }
+        Ok(wish)
     }
 
     /// A completion belongs to the prompt or template it is about, since it tells what values there are.
@@ -187,6 +197,15 @@ impl Gateway {
         Ok((server, subject))
     }
 
+    /// A server of an older revision asks in the middle of a call, which an agent that can only repeat its
+    /// request cannot answer: it is told that nobody can be asked.
+    async fn ask_only_modern(&self, caller: &Caller, wish: &mut Wish) {
+        let described = self.forwarder.describe(&wish.server, &caller.lane()).await;
+        if !described.is_ok_and(|server| server.era == Era::Modern) {
+            wish.request.capabilities = Object::default();
+        }
+    }
+
     async fn ask(
         &self,
         caller: &Arc<Caller>,
@@ -201,6 +220,9 @@ impl Gateway {
             status: reply.status,
             error: shape::error(method, error, reply.era, modern),
         })?;
+        if modern && shape::needs_input(&result) {
+            return Ok(self.sealed(caller, &wish, call, result));
+        }
         if shape::needs_input(&result) {
             return Err(Failure::NeedsInput {
                 server: wish.server,
@@ -224,6 +246,14 @@ fn addressee<'a>(caller: &Caller, id: &'a RequestId, method: Option<Method>) -> 
         is_tool_call: method == Some(Method::ToolsCall),
         style: caller.agent.refusals,
     }
+}
+
+/// What an agent can be asked over this gateway, of all it declared.
+fn askable(capabilities: &Object, agent: &Listener) -> Object {
+    let mut askable = capabilities.clone();
+    let known = ["sampling", "elicitation", "roots"];
+    askable.retain(|key| known.contains(&key) && !matches!(agent.asking, Asking::No));
+    askable
 }
 
 fn text_param(params: &Object, key: &str) -> Result<String, Failure> {

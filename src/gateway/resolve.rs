@@ -11,7 +11,7 @@ use crate::protocol::{Method, Object};
 use crate::types::{AgentName, ServerName, Timestamp};
 use crate::upstream::Outgoing;
 
-use super::forward::Listener;
+use super::listener::Listener;
 use super::names::{exposed, split_exposed, split_uri};
 use super::stages::Caller;
 use super::{Failure, Gateway, Scope};
@@ -164,6 +164,7 @@ impl Gateway {
             params: Object::default(),
             log_level: None,
             param_headers: Vec::new(),
+            capabilities: Object::default(),
         };
         // A server that cannot be asked has no tools for now; it is asked again next time.
         let Ok(items) = self.list_pages(caller, server, request, agent).await else {

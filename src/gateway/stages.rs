@@ -85,6 +85,9 @@ pub(super) struct Wish {
     pub subject: Subject,
     /// The request as the server is to get it.
     pub request: Outgoing,
+    /// The call that this one continues with answers to the server's questions; what that one cost pays for
+    /// this one too.
+    pub continues: Option<CallId>,
 }
 
 /// What a request is about, as the rules see it.

@@ -8,11 +8,12 @@ use axum::http::{HeaderMap, Method as HttpMethod, Request, StatusCode, header, r
 use axum::response::{IntoResponse, Response};
 
 use crate::gateway::{
-    Addressee, AgentEra, AgentRequest, Answer, Caller, Door, Failure, Scope, TokenProblem,
+    Addressee, AgentEra, AgentRequest, Answer, Asking, Caller, Door, Failure, Scope, TokenProblem,
     client_name,
 };
 use crate::protocol::{
-    CLIENT_INFO, LOG_LEVEL, LogLevel, META, Message, MessageError, Object, RequestId, Version, raw,
+    CLIENT_CAPABILITIES, CLIENT_INFO, Json, LOG_LEVEL, LogLevel, META, Message, MessageError,
+    Object, RequestId, Version, raw,
 };
 
 use super::classify::{Class, Hints, Unclear, classify};
@@ -125,13 +126,33 @@ impl Front {
             }
             // Nothing this version does hangs on a notification; it is taken and dropped.
             Message::Notification { .. } => Ok(StatusCode::ACCEPTED.into_response()),
-            Message::Response { .. } => {
-                let failure = Failure::NotAMessage(
-                    "this gateway has asked nothing that could be answered".into(),
-                );
-                Err(self.fail(&visit, None, "", failure).await)
-            }
+            Message::Response { id, outcome } => self.take_answer(visit, id, outcome).await,
         }
+    }
+
+    /// Hands an agent's answer to the server that asked.
+    async fn take_answer(
+        &self,
+        mut visit: Visit,
+        id: Option<RequestId>,
+        outcome: Result<Json, Json>,
+    ) -> Result<Response, Response> {
+        let session = hints(&visit.headers)
+            .ok()
+            .and_then(|hints| hints.session.map(str::to_owned));
+        if let Some(session) = &session
+            && let Err(door) = self.resume(&mut visit, session)
+        {
+            return Err(self.turn_away(&visit.caller, door).await);
+        }
+        let taken = session
+            .zip(id)
+            .is_some_and(|(session, id)| self.gateway.answer_ask(&session, &id, outcome));
+        if taken {
+            return Ok(StatusCode::ACCEPTED.into_response());
+        }
+        let failure = Failure::NotAMessage("nothing was asked that this could answer".into());
+        Err(self.fail(&visit, None, "", failure).await)
     }
 
     /// Finds out how the agent speaks, and checks what its revision asks of every request.
@@ -228,6 +249,8 @@ impl Front {
         let request = AgentRequest {
             id,
             log_level: self.log_level(&visit, &params),
+            capabilities: self.capabilities(&visit, &params),
+            asking: asking(&visit.caller, streams),
             method,
             params,
             param_headers: if modern {
@@ -255,6 +278,7 @@ impl Front {
             version: opened.version,
             client: opened.client,
             log_level: None,
+            capabilities: params.get_object("capabilities").unwrap_or_default(),
         };
         let ended = self.sessions.open(Arc::clone(&session_id), session);
         for (id, session) in ended {
@@ -330,14 +354,31 @@ impl Front {
             AgentEra::Bare => None,
             AgentEra::Modern => params.get_object(META)?.get_str(LOG_LEVEL)?.parse().ok(),
             AgentEra::Session(_) => {
-                let id = visit.caller.session.as_deref()?;
-                let (_, session) =
-                    self.sessions
-                        .find(id, &visit.caller.agent.name, &visit.scope)?;
                 // Servers of these revisions may log unasked.
-                Some(session.log_level.unwrap_or(LogLevel::Info))
+                Some(self.session(visit)?.log_level.unwrap_or(LogLevel::Info))
             }
         }
+    }
+
+    /// What the agent declared it can do: with the request, or when it opened its session.
+    fn capabilities(&self, visit: &Visit, params: &Object) -> Object {
+        let declared = match visit.caller.era {
+            AgentEra::Bare => None,
+            AgentEra::Modern => params
+                .get_object(META)
+                .and_then(|meta| meta.get_object(CLIENT_CAPABILITIES)),
+            AgentEra::Session(_) => self.session(visit).map(|session| session.capabilities),
+        };
+        declared.unwrap_or_default()
+    }
+
+    fn session(&self, visit: &Visit) -> Option<Session> {
+        let id = visit.caller.session.as_deref()?;
+        Some(
+            self.sessions
+                .find(id, &visit.caller.agent.name, &visit.scope)?
+                .1,
+        )
     }
 
     /// Writes a failed request down and says what is wrong with it.
@@ -368,6 +409,17 @@ impl Front {
                 style: caller.agent.refusals,
             })),
         }
+    }
+}
+
+/// How an agent can be asked something while its request is open.
+fn asking(caller: &Caller, streams: bool) -> Asking {
+    match (caller.era, &caller.session) {
+        (AgentEra::Modern, _) => Asking::Retry,
+        (AgentEra::Session(_), Some(session)) if streams => Asking::Push {
+            session: Arc::clone(session),
+        },
+        (AgentEra::Session(_) | AgentEra::Bare, _) => Asking::No,
     }
 }
 

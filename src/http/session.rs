@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::gateway::Scope;
-use crate::protocol::{LogLevel, Version};
+use crate::protocol::{LogLevel, Object, Version};
 use crate::types::AgentName;
 
 /// Sessions of all agents together; the one that was silent longest makes room.
@@ -26,6 +26,8 @@ pub(super) struct Session {
     pub(super) version: Version,
     pub(super) client: Option<String>,
     pub(super) log_level: Option<LogLevel>,
+    /// What the client declared it can do.
+    pub(super) capabilities: Object,
 }
 
 #[derive(Debug)]
@@ -134,6 +136,7 @@ mod tests {
             version: Version::V2025_06_18,
             client: None,
             log_level: None,
+            capabilities: Object::default(),
         }
     }
 

@@ -1,0 +1,125 @@
+//! Questions of servers that wait for their agent's answer.
+//!
+//! An agent with a session is asked on the stream of its own request and answers with a POST. The ids are
+//! ours, so an answer reaches exactly the question it is for, and only from the session that was asked.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::protocol::{Json, RequestId};
+
+/// Questions open at once in one session; a server with more to ask is refused.
+const MAX_OPEN: usize = 32;
+
+/// What an agent answered: a result, or a whole error object.
+pub(super) type Answered = Result<Json, Json>;
+
+/// All open questions, by session and id.
+#[derive(Debug, Default)]
+pub(super) struct Asks {
+    open: Mutex<HashMap<Arc<str>, HashMap<u64, oneshot::Sender<Answered>>>>,
+    last: AtomicU64,
+}
+
+/// One open question. Dropped, it is closed: a later answer finds nothing.
+#[derive(Debug)]
+pub(super) struct OpenAsk {
+    asks: Arc<Asks>,
+    session: Arc<str>,
+    number: u64,
+    /// Yields the answer.
+    pub(super) answer: oneshot::Receiver<Answered>,
+}
+
+impl Asks {
+    /// Opens a question; `None` when the session has too many.
+    pub(super) fn open(self: &Arc<Self>, session: &Arc<str>) -> Option<OpenAsk> {
+        let number = self.last.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let (reply, answer) = oneshot::channel();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_session = open.entry(Arc::clone(session)).or_default();
+        if of_session.len() >= MAX_OPEN {
+            return None;
+        }
+        of_session.insert(number, reply);
+        Some(OpenAsk {
+            asks: Arc::clone(self),
+            session: Arc::clone(session),
+            number,
+            answer,
+        })
+    }
+
+    /// Hands an answer to its question. Says whether there was one.
+    pub(super) fn answer(&self, session: &str, id: &RequestId, answered: Answered) -> bool {
+        let Ok(number) = id.as_json().parse::<u64>() else {
+            return false;
+        };
+        self.take(session, number)
+            .is_some_and(|reply| reply.send(answered).is_ok())
+    }
+
+    fn take(&self, session: &str, number: u64) -> Option<oneshot::Sender<Answered>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_session = open.get_mut(session)?;
+        let reply = of_session.remove(&number);
+        if of_session.is_empty() {
+            open.remove(session);
+        }
+        reply
+    }
+}
+
+impl OpenAsk {
+    /// The id the agent sees.
+    pub(super) fn id(&self) -> RequestId {
+        RequestId::number(self.number)
+    }
+}
+
+impl Drop for OpenAsk {
+    fn drop(&mut self) {
+        self.asks.take(&self.session, self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::raw;
+
+    #[tokio::test]
+    async fn an_answer_reaches_its_own_question_once_and_only_from_its_session() {
+        let asks = Arc::new(Asks::default());
+        let session: Arc<str> = "s".into();
+        let mut one = asks.open(&session).unwrap();
+        let two = asks.open(&session).unwrap();
+        let id = one.id();
+        assert!(
+            !asks.answer("t", &id, Ok(raw("1".into()))),
+            "another session's"
+        );
+        assert!(asks.answer("s", &id, Ok(raw("1".into()))));
+        assert!(!asks.answer("s", &id, Ok(raw("2".into()))), "a second time");
+        assert_eq!((&mut one.answer).await.unwrap().unwrap().get(), "1");
+        let late = two.id();
+        drop(two);
+        assert!(!asks.answer("s", &late, Ok(raw("1".into()))), "given up");
+        assert!(asks.open.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_session_has_only_so_many_open() {
+        let asks = Arc::new(Asks::default());
+        let session: Arc<str> = "s".into();
+        let open: Vec<_> = (0..MAX_OPEN)
+            .map(|_| asks.open(&session).unwrap())
+            .collect();
+        assert!(asks.open(&session).is_none());
+        drop(open);
+        assert!(asks.open(&session).is_some());
+    }
+}
