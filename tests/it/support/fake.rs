@@ -569,7 +569,7 @@ async fn crowd(state: &State, of: usize) {
         (crowd.len() == of).then(|| std::mem::take(&mut *crowd))
     };
     for go in complete.into_iter().flatten().rev() {
-        drop(go.send(()));
+        go.send(()).unwrap();
         tokio::task::yield_now().await;
     }
     // Whoever completed the crowd told itself, too.

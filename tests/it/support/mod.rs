@@ -9,10 +9,10 @@ mod world;
 
 use std::time::Duration;
 
-pub(crate) use client::{Client, Reply, Sending, Session, rpc};
-pub(crate) use fake::{FakeUpstream, Seen};
+pub(crate) use client::{Client, rpc};
+pub(crate) use fake::FakeUpstream;
 pub(crate) use log::{Event, events, find};
-pub(crate) use world::{Builder, World, token};
+pub(crate) use world::{World, token};
 
 /// Far beyond what anything here takes, so that it passes only when something hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
