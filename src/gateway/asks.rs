@@ -20,9 +20,12 @@ pub(super) type Answered = Result<Json, Json>;
 /// All open questions, by session and id.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
-    open: Mutex<HashMap<Arc<str>, HashMap<u64, oneshot::Sender<Answered>>>>,
+    open: Mutex<HashMap<Arc<str>, OfSession>>,
     last: AtomicU64,
 }
+
+/// Whom to hand the answers of one session to.
+type OfSession = HashMap<u64, oneshot::Sender<Answered>>;
 
 /// One open question. Dropped, it is closed: a later answer finds nothing.
 #[derive(Debug)]

@@ -7,8 +7,9 @@ use crate::types::CallId;
 
 use super::Gateway;
 use super::entries;
-use super::failure::{Cause, Failure, Refusal};
+use super::failure::Failure;
 use super::listener::Listener;
+use super::refusal::{Cause, Refusal};
 use super::stages::{Authenticated, Authorized, Caller, Outcome, Reserved, Settled, Subject, Wish};
 use super::writer::NotAdmitted;
 

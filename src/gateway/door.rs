@@ -5,7 +5,7 @@ use std::fmt;
 use crate::protocol::code;
 use crate::types::{AgentName, ServerName};
 
-use super::failure::Answer;
+use super::answer::Answer;
 
 /// What is wrong with an `Authorization` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,17 +1,14 @@
 //! Every answer that is not a result: its code, its HTTP status, its reason and its words. The only such place.
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
-use crate::audit::Entry;
-use crate::budget::Shortage;
-use crate::policy::{DenialReason, RefusalStyle};
-use crate::protocol::{Json, RequestId, code, error_response, raw, result_response, to_raw};
-use crate::types::{CallId, ServerName, Timestamp, Window, Zone};
+use crate::policy::RefusalStyle;
+use crate::protocol::{Json, code, error_response, result_response, to_raw};
+use crate::types::{CallId, ServerName};
 use crate::upstream::UpstreamError;
 
-use super::entries;
+use super::answer::{Addressee, Answer};
+use super::refusal::{Cause, Refusal};
 
 // Our own codes; they lie outside the range that JSON-RPC reserves.
 pub(super) const POLICY: i32 = -31_403;
@@ -111,144 +108,6 @@ pub enum Failure {
     /// Something failed inside.
     #[error("the gateway failed in the middle of this request")]
     Internal,
-}
-
-/// A refusal by the rules, a budget or a rate.
-#[derive(Debug, Clone)]
-pub struct Refusal {
-    /// The call's id in the log.
-    pub call: CallId,
-    /// What was wanted, as people say it: `images/imagine`.
-    pub subject: String,
-    /// Why not.
-    pub cause: Cause,
-}
-
-/// Why a request of a known agent is refused.
-#[derive(Debug, Clone)]
-pub enum Cause {
-    /// The rules say no.
-    Policy {
-        /// Which rule.
-        reason: DenialReason,
-        /// The agent.
-        agent: String,
-        /// Whom to ask.
-        owner: Option<String>,
-    },
-    /// A budget has no room.
-    Budget {
-        /// Which, and its figures.
-        shortage: Box<Shortage>,
-        /// The zone of its reset.
-        zone: Zone,
-        /// When it was refused.
-        at: Timestamp,
-    },
-    /// Too fast.
-    Rate {
-        /// How long to wait.
-        wait: Duration,
-        /// The rate, as written.
-        rate: String,
-    },
-}
-
-impl Refusal {
-    fn sentence(&self) -> String {
-        let Self {
-            call,
-            subject,
-            cause,
-        } = self;
-        let reason = self.reason().replace('_', " ");
-        match cause {
-            Cause::Policy {
-                reason: denial,
-                agent,
-                owner,
-            } => {
-                let why = policy_sentence(*denial, agent, subject);
-                let ask = owner.as_deref().map_or_else(
-                    || "Ask whoever keeps permissions.yaml.".to_string(),
-                    |owner| format!("Ask {owner}."),
-                );
-                format!(
-                    "Refused by policy ({reason}). {why} {ask} Retrying will not help. Call id {call}."
-                )
-            }
-            Cause::Budget { shortage, zone, .. } => {
-                let used = shortage.count.used.saturating_add(shortage.count.held);
-                format!(
-                    "Refused by policy ({reason}). {subject}: {used} of {} calls used {}. Next call possible at \
-                     {}. Retrying before then will not help. Call id {call}.",
-                    shortage.count.limit,
-                    span_words(shortage.charge.limit.window),
-                    shortage.span.ends.rfc3339(zone),
-                )
-            }
-            Cause::Rate { wait, rate } => format!(
-                "Refused by policy ({reason}). {subject}: no more than {rate}. Wait {:.1} s, then try again. \
-                 Call id {call}.",
-                wait.as_secs_f64(),
-            ),
-        }
-    }
-
-    /// The word for it in the log and in machine fields.
-    pub fn reason(&self) -> &'static str {
-        match &self.cause {
-            Cause::Policy { reason, .. } => denial_word(*reason),
-            Cause::Budget { .. } => "budget",
-            Cause::Rate { .. } => "rate",
-        }
-    }
-
-    fn data(&self) -> Map<String, Value> {
-        let mut data = Map::new();
-        data.insert("reason".into(), self.reason().into());
-        match &self.cause {
-            Cause::Policy { .. } => {
-                data.insert("subject".into(), self.subject.clone().into());
-            }
-            Cause::Budget { shortage, zone, at } => {
-                let used = shortage.count.used.saturating_add(shortage.count.held);
-                let wait = shortage.span.ends.since(*at);
-                data.insert("limit".into(), shortage.count.limit.into());
-                data.insert("used".into(), used.into());
-                data.insert(
-                    "remaining".into(),
-                    shortage.count.limit.saturating_sub(used).into(),
-                );
-                data.insert("resets_at".into(), shortage.span.ends.rfc3339(zone).into());
-                data.insert("retry_after_ms".into(), millis(wait).into());
-            }
-            Cause::Rate { wait, .. } => {
-                data.insert("retry_after_ms".into(), millis(*wait).into());
-            }
-        }
-        data.insert("call_id".into(), self.call.to_string().into());
-        data
-    }
-}
-
-/// The `denied` event of a call that a budget had no room for.
-pub(super) fn denied_by_budget(entry: Entry, shortage: &Shortage, zone: &Zone) -> Entry {
-    let count = shortage.count;
-    let message = format!(
-        "{} of {} calls used {}, resets at {}",
-        count.used.saturating_add(count.held),
-        count.limit,
-        span_words(shortage.charge.limit.window),
-        shortage.span.ends.rfc3339(zone),
-    );
-    let entry =
-        entries::denied(entry, "budget", &message).text("budget", shortage.charge.key.as_str());
-    let entry = entry
-        .number("limit", count.limit)
-        .number("used", count.used)
-        .number("held", count.held);
-    entry.json("resets_at_us", shortage.span.ends.micros().to_string())
 }
 
 impl Failure {
@@ -440,73 +299,6 @@ impl Failure {
     }
 }
 
-/// Whom an answer is for.
-#[derive(Debug, Clone, Copy)]
-pub struct Addressee<'a> {
-    /// The id to echo; `None` when it could not be read.
-    pub id: Option<&'a RequestId>,
-    /// Whether the agent speaks 2026-07-28.
-    pub modern: bool,
-    /// Whether it called a tool.
-    pub is_tool_call: bool,
-    /// How the agent wants its refusals.
-    pub style: RefusalStyle,
-}
-
-/// One message for an agent, with its HTTP status.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The JSON-RPC message.
-    pub body: String,
-}
-
-impl Answer {
-    /// The answer with a result.
-    pub fn result(id: &RequestId, result: &Json) -> Self {
-        Self {
-            status: 200,
-            body: result_response(id, result),
-        }
-    }
-
-    /// An error that is decided before there is a request: by the HTTP front door.
-    pub fn refusal(status: u16, code: i32, reason: &str, message: &str) -> Self {
-        let error = json!({"code": code, "message": message, "data": {"reason": reason}});
-        Self {
-            status,
-            body: error_response(None, &raw(error.to_string()), true),
-        }
-    }
-}
-
-fn policy_sentence(reason: DenialReason, agent: &str, subject: &str) -> String {
-    match reason {
-        DenialReason::AgentDisabled => format!("Agent `{agent}` is switched off."),
-        DenialReason::ServerDisabled => format!("The server of `{subject}` is switched off."),
-        DenialReason::UnknownServer => format!("There is no server for `{subject}`."),
-        DenialReason::NotGranted => {
-            format!(
-                "`{subject}` is not granted to agent `{agent}`; it would take a grant for it in permissions.yaml."
-            )
-        }
-        DenialReason::DeniedRule => format!("`{subject}` is forbidden by a deny rule."),
-        DenialReason::Expired => format!("The grant of `{subject}` to agent `{agent}` has ended."),
-    }
-}
-
-/// The word for a denial in the log and in machine fields.
-pub(super) fn denial_word(reason: DenialReason) -> &'static str {
-    match reason {
-        DenialReason::AgentDisabled | DenialReason::ServerDisabled => "disabled",
-        DenialReason::UnknownServer => "unknown_server",
-        DenialReason::NotGranted => "not_granted",
-        DenialReason::DeniedRule => "denied_rule",
-        DenialReason::Expired => "expired",
-    }
-}
-
 fn upstream_sentence(server: &ServerName, error: &UpstreamError, call: CallId) -> String {
     let consequence = if error.nothing_sent() {
         "Nothing was sent and nothing was charged; it may work in a minute."
@@ -522,18 +314,4 @@ fn upstream_sentence(server: &ServerName, error: &UpstreamError, call: CallId) -
         UpstreamError::TooLarge(limit) => format!("answered with more than {limit} bytes"),
     };
     format!("Server `{server}` {what}. {consequence} Call id {call}.")
-}
-
-fn span_words(window: Window) -> &'static str {
-    match window {
-        Window::Hour => "this hour",
-        Window::Day => "today",
-        Window::Week => "this week",
-        Window::Month => "this month",
-        Window::Year => "this year",
-    }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,6 +3,7 @@
 //! Knows agents as [`Caller`]s and servers as names; how either speaks is the business of `http` and
 //! `upstream`.
 
+mod answer;
 mod asks;
 mod call;
 mod door;
@@ -14,6 +15,7 @@ mod lists;
 mod names;
 mod opening;
 mod recorder;
+mod refusal;
 mod requests;
 mod resolve;
 mod rounds;
@@ -40,11 +42,13 @@ use crate::upstream::Upstreams;
 
 pub(crate) use opening::client_name;
 
+pub use answer::{Addressee, Answer};
 pub use door::{Door, TokenProblem};
-pub use failure::{Addressee, Answer, Cause, Failure, REFUSAL, Refusal};
+pub use failure::{Failure, REFUSAL};
 pub use listener::Asking;
 pub use opening::Opened;
 pub use recorder::Unrecorded;
+pub use refusal::{Cause, Refusal};
 pub use stages::{AgentEra, Caller};
 
 use asks::Asks;

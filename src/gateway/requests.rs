@@ -6,7 +6,8 @@ use crate::protocol::{Json, Method, Object, RequestId, json_string, raw};
 use crate::types::ServerName;
 use crate::upstream::{Era, Outgoing};
 
-use super::failure::{Addressee, Answer, Failure};
+use super::answer::{Addressee, Answer};
+use super::failure::Failure;
 use super::listener::{Asking, Listener};
 use super::names::exposed_uri;
 use super::stages::{Caller, Subject, Wish};

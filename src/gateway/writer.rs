@@ -216,7 +216,7 @@ impl Writer {
                     batch.replies.push(Reply::Admitted(reply, hold));
                 }
                 Err(shortage) => {
-                    let entry = super::failure::denied_by_budget(*entry, &shortage, &zone);
+                    let entry = super::refusal::denied_by_budget(*entry, &shortage, &zone);
                     self.chain(batch, &entry, at);
                     batch.replies.push(Reply::Full(reply, shortage));
                 }

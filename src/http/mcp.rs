@@ -8,16 +8,12 @@ use axum::http::{HeaderMap, Method as HttpMethod, Request, StatusCode, header, r
 use axum::response::{IntoResponse, Response};
 
 use crate::gateway::{
-    Addressee, AgentEra, AgentRequest, Answer, Asking, Caller, Door, Failure, Scope, TokenProblem,
-    client_name,
+    Addressee, AgentEra, AgentRequest, Caller, Door, Failure, Scope, TokenProblem, client_name,
 };
-use crate::protocol::{
-    CLIENT_CAPABILITIES, CLIENT_INFO, Json, LOG_LEVEL, LogLevel, META, Message, MessageError,
-    Object, RequestId, Version, raw,
-};
+use crate::protocol::{CLIENT_INFO, META, Message, MessageError, Object, RequestId};
 
 use super::classify::{Class, Hints, Unclear, classify};
-use super::session::Session;
+use super::in_session::asking;
 use super::{Front, bearer, body, delivery, headers, refuse, respond};
 
 /// The longest label a bare client may put on its requests, in bytes.
@@ -46,10 +42,10 @@ pub(super) async fn one(
 }
 
 /// A request whose token is known, on an endpoint that is open to its agent.
-struct Visit {
-    caller: Caller,
-    scope: Scope,
-    headers: HeaderMap,
+pub(super) struct Visit {
+    pub(super) caller: Caller,
+    pub(super) scope: Scope,
+    pub(super) headers: HeaderMap,
 }
 
 impl Front {
@@ -130,31 +126,6 @@ impl Front {
         }
     }
 
-    /// Hands an agent's answer to the server that asked.
-    async fn take_answer(
-        &self,
-        mut visit: Visit,
-        id: Option<RequestId>,
-        outcome: Result<Json, Json>,
-    ) -> Result<Response, Response> {
-        let session = hints(&visit.headers)
-            .ok()
-            .and_then(|hints| hints.session.map(str::to_owned));
-        if let Some(session) = &session
-            && let Err(door) = self.resume(&mut visit, session)
-        {
-            return Err(self.turn_away(&visit.caller, door).await);
-        }
-        let taken = session
-            .zip(id)
-            .is_some_and(|(session, id)| self.gateway.answer_ask(&session, &id, outcome));
-        if taken {
-            return Ok(StatusCode::ACCEPTED.into_response());
-        }
-        let failure = Failure::NotAMessage("nothing was asked that this could answer".into());
-        Err(self.fail(&visit, None, "", failure).await)
-    }
-
     /// Finds out how the agent speaks, and checks what its revision asks of every request.
     async fn classified(
         &self,
@@ -207,17 +178,6 @@ impl Front {
         }
     }
 
-    fn resume(&self, visit: &mut Visit, id: &str) -> Result<(), Door> {
-        let found = self
-            .sessions
-            .find(id, &visit.caller.agent.name, &visit.scope);
-        let (id, session) = found.ok_or(Door::UnknownSession)?;
-        visit.caller.era = AgentEra::Session(session.version);
-        visit.caller.client = session.client;
-        visit.caller.session = Some(id);
-        Ok(())
-    }
-
     async fn request(
         &self,
         visit: Visit,
@@ -265,124 +225,8 @@ impl Front {
         Ok(delivery::deliver(parts, streams).await)
     }
 
-    async fn open_session(&self, mut visit: Visit, id: &RequestId, params: &Object) -> Response {
-        let session_id: Arc<str> = hex(&crate::gateway::random::<16>()).into();
-        visit.caller.session = Some(Arc::clone(&session_id));
-        let opened = self
-            .gateway
-            .initialize(&visit.caller, &visit.scope, params)
-            .await;
-        let session = Session {
-            agent: visit.caller.agent.name.clone(),
-            scope: visit.scope,
-            version: opened.version,
-            client: opened.client,
-            log_level: None,
-            capabilities: params.get_object("capabilities").unwrap_or_default(),
-        };
-        let ended = self.sessions.open(Arc::clone(&session_id), session);
-        for (id, session) in ended {
-            self.release(&visit.caller, id, session.version).await;
-        }
-        let mut response = respond(Answer::result(id, &opened.result));
-        if let Ok(value) = session_id.parse() {
-            response.headers_mut().insert("mcp-session-id", value);
-        }
-        response
-    }
-
-    async fn set_level(
-        &self,
-        visit: &Visit,
-        id: &RequestId,
-        params: &Object,
-    ) -> Result<Response, Response> {
-        let level = params
-            .get_str("level")
-            .and_then(|level| level.parse::<LogLevel>().ok());
-        match (level, &visit.caller.session) {
-            (Some(level), Some(session)) => {
-                self.sessions.set_level(session, level);
-                Ok(respond(Answer::result(id, &raw("{}".into()))))
-            }
-            _ => {
-                let failure =
-                    Failure::InvalidParams("`level` must be one of the eight log levels".into());
-                Err(self
-                    .fail(visit, Some(id), "logging/setLevel", failure)
-                    .await)
-            }
-        }
-    }
-
-    async fn end_session(&self, visit: &mut Visit) -> Result<Response, Response> {
-        let id = match hints(&visit.headers) {
-            Ok(Hints {
-                session: Some(id), ..
-            }) => id.to_string(),
-            Ok(Hints {
-                version: Some(version),
-                ..
-            }) if version.parse::<Version>().is_ok_and(Version::is_modern) => {
-                return Err(refuse(&Door::MethodNotAllowed));
-            }
-            Ok(_) | Err(_) => return Err(refuse(&Door::MissingSession)),
-        };
-        if let Err(door) = self.resume(visit, &id) {
-            return Err(self.turn_away(&visit.caller, door).await);
-        }
-        self.sessions.close(&id);
-        self.gateway.end_session(&visit.caller).await;
-        Ok(StatusCode::OK.into_response())
-    }
-
-    /// Ends what a session that had to make room holds at servers.
-    async fn release(&self, caller: &Caller, id: Arc<str>, version: Version) {
-        let caller = Caller {
-            agent: Arc::clone(&caller.agent),
-            permissions: Arc::clone(&caller.permissions),
-            era: AgentEra::Session(version),
-            client: None,
-            session: Some(id),
-            bytes_in: 0,
-        };
-        self.gateway.end_session(&caller).await;
-    }
-
-    fn log_level(&self, visit: &Visit, params: &Object) -> Option<LogLevel> {
-        match visit.caller.era {
-            AgentEra::Bare => None,
-            AgentEra::Modern => params.get_object(META)?.get_str(LOG_LEVEL)?.parse().ok(),
-            AgentEra::Session(_) => {
-                // Servers of these revisions may log unasked.
-                Some(self.session(visit)?.log_level.unwrap_or(LogLevel::Info))
-            }
-        }
-    }
-
-    /// What the agent declared it can do: with the request, or when it opened its session.
-    fn capabilities(&self, visit: &Visit, params: &Object) -> Object {
-        let declared = match visit.caller.era {
-            AgentEra::Bare => None,
-            AgentEra::Modern => params
-                .get_object(META)
-                .and_then(|meta| meta.get_object(CLIENT_CAPABILITIES)),
-            AgentEra::Session(_) => self.session(visit).map(|session| session.capabilities),
-        };
-        declared.unwrap_or_default()
-    }
-
-    fn session(&self, visit: &Visit) -> Option<Session> {
-        let id = visit.caller.session.as_deref()?;
-        Some(
-            self.sessions
-                .find(id, &visit.caller.agent.name, &visit.scope)?
-                .1,
-        )
-    }
-
     /// Writes a failed request down and says what is wrong with it.
-    async fn fail(
+    pub(super) async fn fail(
         &self,
         visit: &Visit,
         id: Option<&RequestId>,
@@ -399,7 +243,7 @@ impl Front {
     }
 
     /// Writes down that a known agent is turned away, and says why.
-    async fn turn_away(&self, caller: &Caller, door: Door) -> Response {
+    pub(super) async fn turn_away(&self, caller: &Caller, door: Door) -> Response {
         match self.gateway.note_door(caller, &door).await {
             Ok(()) => refuse(&door),
             Err(_) => respond(Failure::Unrecorded.answer(&Addressee {
@@ -412,18 +256,7 @@ impl Front {
     }
 }
 
-/// How an agent can be asked something while its request is open.
-fn asking(caller: &Caller, streams: bool) -> Asking {
-    match (caller.era, &caller.session) {
-        (AgentEra::Modern, _) => Asking::Retry,
-        (AgentEra::Session(_), Some(session)) if streams => Asking::Push {
-            session: Arc::clone(session),
-        },
-        (AgentEra::Session(_) | AgentEra::Bare, _) => Asking::No,
-    }
-}
-
-fn hints(headers: &HeaderMap) -> Result<Hints<'_>, Failure> {
+pub(super) fn hints(headers: &HeaderMap) -> Result<Hints<'_>, Failure> {
     Ok(Hints {
         version: headers::single(headers, "mcp-protocol-version")?,
         session: headers::single(headers, "mcp-session-id")?,
@@ -460,13 +293,4 @@ fn is_json(headers: &HeaderMap) -> bool {
         .trim();
     kind.eq_ignore_ascii_case("application/json")
         || kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

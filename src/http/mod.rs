@@ -8,6 +8,7 @@ mod classify;
 mod delivery;
 mod guard;
 mod headers;
+mod in_session;
 mod listener;
 mod mcp;
 mod session;

@@ -1,0 +1,47 @@
+//! One message for an agent.
+
+use serde_json::json;
+
+use crate::policy::RefusalStyle;
+use crate::protocol::{Json, RequestId, error_response, raw, result_response};
+
+/// Whom an answer is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Addressee<'a> {
+    /// The id to echo; `None` when it could not be read.
+    pub id: Option<&'a RequestId>,
+    /// Whether the agent speaks 2026-07-28.
+    pub modern: bool,
+    /// Whether it called a tool.
+    pub is_tool_call: bool,
+    /// How the agent wants its refusals.
+    pub style: RefusalStyle,
+}
+
+/// One message for an agent, with its HTTP status.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The JSON-RPC message.
+    pub body: String,
+}
+
+impl Answer {
+    /// The answer with a result.
+    pub fn result(id: &RequestId, result: &Json) -> Self {
+        Self {
+            status: 200,
+            body: result_response(id, result),
+        }
+    }
+
+    /// An error that is decided before there is a request: by the HTTP front door.
+    pub fn refusal(status: u16, code: i32, reason: &str, message: &str) -> Self {
+        let error = json!({"code": code, "message": message, "data": {"reason": reason}});
+        Self {
+            status,
+            body: error_response(None, &raw(error.to_string()), true),
+        }
+    }
+}
