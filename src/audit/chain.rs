@@ -9,6 +9,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::db::LogId;
+use crate::types::hex;
 
 const GENESIS_TAG: &[u8] = b"hayward/genesis/v1";
 const EVENT_TAG: &[u8] = b"hayward/event/v1";
@@ -42,12 +43,7 @@ impl Head {
 
     /// The hash as 64 hexadecimal digits.
     pub fn hex(&self) -> String {
-        use fmt::Write;
-        self.hash.iter().fold(String::new(), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        hex(&self.hash)
     }
 }
 

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -16,7 +16,7 @@ use crate::protocol::write_event;
 
 /// After so long without a word, a stream is opened and kept alive with comments, so that timers of clients
 /// and proxies in between do not run out.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Whether a client can take a stream: only one that says so.
 pub(super) fn takes_stream(headers: &HeaderMap) -> bool {
@@ -55,7 +55,13 @@ async fn only_the_answer(mut parts: mpsc::Receiver<Part>) -> Response {
 
 fn stream_from(first: Option<String>, parts: mpsc::Receiver<Part>) -> Response {
     let first = first.map_or_else(|| ": keep-alive\n\n".into(), |notice| write_event(&notice));
-    let events = stream::unfold((Some(first), Some(parts)), next_event);
+    stream_of(stream::unfold((Some(first), Some(parts)), next_event))
+}
+
+/// A stream of events as a response.
+pub(super) fn stream_of(
+    events: impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
+) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-cache"),

@@ -10,6 +10,7 @@ use crate::gateway::{AgentEra, Answer, Asking, Caller, Door, Failure};
 use crate::protocol::{
     CLIENT_CAPABILITIES, Json, LOG_LEVEL, LogLevel, META, Object, RequestId, Version, raw,
 };
+use crate::types::hex;
 
 use super::classify::Hints;
 use super::mcp::{Visit, hints};
@@ -72,10 +73,11 @@ impl Front {
             client: opened.client,
             log_level: None,
             capabilities: params.get_object("capabilities").unwrap_or_default(),
+            stream: None,
         };
         let ended = self.sessions.open(Arc::clone(&session_id), session);
         for (id, session) in ended {
-            self.release(&visit.caller, id, session.version).await;
+            self.gateway.end_session(&session.agent, &id).await;
         }
         let mut response = respond(Answer::result(id, &opened.result));
         if let Ok(value) = session_id.parse() {
@@ -84,28 +86,18 @@ impl Front {
         response
     }
 
-    pub(super) async fn set_level(
-        &self,
-        visit: &Visit,
-        id: &RequestId,
-        params: &Object,
-    ) -> Result<Response, Response> {
+    /// Answers `logging/setLevel`.
+    pub(super) async fn set_level(&self, visit: &Visit, id: &RequestId, params: &Object) -> Answer {
         let level = params
             .get_str("level")
             .and_then(|level| level.parse::<LogLevel>().ok());
-        match (level, &visit.caller.session) {
-            (Some(level), Some(session)) => {
-                self.sessions.set_level(session, level);
-                Ok(respond(Answer::result(id, &raw("{}".into()))))
-            }
-            _ => {
-                let failure =
-                    Failure::InvalidParams("`level` must be one of the eight log levels".into());
-                Err(self
-                    .fail(visit, Some(id), "logging/setLevel", failure)
-                    .await)
-            }
+        if let (Some(level), Some(session)) = (level, &visit.caller.session) {
+            self.sessions.set_level(session, level);
+            return Answer::result(id, &raw("{}".into()));
         }
+        let failure = Failure::InvalidParams("`level` must be one of the eight log levels".into());
+        self.failed(visit, Some(id), "logging/setLevel", failure)
+            .await
     }
 
     pub(super) async fn end_session(&self, visit: &mut Visit) -> Result<Response, Response> {
@@ -125,21 +117,10 @@ impl Front {
             return Err(self.turn_away(&visit.caller, door).await);
         }
         self.sessions.close(&id);
-        self.gateway.end_session(&visit.caller).await;
+        self.gateway
+            .end_session(&visit.caller.agent.name, &id)
+            .await;
         Ok(StatusCode::OK.into_response())
-    }
-
-    /// Ends what a session that had to make room holds at servers.
-    async fn release(&self, caller: &Caller, id: Arc<str>, version: Version) {
-        let caller = Caller {
-            agent: Arc::clone(&caller.agent),
-            permissions: Arc::clone(&caller.permissions),
-            era: AgentEra::Session(version),
-            client: None,
-            session: Some(id),
-            bytes_in: 0,
-        };
-        self.gateway.end_session(&caller).await;
     }
 
     pub(super) fn log_level(&self, visit: &Visit, params: &Object) -> Option<LogLevel> {
@@ -184,13 +165,4 @@ pub(super) fn asking(caller: &Caller, streams: bool) -> Asking {
         },
         (AgentEra::Session(_) | AgentEra::Bare, _) => Asking::No,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -8,9 +8,12 @@ use axum::http::{HeaderMap, Method as HttpMethod, Request, StatusCode, header, r
 use axum::response::{IntoResponse, Response};
 
 use crate::gateway::{
-    Addressee, AgentEra, AgentRequest, Caller, Door, Failure, Scope, TokenProblem, client_name,
+    Addressee, AgentEra, AgentRequest, Answer, Caller, Door, Failure, Part, Scope, TokenProblem,
+    client_name,
 };
 use crate::protocol::{CLIENT_INFO, META, Message, MessageError, Object, RequestId};
+
+use tokio::sync::mpsc;
 
 use super::classify::{Class, Hints, Unclear, classify};
 use super::in_session::asking;
@@ -55,24 +58,18 @@ impl Front {
         body: Body,
         server: Option<&str>,
     ) -> Result<Response, Response> {
-        let caller = self.caller(&parts.headers).map_err(|door| refuse(&door))?;
-        let scope = match server
-            .map(|name| self.gateway.open_server(&caller.agent, name))
-            .transpose()
-        {
-            Ok(server) => server.map_or(Scope::All, Scope::One),
-            Err(door) => return Err(self.turn_away(&caller, door).await),
-        };
-        let mut visit = Visit {
-            caller,
-            scope,
-            headers: parts.headers,
-        };
+        let mut visit = self.admit(parts.headers, server).await?;
         match parts.method {
             HttpMethod::POST => {}
             HttpMethod::DELETE => return self.end_session(&mut visit).await,
             _ => return Err(refuse(&Door::MethodNotAllowed)),
         }
+        let message = self.read(&mut visit, body).await?;
+        self.message(visit, message).await
+    }
+
+    /// Reads the body, which must be one message.
+    pub(super) async fn read(&self, visit: &mut Visit, body: Body) -> Result<Message, Response> {
         if !is_json(&visit.headers) {
             return Err(self.turn_away(&visit.caller, Door::NotJsonType).await);
         }
@@ -82,14 +79,34 @@ impl Front {
         };
         visit.caller.bytes_in = u64::try_from(body.len()).unwrap_or(u64::MAX);
         match Message::parse(&body) {
-            Ok(message) => self.message(visit, message).await,
+            Ok(message) => Ok(message),
             Err(error) => {
                 let failure = match error {
                     MessageError::NotJson(why) => Failure::NotJson(why),
                     MessageError::NotAMessage(why) => Failure::NotAMessage(why),
                 };
-                Err(self.fail(&visit, None, "", failure).await)
+                Err(self.fail(visit, None, "", failure).await)
             }
+        }
+    }
+
+    /// Who comes to which endpoint; the token must be known and the endpoint open to its agent.
+    pub(super) async fn admit(
+        &self,
+        headers: HeaderMap,
+        server: Option<&str>,
+    ) -> Result<Visit, Response> {
+        let caller = self.caller(&headers).map_err(|door| refuse(&door))?;
+        let opened = server
+            .map(|name| self.gateway.open_server(&caller.agent, name))
+            .transpose();
+        match opened {
+            Ok(server) => Ok(Visit {
+                caller,
+                scope: server.map_or(Scope::All, Scope::One),
+                headers,
+            }),
+            Err(door) => Err(self.turn_away(&caller, door).await),
         }
     }
 
@@ -185,13 +202,12 @@ impl Front {
         method: String,
         params: Object,
     ) -> Result<Response, Response> {
-        let modern = visit.caller.era.is_modern();
         match (method.as_str(), visit.caller.era) {
             ("initialize", AgentEra::Bare | AgentEra::Session(_)) => {
                 return Ok(self.open_session(visit, &id, &params).await);
             }
             ("logging/setLevel", AgentEra::Session(_)) => {
-                return self.set_level(&visit, &id, &params).await;
+                return Ok(respond(self.set_level(&visit, &id, &params).await));
             }
             ("logging/setLevel", AgentEra::Bare) => {
                 return Err(self
@@ -206,6 +222,20 @@ impl Front {
             _ => {}
         }
         let streams = delivery::takes_stream(&visit.headers);
+        let parts = self.hand_over(visit, id, method, params, streams);
+        Ok(delivery::deliver(parts, streams).await)
+    }
+
+    /// Gives a request to the gateway.
+    pub(super) fn hand_over(
+        &self,
+        visit: Visit,
+        id: RequestId,
+        method: String,
+        params: Object,
+        streams: bool,
+    ) -> mpsc::Receiver<Part> {
+        let modern = visit.caller.era.is_modern();
         let request = AgentRequest {
             id,
             log_level: self.log_level(&visit, &params),
@@ -221,8 +251,7 @@ impl Front {
             scope: visit.scope,
             hangup_cancels: modern,
         };
-        let parts = self.gateway.handle(visit.caller, request);
-        Ok(delivery::deliver(parts, streams).await)
+        self.gateway.handle(visit.caller, request)
     }
 
     /// Writes a failed request down and says what is wrong with it.
@@ -233,13 +262,24 @@ impl Front {
         method: &str,
         failure: Failure,
     ) -> Response {
+        respond(self.failed(visit, id, method, failure).await)
+    }
+
+    /// The same as a message.
+    pub(super) async fn failed(
+        &self,
+        visit: &Visit,
+        id: Option<&RequestId>,
+        method: &str,
+        failure: Failure,
+    ) -> Answer {
         let failure = self.gateway.reject(&visit.caller, method, failure).await;
-        respond(failure.answer(&Addressee {
+        failure.answer(&Addressee {
             id,
             modern: visit.caller.era.is_modern(),
             is_tool_call: method == "tools/call",
             style: visit.caller.agent.refusals,
-        }))
+        })
     }
 
     /// Writes down that a known agent is turned away, and says why.

@@ -12,6 +12,7 @@ mod in_session;
 mod listener;
 mod mcp;
 mod session;
+mod two_endpoints;
 
 use std::sync::Arc;
 
@@ -59,6 +60,11 @@ pub fn router(gateway: Arc<Gateway>, clock: Arc<dyn Clock>) -> Router {
         .route("/mcp/", any(mcp::all))
         .route("/mcp/{server}", any(mcp::one))
         .route("/mcp/{server}/", any(mcp::one))
+        .route("/sse", any(two_endpoints::all))
+        .route("/sse/", any(two_endpoints::all))
+        .route("/sse/{server}", any(two_endpoints::one))
+        .route("/sse/{server}/", any(two_endpoints::one))
+        .route(two_endpoints::MESSAGES, any(two_endpoints::message))
         .route("/health", get(health))
         .fallback(not_found);
     let routes = OAUTH_PATHS

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use crate::clock::Clock;
 use crate::gateway::Scope;
 use crate::protocol::{LogLevel, Object, Version};
@@ -28,6 +30,8 @@ pub(super) struct Session {
     pub(super) log_level: Option<LogLevel>,
     /// What the client declared it can do.
     pub(super) capabilities: Object,
+    /// Where everything for this client goes, in the old transport of two endpoints; none with streamable HTTP.
+    pub(super) stream: Option<mpsc::Sender<String>>,
 }
 
 #[derive(Debug)]
@@ -107,6 +111,33 @@ impl Sessions {
         Some((key, kept.session.clone()))
     }
 
+    /// The session of this agent with a stream of its own, on whichever endpoint it was opened.
+    pub(super) fn find_stream(&self, id: &str, agent: &AgentName) -> Option<(Arc<str>, Session)> {
+        let scope = {
+            let by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+            let session = &by_id.get(id)?.session;
+            session.stream.as_ref()?;
+            session.scope.clone()
+        };
+        self.find(id, agent, &scope)
+    }
+
+    /// Notes what `initialize` agreed on, in a session that was there before it.
+    pub(super) fn agree(
+        &self,
+        id: &str,
+        version: Version,
+        client: Option<String>,
+        capabilities: Object,
+    ) {
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = by_id.get_mut(id) {
+            kept.session.version = version;
+            kept.session.client = client;
+            kept.session.capabilities = capabilities;
+        }
+    }
+
     /// Sets how severe a log line must be for this session.
     pub(super) fn set_level(&self, id: &str, level: LogLevel) {
         let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,6 +168,7 @@ mod tests {
             client: None,
             log_level: None,
             capabilities: Object::default(),
+            stream: None,
         }
     }
 

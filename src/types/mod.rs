@@ -13,7 +13,7 @@ mod token;
 
 pub use budget_key::BudgetKey;
 pub use connection::{Connection, Endpoint, EraChoice, Instances, Template, TemplatePart};
-pub use ids::{CallId, Fingerprint, Revision, TokenHash};
+pub use ids::{CallId, Fingerprint, Revision, TokenHash, hex};
 pub use limit::{Limit, LimitError, Rate, RatePeriod, Window};
 pub use names::{AgentName, Name, NameError, PoolName, RoleName, ServerName, ViewerName, kind};
 pub use secret::Secret;
