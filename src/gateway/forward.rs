@@ -109,14 +109,18 @@ impl Listener {
 
     fn pass(&self, notice: Notice) {
         // A slow agent misses progress, not its answer.
-        drop(self.parts.try_send(Part::Notice(text(notice))));
+        if let Some(text) = text(notice) {
+            drop(self.parts.try_send(Part::Notice(text)));
+        }
     }
 }
 
-fn text(notice: Notice) -> String {
+fn text(notice: Notice) -> Option<String> {
     let (method, params): (_, Object) = match notice {
         Notice::Progress(params) => ("notifications/progress", params),
         Notice::Log(params) => ("notifications/message", params),
+        // Dropped, and so refused.
+        Notice::Ask(_) => return None,
     };
-    notification(method, Some(&params))
+    Some(notification(method, Some(&params)))
 }

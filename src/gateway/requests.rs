@@ -91,6 +91,8 @@ impl Gateway {
             params,
             log_level,
             param_headers,
+            capabilities: Object::default(),
+            client_info: None,
         };
         match method {
             // `initialize` and `logging/setLevel` are the front door's: they belong to a session.

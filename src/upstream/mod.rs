@@ -33,6 +33,6 @@ mod stdio_tests;
 #[cfg(test)]
 mod testing;
 
-pub use exchange::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError};
+pub use exchange::{Ask, Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError};
 pub use registry::{SetupError, Upstreams};
 pub use server::{Health, Upstream};
