@@ -96,6 +96,7 @@ impl Gateway {
             log_level,
             param_headers,
             capabilities: askable(&capabilities, agent),
+            client_info: None,
         };
         match method {
             // `initialize` and `logging/setLevel` are the front door's: they belong to a session.

@@ -165,6 +165,7 @@ impl Gateway {
             log_level: None,
             param_headers: Vec::new(),
             capabilities: Object::default(),
+            client_info: None,
         };
         // A server that cannot be asked has no tools for now; it is asked again next time.
         let Ok(items) = self.list_pages(caller, server, request, agent).await else {

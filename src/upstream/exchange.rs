@@ -38,9 +38,11 @@ pub struct Outgoing {
     pub log_level: Option<LogLevel>,
     /// `Mcp-Param-*` headers of the agent, by full name, passed on to a modern server.
     pub param_headers: Vec<(String, String)>,
-    /// What the agent can be asked, as it declared it (`sampling`, `elicitation`, `roots`); empty when it
-    /// cannot be asked anything.
+    /// What the agent can be asked, as it declared it (`sampling`, `elicitation`, `roots`); empty when it cannot be
+    /// asked anything.
     pub capabilities: Object,
+    /// The agent's own `clientInfo`, passed on where the agent's session is the server's session; ours otherwise.
+    pub client_info: Option<Json>,
 }
 
 /// Something a server says while a call runs.
@@ -50,18 +52,19 @@ pub enum Notice {
     Progress(Object),
     /// `notifications/message`: a log line that arrived on this call's stream.
     Log(Object),
-    /// The server asks the agent something in the middle of the call. Dropping the reply refuses it.
+    /// The server asks the agent something in the middle of the call. Dropping the reply refuses it (-32601 to the
+    /// server).
     Ask(Ask),
 }
 
-/// A question of a server for the agent whose call runs.
+/// A question of a server to the agent whose call it works on.
 #[derive(Debug)]
 pub struct Ask {
     /// `sampling/createMessage`, `elicitation/create` or `roots/list`.
     pub method: String,
     /// Its parameters.
     pub params: Object,
-    /// Takes the agent's answer: a result, or a whole error object.
+    /// Takes the result, or the whole JSON-RPC error object. It is closed when the call ended meanwhile.
     pub reply: oneshot::Sender<Result<Json, Json>>,
 }
 

@@ -120,6 +120,7 @@ mod tests {
         std::iter::from_fn(|| receiver.try_recv().ok())
             .map(|notice| match notice {
                 Notice::Progress(params) | Notice::Log(params) => params.to_text(),
+                Notice::Ask(ask) => ask.params.to_text(),
             })
             .collect()
     }

@@ -379,6 +379,8 @@ pub(super) fn tool_call(meta: &str) -> Outgoing {
         params: Object::parse(&params).unwrap(),
         log_level: Some(LogLevel::Info),
         param_headers: Vec::new(),
+        capabilities: Object::default(),
+        client_info: None,
     }
 }
 
@@ -396,5 +398,6 @@ pub(super) fn notice_text(notice: &Notice) -> String {
     match notice {
         Notice::Progress(params) => format!("progress {}", params.to_text()),
         Notice::Log(params) => format!("log {}", params.to_text()),
+        Notice::Ask(ask) => format!("{} {}", ask.method, ask.params.to_text()),
     }
 }
