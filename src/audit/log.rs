@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sqlx::SqliteConnection;
 
 use crate::db::{Bulk, DbError, LogId, WriteTx};
-use crate::types::{CallId, Timestamp};
+use crate::types::{AgentName, CallId, ServerName, Timestamp};
 
 use super::{Entry, Head, Kind};
 
@@ -66,13 +66,27 @@ impl Names {
         Some(self.last)
     }
 
-    /// Tool names of refused calls are the agent's own invention; they get a number only if they have one.
-    fn tool(&mut self, kind: Kind, text: &str) -> Option<i64> {
-        if kind == Kind::Denied {
-            self.known(text)
-        } else {
-            self.number(text)
-        }
+    /// The numbers of an event's agent, server and tool. Tool names of refused calls are the agent's own
+    /// invention; they get a number only if they have one.
+    ///
+    /// INVARIANT: decided by the events so far and nothing else, so that a check of the log finds a name or a
+    /// number that was changed or taken away.
+    pub(super) fn of_event(
+        &mut self,
+        is_refusal: bool,
+        [agent, server, tool]: [Option<&str>; 3],
+    ) -> [Option<i64>; 3] {
+        [
+            agent.and_then(|agent| self.number(agent)),
+            server.and_then(|server| self.number(server)),
+            tool.and_then(|tool| {
+                if is_refusal {
+                    self.known(tool)
+                } else {
+                    self.number(tool)
+                }
+            }),
+        ]
     }
 }
 
@@ -87,23 +101,20 @@ impl Chained {
     ) -> Self {
         let meta = entry.to_meta(at);
         *head = head.next(log, &meta);
+        let agent = entry.agent.as_ref().map(AgentName::as_str);
+        let server = entry.server.as_ref().map(ServerName::as_str);
+        let [agent, server, tool] = names.of_event(
+            entry.kind == Kind::Denied,
+            [agent, server, entry.tool.as_deref()],
+        );
         Self {
             seq: head.seq,
             at,
             kind: entry.kind,
             call: entry.call,
-            agent: entry
-                .agent
-                .as_ref()
-                .and_then(|agent| names.number(agent.as_str())),
-            server: entry
-                .server
-                .as_ref()
-                .and_then(|server| names.number(server.as_str())),
-            tool: entry
-                .tool
-                .as_deref()
-                .and_then(|tool| names.tool(entry.kind, tool)),
+            agent,
+            server,
+            tool,
             reason: entry.reason,
             meta,
             hash: head.hash,

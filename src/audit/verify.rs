@@ -6,10 +6,13 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserialize;
-use sqlx::{Acquire, SqliteConnection};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Acquire, FromRow, Row, SqliteConnection};
 
 use crate::db::{DbError, LogId, Readers, read_identity};
+use crate::types::CallId;
 
+use super::Names;
 use super::chain::{Head, next_hash};
 
 /// Events read at once.
@@ -125,47 +128,41 @@ struct EventRow {
     at_us: i64,
     kind: String,
     call_id: Option<Vec<u8>>,
-    agent: Option<String>,
-    server: Option<String>,
-    tool: Option<String>,
+    /// Agent, server and tool: the numbers, and the texts they stand for.
+    ids: [Option<i64>; 3],
+    names: [Option<String>; 3],
     reason: Option<String>,
     meta: String,
     hash: Vec<u8>,
 }
 
-type Columns = (
-    i64,
-    i64,
-    String,
-    Option<Vec<u8>>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    String,
-    Vec<u8>,
-);
-
-impl From<Columns> for EventRow {
-    fn from((seq, at_us, kind, call_id, agent, server, tool, reason, meta, hash): Columns) -> Self {
-        Self {
-            seq,
-            at_us,
-            kind,
-            call_id,
-            agent,
-            server,
-            tool,
-            reason,
-            meta,
-            hash,
-        }
+impl FromRow<'_, SqliteRow> for EventRow {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            seq: row.try_get("seq")?,
+            at_us: row.try_get("at_us")?,
+            kind: row.try_get("kind")?,
+            call_id: row.try_get("call_id")?,
+            ids: [
+                row.try_get("agent_id")?,
+                row.try_get("server_id")?,
+                row.try_get("tool_id")?,
+            ],
+            names: [
+                row.try_get("agent")?,
+                row.try_get("server")?,
+                row.try_get("tool")?,
+            ],
+            reason: row.try_get("reason")?,
+            meta: row.try_get("meta")?,
+            hash: row.try_get("hash")?,
+        })
     }
 }
 
 const EVENTS: &str =
-    "SELECT event.seq, at_us, kind, call_id, agent.text AS agent, server.text AS server,
-        tool.text AS tool, reason, meta, hash
+    "SELECT event.seq, at_us, kind, call_id, agent_id, agent.text AS agent, server_id, server.text AS server,
+        tool_id, tool.text AS tool, reason, meta, hash
     FROM event
     LEFT JOIN name agent ON agent.id = agent_id
     LEFT JOIN name server ON server.id = server_id
@@ -186,7 +183,7 @@ pub async fn verify(
     let log = read_identity(&mut snapshot).await?;
     let mut check = Check::new(log, expected);
     loop {
-        let rows: Vec<Columns> = sqlx::query_as(EVENTS)
+        let rows: Vec<EventRow> = sqlx::query_as(EVENTS)
             .bind(check.head.seq)
             .bind(CHUNK)
             .fetch_all(&mut *snapshot)
@@ -195,7 +192,7 @@ pub async fn verify(
             break;
         }
         for row in rows {
-            check.event(&row.into());
+            check.event(&row);
         }
         progress(check.head.seq);
         // Past the first break nothing can be said about the chain any more.
@@ -214,6 +211,7 @@ struct Check {
     expected: Option<[u8; 32]>,
     head: Head,
     broken: bool,
+    names: Names,
     open: HashMap<String, Vec<MetaBudget>>,
     used: HashMap<(String, i64), i64>,
     faults: Vec<Fault>,
@@ -227,6 +225,7 @@ impl Check {
             expected: expected.filter(|hash| *hash != head.hash),
             head,
             broken: false,
+            names: Names::default(),
             open: HashMap::new(),
             used: HashMap::new(),
             faults: Vec::new(),
@@ -250,10 +249,34 @@ impl Check {
         if self.expected == Some(hash) {
             self.expected = None;
         }
-        if let Some(column) = differing_column(row, &meta) {
+        if let Some(column) = self.differing_column(row, &meta) {
             self.faults.push(Fault::Column { seq: due, column });
         }
         self.call(due, meta);
+    }
+
+    fn differing_column(&mut self, row: &EventRow, meta: &Meta) -> Option<&'static str> {
+        let call = row.call_id.as_deref().and_then(CallId::from_slice);
+        let names = [&meta.agent, &meta.server, &meta.tool].map(Option::as_deref);
+        let ids = self.names.of_event(meta.kind == "denied", names);
+        // A name without a number stands only in the text.
+        let name_differs = |at: usize| {
+            row.ids.get(at) != ids.get(at)
+                || ids.get(at).is_some_and(Option::is_some)
+                    && row.names.get(at).map(Option::as_deref) != names.get(at).copied()
+        };
+        let checks = [
+            ("at_us", row.at_us != meta.at_us),
+            ("kind", row.kind != meta.kind),
+            ("call_id", call.map(|call| call.to_string()) != meta.call),
+            ("agent_id", name_differs(0)),
+            ("server_id", name_differs(1)),
+            ("tool_id", name_differs(2)),
+            ("reason", row.reason != meta.reason),
+        ];
+        checks
+            .into_iter()
+            .find_map(|(column, differs)| differs.then_some(column))
     }
 
     fn break_off(&mut self, fault: Fault) {
@@ -355,27 +378,4 @@ impl Check {
             faults: self.faults,
         }
     }
-}
-
-fn differing_column(row: &EventRow, meta: &Meta) -> Option<&'static str> {
-    let call = row
-        .call_id
-        .as_deref()
-        .and_then(crate::types::CallId::from_slice)
-        .map(|call| call.to_string());
-    // A name without a number stands only in the text.
-    let name_differs =
-        |column: &Option<String>, text: &Option<String>| column.is_some() && column != text;
-    let checks = [
-        ("at_us", row.at_us != meta.at_us),
-        ("kind", row.kind != meta.kind),
-        ("call_id", call != meta.call),
-        ("agent_id", name_differs(&row.agent, &meta.agent)),
-        ("server_id", name_differs(&row.server, &meta.server)),
-        ("tool_id", name_differs(&row.tool, &meta.tool)),
-        ("reason", row.reason != meta.reason),
-    ];
-    checks
-        .into_iter()
-        .find_map(|(column, differs)| differs.then_some(column))
 }

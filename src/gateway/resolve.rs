@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
+use crate::policy::{UngrantedStyle, may_see_server};
 use crate::protocol::{Method, Object};
 use crate::types::{AgentName, ServerName, Timestamp};
 use crate::upstream::Outgoing;
@@ -58,7 +59,7 @@ impl Gateway {
         if let Scope::One(server) = scope {
             return Ok((server.clone(), name.into()));
         }
-        if let Some((server, own)) = split_exposed(name, caller.permissions.servers().keys()) {
+        if let Some((server, own)) = split_exposed(name, self.nameable_servers(caller)) {
             return Ok((server.clone(), own.into()));
         }
         let servers = self.visible_servers(caller);
@@ -119,19 +120,33 @@ impl Gateway {
         scope: &Scope,
         name: &'a str,
         split: impl FnOnce(
-            std::collections::btree_map::Keys<'a, ServerName, crate::policy::ServerRule>,
+            &mut dyn Iterator<Item = &'a ServerName>,
         ) -> Option<(&'a ServerName, &'a str)>,
     ) -> Option<(ServerName, String)> {
         if let Scope::One(server) = scope {
             return Some((server.clone(), name.into()));
         }
-        if let Some((server, own)) = split(caller.permissions.servers().keys()) {
+        if let Some((server, own)) = split(&mut self.nameable_servers(caller)) {
             return Some((server.clone(), own.into()));
         }
         match self.visible_servers(caller).as_slice() {
             [only] => Some((only.clone(), name.into())),
             _ => None,
         }
+    }
+
+    /// The servers that an agent can put before a name. To one that is not to learn what it was not granted, the
+    /// name of a hidden server means what any other word means.
+    fn nameable_servers<'a>(
+        &self,
+        caller: &'a Caller,
+    ) -> impl Iterator<Item = &'a ServerName> + use<'a> {
+        let at = self.clock.now();
+        let hides = caller.agent.ungranted == UngrantedStyle::Hide;
+        let servers = caller.permissions.servers().keys();
+        servers.filter(move |server| {
+            !hides || may_see_server(&caller.permissions, &caller.agent, server, at)
+        })
     }
 
     async fn tool_names(

@@ -304,7 +304,9 @@ impl Front {
             }
             Ok(_) | Err(_) => return Err(refuse(&Door::MissingSession)),
         };
-        self.resume(visit, &id).map_err(|door| refuse(&door))?;
+        if let Err(door) = self.resume(visit, &id) {
+            return Err(self.turn_away(&visit.caller, door).await);
+        }
         self.sessions.close(&id);
         self.gateway.end_session(&visit.caller).await;
         Ok(StatusCode::OK.into_response())

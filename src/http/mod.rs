@@ -74,9 +74,9 @@ async fn health(State(front): State<Front>) -> Response {
         let body = format!("{{\"status\":\"healthy\",\"agents\":{agents},\"servers\":{servers}}}");
         return json(StatusCode::OK, body);
     }
-    let problem = "the log cannot be written; calls are refused until it can";
+    let reason = "the log cannot be written; calls are refused until it can";
     let body = format!(
-        "{{\"status\":\"unhealthy\",\"agents\":{agents},\"servers\":{servers},\"problems\":[\"{problem}\"]}}"
+        "{{\"status\":\"unhealthy\",\"agents\":{agents},\"servers\":{servers},\"reason\":\"{reason}\"}}"
     );
     json(StatusCode::SERVICE_UNAVAILABLE, body)
 }

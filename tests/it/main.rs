@@ -1,2 +1,22 @@
+//! The whole gateway at once: the real program or its real parts, scripted servers, a clock that tests move.
+
+#[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod bad_input;
 #[cfg(test)]
 mod blackbox;
+#[cfg(test)]
+mod budgets;
+#[cfg(test)]
+mod calls;
+#[cfg(test)]
+mod dashboard;
+#[cfg(test)]
+mod migrations;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod support;

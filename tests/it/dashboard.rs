@@ -1,0 +1,191 @@
+//! The pages inside the whole gateway: what agents did shows up, and every address takes only its methods.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use hayward::dashboard::Access;
+use serde_json::json;
+
+use super::support::{FakeUpstream, World, token};
+
+const POLICY: &str = r#"
+servers: {images: {url: "@images", budgets: [2/day]}}
+agents: {clawd: {token_hash: "@clawd", servers: ["*"], deny: ["images/blend"]}}
+viewers: {governance: {token_hash: "@governance"}}
+"#;
+
+async fn world(access: Access) -> World {
+    let builder = World::builder().server("images", FakeUpstream::legacy());
+    builder.access(access).start(POLICY).await
+}
+
+#[tokio::test]
+async fn whoever_comes_to_the_root_is_shown_to_the_log() {
+    let world = world(Access::Open).await;
+    let stranger = world.stranger();
+    let root = stranger.get("/").send().await;
+    assert!([303, 307, 308].contains(&root.status), "{root:?}");
+    assert_eq!(root.header("location"), Some("/audit"));
+    let page = stranger.get("/audit").send().await;
+    assert_eq!(page.status, 200);
+    assert!(
+        page.header("content-type")
+            .unwrap()
+            .starts_with("text/html")
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_calls_made_show_up() {
+    let world = world(Access::Open).await;
+    let clawd = world.agent("clawd");
+    for tool in [
+        "imagine",
+        "describe",
+        "imagine",
+        "blend",
+        "<script>alert(1)</script>",
+    ] {
+        clawd.call(tool, json!({})).await;
+    }
+    let page = async |path: &str| {
+        let page = world.stranger().get(path).send().await;
+        assert_eq!(page.status, 200, "{path}");
+        page.body
+    };
+    let overview = page("/audit").await;
+    for shown in ["clawd", "images", "imagine", "2"] {
+        assert!(overview.contains(shown), "{shown} is not on the overview");
+    }
+    let calls = page("/audit/calls").await;
+    for shown in [
+        "clawd",
+        "imagine",
+        "describe",
+        "blend",
+        "denied_rule",
+        "budget",
+    ] {
+        assert!(calls.contains(shown), "{shown} is not on the list of calls");
+    }
+    assert!(!calls.contains("<script>"), "what agents write is text");
+    let denied = page("/audit/calls?tool=describe").await;
+    assert!(denied.contains("describe") && !denied.contains("blend"));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_viewer_gets_in_and_an_agent_does_not() {
+    let world = world(Access::Viewers).await;
+    let stranger = world.stranger();
+    let log_in = async |name: &str| {
+        let form = stranger.request("POST", "/audit/login");
+        let form = form.header("content-type", "application/x-www-form-urlencoded");
+        form.body(format!("token={}&next=/audit/calls", token(name)))
+            .send()
+            .await
+    };
+    let no_cookie = stranger.get("/audit/calls").send().await;
+    assert_eq!(no_cookie.status, 303);
+    assert!(
+        no_cookie
+            .header("location")
+            .unwrap()
+            .starts_with("/audit/login")
+    );
+    let agent = log_in("clawd").await;
+    assert_eq!((agent.status, agent.header("set-cookie")), (403, None));
+    let bearer = world.agent("clawd").get("/audit").send().await;
+    assert_eq!(bearer.status, 303, "nor does its header open anything");
+    let viewer = log_in("governance").await;
+    assert_eq!(viewer.header("location"), Some("/audit/calls"));
+    let cookie = viewer
+        .header("set-cookie")
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_string();
+    let page = stranger
+        .get("/audit/calls")
+        .header("cookie", &cookie)
+        .send()
+        .await;
+    assert_eq!(page.status, 200);
+    // A viewer's token is no agent's.
+    let viewer = world.agent("governance").post("/mcp", "{}").send().await;
+    assert_eq!(viewer.status, 401);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn health_says_how_many_there_are() {
+    let world = world(Access::Viewers).await;
+    let health = world.stranger().get("/health").send().await;
+    assert_eq!(health.status, 200);
+    assert_eq!(
+        health.body,
+        r#"{"status":"healthy","agents":1,"servers":1}"#
+    );
+    world.stop().await;
+}
+
+/// Every route of the gateway, with the methods it takes. What is not listed is refused with 405, or is no route.
+const ROUTES: [(&str, &[&str]); 12] = [
+    ("/", &["GET"]),
+    ("/mcp", &["POST", "DELETE"]),
+    ("/mcp/", &["POST", "DELETE"]),
+    ("/mcp/{server}", &["POST", "DELETE"]),
+    ("/mcp/{server}/", &["POST", "DELETE"]),
+    ("/health", &["GET"]),
+    ("/audit", &["GET"]),
+    ("/audit/", &["GET"]),
+    ("/audit/calls", &["GET"]),
+    ("/audit/login", &["GET", "POST"]),
+    ("/audit/logout", &["POST"]),
+    ("/audit/icon.svg", &["GET"]),
+];
+
+#[tokio::test]
+async fn every_route_answers_only_its_methods() {
+    let world = world(Access::Open).await;
+    for (route, takes) in ROUTES {
+        let path = route.replace("{server}", "images");
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            // The token decides nothing here but lets requests past the door of agents.
+            let answer = world.agent("clawd").request(method, &path).send().await;
+            let is_taken = answer.status != 405;
+            assert_eq!(
+                is_taken,
+                takes.contains(&method),
+                "{method} {route}: {answer:?}"
+            );
+            assert!(
+                is_taken || answer.header("allow").is_some(),
+                "{method} {route}"
+            );
+            assert_ne!(answer.status, 404, "{method} {route}");
+        }
+    }
+    world.stop().await;
+}
+
+#[test]
+fn the_inventory_of_routes_is_complete() {
+    let known: BTreeSet<String> = ROUTES
+        .iter()
+        .map(|(route, _)| route.replace("/audit", ""))
+        .collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in ["app.rs", "http/mod.rs", "dashboard/mod.rs"] {
+        let source = std::fs::read_to_string(root.join(file)).unwrap();
+        let routes = source.split(".route(\"").skip(1);
+        for route in routes.map(|rest| rest.split('"').next().unwrap()) {
+            assert!(
+                known.contains(route),
+                "src/{file}: {route} is in no test of routes"
+            );
+        }
+    }
+}

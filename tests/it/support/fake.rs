@@ -1,0 +1,622 @@
+//! A scripted MCP server on loopback, of either era, that remembers every request it looked at.
+//!
+//! What a call does is said by its argument `do`, and without one by the name of the tool.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::soon;
+
+type Body = BoxBody<Bytes, io::Error>;
+
+/// More than the gateway takes of one answer.
+const HUGE: usize = 17 * 1024 * 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    /// 2026-07-28, stateless.
+    Modern,
+    /// `initialize`, with sessions.
+    Sessions,
+    /// `initialize`, without.
+    NoSessions,
+}
+
+/// A request that the server looked at, as it came.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    /// The exact bytes of `params`.
+    pub(crate) params: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Seen {
+    pub(crate) fn param(&self, key: &str) -> Value {
+        serde_json::from_str::<Value>(&self.params).unwrap()[key].clone()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// Requests of agents.
+    requests: Vec<Seen>,
+    /// Handshakes, pings and notifications.
+    asides: Vec<Seen>,
+    /// Requests whose connection went away before they were answered.
+    dropped: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    speaks: Speaks,
+    tools: Vec<String>,
+    page: usize,
+    memory: Mutex<Memory>,
+    changed: watch::Sender<()>,
+    gate: Semaphore,
+    crowd: Mutex<Vec<oneshot::Sender<()>>>,
+    sessions: Mutex<HashSet<String>>,
+}
+
+/// The server. It ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct FakeUpstream {
+    address: SocketAddr,
+    state: Arc<State>,
+    serving: JoinHandle<()>,
+}
+
+const TOOLS: [&str; 3] = ["imagine", "describe", "blend"];
+
+/// What is set before a server starts.
+#[derive(Debug, Clone)]
+pub(crate) struct Script {
+    speaks: Speaks,
+    tools: Vec<String>,
+    page: usize,
+}
+
+impl Script {
+    fn new(speaks: Speaks) -> Self {
+        Self {
+            speaks,
+            tools: TOOLS.map(String::from).to_vec(),
+            page: usize::MAX,
+        }
+    }
+
+    /// The tools it lists. It calls any.
+    pub(crate) fn tools<const N: usize>(mut self, tools: [&str; N]) -> Self {
+        self.tools = tools.map(String::from).to_vec();
+        self
+    }
+
+    /// Lists come in pages of so many.
+    pub(crate) fn pages_of(mut self, items: usize) -> Self {
+        self.page = items;
+        self
+    }
+
+    pub(crate) async fn start(self) -> FakeUpstream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            speaks: self.speaks,
+            tools: self.tools,
+            page: self.page,
+            memory: Mutex::default(),
+            changed: watch::Sender::new(()),
+            gate: Semaphore::new(0),
+            crowd: Mutex::default(),
+            sessions: Mutex::default(),
+        });
+        FakeUpstream {
+            address,
+            serving: tokio::spawn(accept(listener, Arc::clone(&state))),
+            state,
+        }
+    }
+}
+
+impl FakeUpstream {
+    /// A server of 2026-07-28 and nothing else.
+    pub(crate) fn modern() -> Script {
+        Script::new(Speaks::Modern)
+    }
+
+    /// A server that wants `initialize` and a session.
+    pub(crate) fn legacy() -> Script {
+        Script::new(Speaks::Sessions)
+    }
+
+    /// A server that wants `initialize` and gives no session.
+    pub(crate) fn sessionless() -> Script {
+        Script::new(Speaks::NoSessions)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/mcp", self.address)
+    }
+
+    /// Requests of agents so far.
+    pub(crate) fn requests(&self) -> Vec<Seen> {
+        self.state.memory().requests.clone()
+    }
+
+    pub(crate) fn asides(&self) -> Vec<Seen> {
+        self.state.memory().asides.clone()
+    }
+
+    /// Calls of tools so far.
+    pub(crate) fn calls(&self) -> usize {
+        let memory = self.state.memory();
+        let calls = memory.requests.iter();
+        calls.filter(|seen| seen.method == "tools/call").count()
+    }
+
+    /// Lets so many calls of `slow` go on, now or when they come.
+    pub(crate) fn release(&self, calls: usize) {
+        self.state.gate.add_permits(calls);
+    }
+
+    /// Waits until so many requests of agents came.
+    pub(crate) async fn until_requests(&self, number: usize) {
+        let what = format!("{number} requests at the server");
+        self.until(&what, |memory| memory.requests.len() >= number)
+            .await;
+    }
+
+    /// Waits until so many calls were given up by whoever made them.
+    pub(crate) async fn until_dropped(&self, number: usize) {
+        let what = format!("{number} calls given up");
+        self.until(&what, |memory| memory.dropped >= number).await;
+    }
+
+    /// Waits until an aside of this method came.
+    pub(crate) async fn until_aside(&self, method: &str) {
+        self.until(method, |memory| {
+            memory.asides.iter().any(|seen| seen.method == method)
+        })
+        .await;
+    }
+
+    /// Forgets all sessions, as a server does that was restarted.
+    pub(crate) fn forget_sessions(&self) {
+        locked(&self.state.sessions).clear();
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&Memory) -> bool) {
+        let mut changed = self.state.changed.subscribe();
+        soon(what, async {
+            while !is_so(&self.state.memory()) {
+                changed.changed().await.unwrap();
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for FakeUpstream {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        locked(&self.memory)
+    }
+
+    fn remember(&self, change: impl FnOnce(&mut Memory)) {
+        change(&mut self.memory());
+        self.changed.send_replace(());
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let state = Arc::clone(&state);
+        let serve = service_fn(move |request| serve(Arc::clone(&state), request));
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), serve);
+        connections.spawn(async move { drop(connection.await) });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+#[derive(Deserialize)]
+struct Rpc<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    method: String,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Call<'a> {
+    name: String,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_meta")]
+    meta: Option<&'a RawValue>,
+}
+
+/// An answer, or an error that makes hyper drop the connection without one.
+async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let session = parts.headers.get("mcp-session-id");
+    let session = session.map(|id| id.to_str().unwrap().to_string());
+    match parts.method {
+        Method::POST => {}
+        Method::DELETE => {
+            let known = session.is_some_and(|id| locked(&state.sessions).remove(&id));
+            return Ok(empty(if known { 200 } else { 404 }));
+        }
+        _ => return Ok(empty(405)),
+    }
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    let rpc: Rpc<'_> = serde_json::from_str(&body).unwrap();
+    let seen = Seen {
+        method: rpc.method.clone(),
+        params: rpc.params.map_or("{}", RawValue::get).to_string(),
+        headers: parts.headers,
+        body: body.clone(),
+    };
+    let Some(id) = rpc.id.map(RawValue::get) else {
+        state.remember(|memory| memory.asides.push(seen));
+        return Ok(empty(202));
+    };
+    if ["initialize", "server/discover", "ping"].contains(&rpc.method.as_str()) {
+        state.remember(|memory| memory.asides.push(seen));
+        return Ok(handshake(&state, id, &rpc.method, session.as_deref()));
+    }
+    if let Some(refusal) = out_of_era(&state, id, &seen, session.as_deref()) {
+        return Ok(refusal);
+    }
+    state.remember(|memory| memory.requests.push(seen.clone()));
+    answer(&state, id, &seen).await
+}
+
+fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Response<Body> {
+    match (state.speaks, method) {
+        (Speaks::Modern, "server/discover") => {
+            let result = json!({
+                "resultType": "complete",
+                "supportedVersions": ["2026-07-28"],
+                "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "completions": {}},
+                "instructions": "Be brief.",
+                "ttlMs": 60_000, "cacheScope": "public",
+                "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "fake", "version": "1"}},
+            });
+            json_answer(200, &ok(id, &result.to_string()))
+        }
+        (Speaks::Sessions | Speaks::NoSessions, "initialize") => {
+            let result = json!({
+                "protocolVersion": "2025-11-25",
+                "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "logging": {}},
+                "serverInfo": {"name": "fake", "version": "1"},
+                "instructions": "Be brief.",
+            });
+            let mut response = json_answer(200, &ok(id, &result.to_string()));
+            if state.speaks == Speaks::Sessions {
+                let mut sessions = locked(&state.sessions);
+                let asides = state.memory().asides.len();
+                let session = format!("session-{}-{asides}", sessions.len());
+                let value = HeaderValue::from_str(&session).unwrap();
+                response.headers_mut().insert("mcp-session-id", value);
+                sessions.insert(session);
+            }
+            response
+        }
+        (Speaks::Modern, "initialize") => unsupported(id, "2025-11-25"),
+        (Speaks::Sessions, "server/discover") if session.is_none() => {
+            json_answer(400, &error(id, -32000, "Bad Request: no session"))
+        }
+        (Speaks::Sessions | Speaks::NoSessions, "ping") => json_answer(200, &ok(id, "{}")),
+        _ => json_answer(200, &error(id, -32601, "Method not found")),
+    }
+}
+
+fn out_of_era(
+    state: &State,
+    id: &str,
+    seen: &Seen,
+    session: Option<&str>,
+) -> Option<Response<Body>> {
+    match state.speaks {
+        Speaks::NoSessions => None,
+        Speaks::Sessions => match session {
+            None => Some(json_answer(
+                400,
+                &error(id, -32000, "Bad Request: no session"),
+            )),
+            Some(id) if locked(&state.sessions).contains(id) => None,
+            Some(_) => Some(json_answer(404, &error(id, -32001, "Session not found"))),
+        },
+        Speaks::Modern => {
+            let meta = seen.param("_meta");
+            let claims = &meta["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
+                && meta["io.modelcontextprotocol/clientCapabilities"].is_object();
+            let agrees = seen.header("mcp-protocol-version") == Some("2026-07-28")
+                && seen.header("mcp-method") == Some(seen.method.as_str())
+                && session.is_none();
+            (!claims || !agrees).then(|| unsupported(id, "none"))
+        }
+    }
+}
+
+async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body>, io::Error> {
+    let result = match seen.method.as_str() {
+        "tools/call" => return call(state, id, seen).await,
+        "tools/list" => {
+            let tools = state.tools.iter().map(
+                |name| json!({"name": name, "description": "A tool.", "inputSchema": {"type": "object"}}),
+            );
+            list(state, "tools", tools.collect(), &seen.param("cursor"))
+        }
+        "prompts/list" => {
+            let prompts = vec![json!({"name": "greet"}), json!({"name": "part"})];
+            list(state, "prompts", prompts, &seen.param("cursor"))
+        }
+        "resources/list" => {
+            let notes = vec![
+                json!({"uri": "note://1", "name": "one"}),
+                json!({"uri": "note://2", "name": "two"}),
+            ];
+            list(state, "resources", notes, &seen.param("cursor"))
+        }
+        "resources/templates/list" => {
+            let templates = vec![json!({"uriTemplate": "note://{id}", "name": "any"})];
+            list(state, "resourceTemplates", templates, &Value::Null)
+        }
+        "prompts/get" => json!({"messages": [
+            {"role": "user", "content": {"type": "text", "text": seen.param("name")}}
+        ]}),
+        "resources/read" if seen.param("uri") == "note://gone" => {
+            return Ok(json_answer(200, &error(id, -32002, "Resource not found")));
+        }
+        "resources/read" => json!({"contents": [{"uri": seen.param("uri"), "text": "a note"}]}),
+        "completion/complete" => json!({"completion": {"values": ["one", "two"]}}),
+        _ => return Ok(json_answer(200, &error(id, -32601, "Method not found"))),
+    };
+    let result = finish(state, result.to_string());
+    Ok(json_answer(200, &ok(id, &result)))
+}
+
+fn list(state: &State, key: &str, items: Vec<Value>, cursor: &Value) -> Value {
+    let from = cursor.as_str().map_or(0, |text| text.parse().unwrap());
+    let rest = items.len().saturating_sub(from);
+    let page: Vec<Value> = items.into_iter().skip(from).take(state.page).collect();
+    let mut result = json!({});
+    if rest > page.len() {
+        result["nextCursor"] = (from + page.len()).to_string().into();
+    }
+    result[key] = page.into();
+    if state.speaks == Speaks::Modern {
+        result["ttlMs"] = 60_000.into();
+        result["cacheScope"] = "public".into();
+    }
+    result
+}
+
+/// Adds what the era asks of every result.
+fn finish(state: &State, mut result: String) -> String {
+    if state.speaks == Speaks::Modern {
+        assert_eq!(result.pop(), Some('}'));
+        result.push_str(",\"resultType\":\"complete\"}");
+    }
+    result
+}
+
+async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body>, io::Error> {
+    let call: Call<'_> = serde_json::from_str(&seen.params).unwrap();
+    let arguments = call.arguments.map_or("{}", RawValue::get);
+    let wanted: Value = serde_json::from_str(arguments).unwrap_or_default();
+    let what = wanted["do"].as_str().unwrap_or(&call.name).to_string();
+    let echo = format!(
+        "{{\"content\":[{{\"type\":\"text\",\"text\":\"done\"}}],\"structuredContent\":{arguments}}}"
+    );
+    let good = json_answer(200, &ok(id, &finish(state, echo.clone())));
+    let gone = || io::Error::other("hangs up");
+    Ok(match what.as_str() {
+        "fail" => {
+            let result = r#"{"content":[{"type":"text","text":"no such font"}],"isError":true}"#;
+            json_answer(200, &ok(id, &finish(state, result.into())))
+        }
+        "rpc_error" => {
+            let error = r#"{"code":-32050,"message":"out of paint","data":{"left":1.10}}"#;
+            json_answer(
+                200,
+                &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+            )
+        }
+        // The result is the argument `result`, to the byte.
+        "say" => {
+            #[derive(Deserialize)]
+            struct Said<'a> {
+                #[serde(borrow)]
+                result: &'a RawValue,
+            }
+            let said: Said<'_> = serde_json::from_str(arguments).unwrap();
+            json_answer(200, &ok(id, said.result.get()))
+        }
+        "slow" => {
+            wait(state).await;
+            good
+        }
+        "crowd" => {
+            crowd(
+                state,
+                usize::try_from(wanted["of"].as_u64().unwrap()).unwrap(),
+            )
+            .await;
+            good
+        }
+        "hang_up" => return Err(gone()),
+        "cut" => {
+            let (parts, body) = mpsc::channel(2);
+            let head = Frame::data(Bytes::from("{\"jsonrpc\":"));
+            parts.send(Ok(head)).await.unwrap();
+            parts.send(Err(gone())).await.unwrap();
+            streamed("application/json", body)
+        }
+        "wrong_id" => json_answer(200, &ok("424242", &echo)),
+        "no_json" => json_answer(200, "<html>"),
+        "http_500" => empty(500),
+        "http_429" => empty(429),
+        "redirect" => {
+            let mut response = empty(307);
+            let elsewhere = HeaderValue::from_static("http://169.254.169.254/");
+            response.headers_mut().insert("location", elsewhere);
+            response
+        }
+        "huge" => json_answer(200, &ok(id, &format!("{{\"x\":\"{}\"}}", "x".repeat(HUGE)))),
+        "narrate" => narrate(state, ok(id, &finish(state, echo)), call.meta),
+        "ask" => json_answer(
+            200,
+            &ok(id, r#"{"resultType":"input_required","inputRequests":{}}"#),
+        ),
+        _ => good,
+    })
+}
+
+/// Says how far it is, and goes on when it is let.
+fn narrate(state: &Arc<State>, answer: String, meta: Option<&RawValue>) -> Response<Body> {
+    let meta: Value = meta.map_or(Value::Null, |meta| {
+        serde_json::from_str(meta.get()).unwrap()
+    });
+    let (parts, body) = mpsc::channel(8);
+    let state = Arc::clone(state);
+    tokio::spawn(async move {
+        let say = async |message: &str| {
+            let event = format!("event: message\ndata: {message}\n\n");
+            // Whoever listened may have gone.
+            drop(parts.send(Ok(Frame::data(Bytes::from(event)))).await);
+        };
+        let progress = |number: u32| {
+            let params =
+                json!({"progressToken": meta["progressToken"], "progress": number, "total": 2});
+            json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
+        };
+        if !meta["progressToken"].is_null() {
+            say(&progress(1).to_string()).await;
+        }
+        wait(&state).await;
+        let params = json!({"level": "warning", "data": "nearly there"});
+        let log = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params});
+        say(&log.to_string()).await;
+        if !meta["progressToken"].is_null() {
+            say(&progress(2).to_string()).await;
+        }
+        say(&answer).await;
+    });
+    streamed("text/event-stream", body)
+}
+
+/// Waits to be let go on; tells when it was given up instead.
+async fn wait(state: &Arc<State>) {
+    struct GivenUp<'a>(Option<&'a State>);
+    impl Drop for GivenUp<'_> {
+        fn drop(&mut self) {
+            if let Some(state) = self.0 {
+                state.remember(|memory| memory.dropped += 1);
+            }
+        }
+    }
+    let mut given_up = GivenUp(Some(state));
+    state.gate.acquire().await.unwrap().forget();
+    given_up.0 = None;
+}
+
+/// Waits until so many are here, and lets the last go first.
+async fn crowd(state: &State, of: usize) {
+    let (go, going) = oneshot::channel();
+    let complete = {
+        let mut crowd = locked(&state.crowd);
+        crowd.push(go);
+        (crowd.len() == of).then(|| std::mem::take(&mut *crowd))
+    };
+    for go in complete.into_iter().flatten().rev() {
+        go.send(()).unwrap();
+        tokio::task::yield_now().await;
+    }
+    // Whoever completed the crowd told itself, too.
+    going.await.unwrap();
+}
+
+fn ok(id: &str, result: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
+}
+
+fn error(id: &str, code: i32, message: &str) -> String {
+    let error = json!({"code": code, "message": message});
+    format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
+}
+
+fn unsupported(id: &str, requested: &str) -> Response<Body> {
+    let data = json!({"supported": ["2026-07-28"], "requested": requested});
+    let error = json!({"code": -32022, "message": "Unsupported protocol version", "data": data});
+    json_answer(
+        400,
+        &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+    )
+}
+
+fn empty(status: u16) -> Response<Body> {
+    let body = Full::new(Bytes::new()).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response
+}
+
+fn json_answer(status: u16, text: &str) -> Response<Body> {
+    let mut response = empty(status);
+    let body = Full::new(Bytes::from(text.to_string())).map_err(|never| match never {});
+    *response.body_mut() = body.boxed();
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+fn streamed(
+    kind: &'static str,
+    mut parts: mpsc::Receiver<Result<Frame<Bytes>, io::Error>>,
+) -> Response<Body> {
+    let parts = futures_util::stream::poll_fn(move |context| parts.poll_recv(context));
+    let mut response = Response::new(BodyExt::boxed(StreamBody::new(parts)));
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
