@@ -9,7 +9,7 @@ use crate::protocol::{
     json_string, raw,
 };
 
-use super::{Era, UpstreamError, limits};
+use super::{Era, Outgoing, UpstreamError, limits};
 
 /// The result, or the whole JSON-RPC error object.
 pub(super) type Outcome = Result<Json, Json>;
@@ -23,12 +23,14 @@ pub(super) struct Prepared {
 }
 
 /// Takes out of `_meta` what belongs to the agent's revision and puts in what the server's asks for.
-pub(super) fn prepare(
-    mut params: Object,
-    era: Era,
-    log_level: Option<LogLevel>,
-    token: u64,
-) -> Prepared {
+pub(super) fn prepare(outgoing: Outgoing, era: Era, token: u64) -> Prepared {
+    let Outgoing {
+        mut params,
+        log_level,
+        capabilities,
+        client_info,
+        ..
+    } = outgoing;
     let mut meta = params
         .remove(META)
         .and_then(|meta| Object::parse(meta.get()).ok())
@@ -40,7 +42,7 @@ pub(super) fn prepare(
     }
     match era {
         Era::Legacy => {}
-        Era::Modern => declare(&mut meta, log_level),
+        Era::Modern => declare(&mut meta, log_level, &capabilities, client_info),
     }
     if !meta.is_empty() {
         params.set(META, meta.to_json());
@@ -51,14 +53,19 @@ pub(super) fn prepare(
     }
 }
 
-/// What every modern request says about its sender. We can be asked for nothing.
-pub(super) fn declare(meta: &mut Object, log_level: Option<LogLevel>) {
+/// What every modern request says about its sender.
+pub(super) fn declare(
+    meta: &mut Object,
+    log_level: Option<LogLevel>,
+    capabilities: &Object,
+    info: Option<Json>,
+) {
     meta.set(
         PROTOCOL_VERSION,
         raw(json_string(Version::V2026_07_28.as_str())),
     );
-    meta.set(CLIENT_INFO, client_info());
-    meta.set(CLIENT_CAPABILITIES, raw("{}".into()));
+    meta.set(CLIENT_INFO, info.unwrap_or_else(client_info));
+    meta.set(CLIENT_CAPABILITIES, capabilities.to_json());
     if let Some(level) = log_level {
         meta.set(LOG_LEVEL, raw(json_string(level.as_str())));
     }
@@ -98,7 +105,11 @@ pub(super) enum Heard {
     /// A notification.
     Notification { method: String, params: Object },
     /// A request of the server.
-    Request { id: RequestId, method: String },
+    Request {
+        id: RequestId,
+        method: String,
+        params: Object,
+    },
 }
 
 /// Reads a message that came as the answer, or on the stream, of the request with this id. `is_error` says that
@@ -117,7 +128,7 @@ pub(super) fn hear(body: &[u8], id: u64, is_error: bool) -> Result<Heard, Upstre
             ))
         }
         Message::Notification { method, params } => Ok(Heard::Notification { method, params }),
-        Message::Request { id, method, .. } => Ok(Heard::Request { id, method }),
+        Message::Request { id, method, params } => Ok(Heard::Request { id, method, params }),
     }
 }
 
@@ -194,10 +205,16 @@ fn is_invisible(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::tool_call;
     use super::*;
 
     fn prepared(params: &str, era: Era, level: Option<LogLevel>) -> (String, Option<String>) {
-        let prepared = prepare(Object::parse(params).unwrap(), era, level, 7);
+        let outgoing = Outgoing {
+            params: Object::parse(params).unwrap(),
+            log_level: level,
+            ..tool_call("{}")
+        };
+        let prepared = prepare(outgoing, era, 7);
         (
             prepared.params.to_text(),
             prepared.agent_token.map(|token| token.get().to_owned()),

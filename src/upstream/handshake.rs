@@ -4,22 +4,30 @@ use crate::protocol::{
     Json, LATEST_LEGACY, META, Object, SERVER_INFO, Version, array_items, code, json_string, raw,
 };
 
+use super::asking::Declared;
 use super::codec::{Outcome, client_info, declare, error_code, printable};
 use super::{Description, Era, UpstreamError};
 
-/// The parameters of `initialize`. We can be asked for nothing.
-pub(super) fn initialize_params() -> Object {
+/// The parameters of `initialize`.
+pub(super) fn initialize_params(declared: Option<&Declared>) -> Object {
+    let (capabilities, info) = match declared {
+        Some(declared) => (
+            declared.capabilities.to_json(),
+            declared.client_info.clone(),
+        ),
+        None => (raw("{}".into()), client_info()),
+    };
     let mut params = Object::default();
     params.set("protocolVersion", raw(json_string(LATEST_LEGACY.as_str())));
-    params.set("capabilities", raw("{}".into()));
-    params.set("clientInfo", client_info());
+    params.set("capabilities", capabilities);
+    params.set("clientInfo", info);
     params
 }
 
 /// The parameters of `server/discover`.
 pub(super) fn discover_params() -> Object {
     let mut meta = Object::default();
-    declare(&mut meta, None);
+    declare(&mut meta, None, &Object::default(), None);
     let mut params = Object::default();
     params.set(META, meta.to_json());
     params

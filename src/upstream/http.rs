@@ -4,21 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
-use crate::protocol::{Json, Object, RequestId, code, request};
+use crate::protocol::{Json, code};
 use crate::types::{EraChoice, ServerName};
 
-use super::codec::{Outcome, error_code, prepare};
+use super::codec::error_code;
 use super::era::{EraCell, Verdict};
-use super::listener::Listener;
+use super::legacy::{Legacy, not_in_time};
 use super::modern;
-use super::pool::{Lease, Pool};
-use super::reply::Ending;
-use super::session::{Called, Session};
 use super::wire::{Sent, Wire};
 use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
 
@@ -27,15 +23,10 @@ use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limi
 pub(super) struct Http {
     wire: Arc<Wire>,
     era: EraCell,
-    sessions: Arc<Pool<Lane, Session>>,
-    ids: AtomicU64,
+    /// Ids are never used twice towards one server, whichever session or connection carries them.
+    ids: Arc<AtomicU64>,
+    legacy: Legacy,
     timeout: Duration,
-}
-
-/// How to speak to the server.
-enum Way {
-    Modern,
-    Legacy(Lease<Session>),
 }
 
 impl Http {
@@ -46,19 +37,21 @@ impl Http {
         timeout: Duration,
         clock: &Arc<dyn Clock>,
     ) -> Self {
+        let (wire, ids) = (Arc::new(wire), Arc::new(AtomicU64::new(1)));
         Self {
-            wire: Arc::new(wire),
+            legacy: Legacy::new(wire.clone(), ids.clone(), timeout, clock),
+            wire,
             era: EraCell::new(server, choice, clock.clone()),
-            sessions: Pool::new(limits::SESSIONS, clock.clone(), end_aside),
-            ids: AtomicU64::new(1),
+            ids,
             timeout,
         }
     }
 
     pub(super) async fn describe(&self, lane: &Lane) -> Result<Arc<Description>, UpstreamError> {
-        match self.open(lane).await? {
-            Way::Legacy(session) => Ok(session.description.clone()),
-            Way::Modern => {
+        let until = Instant::now() + limits::HANDSHAKE;
+        match self.era(until).await? {
+            Era::Legacy => self.noted(self.legacy.describe(lane, until).await),
+            Era::Modern => {
                 let verdict = self.era.verdict(|| self.discovery()).await?;
                 let unknown =
                     || UpstreamError::Refused("it does not answer `server/discover`".into());
@@ -73,22 +66,27 @@ impl Http {
         outgoing: Outgoing,
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
-        match self.open(lane).await? {
-            Way::Modern => self.send_modern(outgoing, notices).await,
-            Way::Legacy(session) => self.send_legacy(lane, session, outgoing, notices).await,
+        let until = Instant::now() + limits::HANDSHAKE;
+        match self.era(until).await? {
+            Era::Legacy => self.noted(self.legacy.send(lane, outgoing, notices, until).await),
+            Era::Modern => self.send_modern(outgoing, notices).await,
         }
     }
 
-    /// Finds out how to speak to the server. Probe and session are bounded each; this bounds the two together.
-    async fn open(&self, lane: &Lane) -> Result<Way, UpstreamError> {
-        let opening = async {
-            match self.era.era(|| self.discovery()).await? {
-                Era::Modern => Ok(Way::Modern),
-                Era::Legacy => Ok(Way::Legacy(self.session(lane).await?)),
-            }
-        };
-        let opened = tokio::time::timeout(limits::HANDSHAKE, opening).await;
-        opened.unwrap_or_else(|_| Err(UpstreamError::Unreachable("it did not open in time".into())))
+    /// Finds out how to speak to the server. Probe and session are bounded each; `until` bounds the two together.
+    async fn era(&self, until: Instant) -> Result<Era, UpstreamError> {
+        let probing = self.era.era(|| self.discovery());
+        timeout_at(until, probing)
+            .await
+            .unwrap_or_else(|_| Err(not_in_time()))
+    }
+
+    /// `initialize` was refused, so the verdict that led there has no ground.
+    fn noted<T>(&self, answer: Result<T, UpstreamError>) -> Result<T, UpstreamError> {
+        if let Err(UpstreamError::Refused(_)) = &answer {
+            self.era.forget();
+        }
+        answer
     }
 
     async fn send_modern(
@@ -108,112 +106,21 @@ impl Http {
         reply
     }
 
-    async fn send_legacy(
-        &self,
-        lane: &Lane,
-        session: Lease<Session>,
-        outgoing: Outgoing,
-        notices: &mpsc::Sender<Notice>,
-    ) -> Result<Reply, UpstreamError> {
-        let id = self.next_id();
-        let level = outgoing.log_level;
-        let prepared = prepare(outgoing.params, Era::Legacy, level, id);
-        let mut listener = Listener::new(id, prepared.agent_token, level, notices);
-        let body = legacy_body(id, &outgoing.method, &prepared.params);
-
-        let deadline = Instant::now() + self.timeout;
-        let mut call = async |session: &Lease<Session>| {
-            self.call(lane, session, id, &body, &mut listener, deadline)
-                .await
-        };
-        match call(&session).await? {
-            Called::Answered { status, outcome } => return Ok(legacy_reply(status, outcome)),
-            Called::SessionGone(_) => drop(session),
-        }
-        // The request was not looked at, so this is its first time.
-        let reopened = timeout_at(deadline, self.session(lane)).await;
-        let session = reopened.map_err(|_| Sent::default().timed_out())??;
-        match call(&session).await? {
-            Called::Answered { status, outcome } => Ok(legacy_reply(status, outcome)),
-            Called::SessionGone(said) => match said? {
-                Ending::Answered { status, outcome } => Ok(legacy_reply(status, outcome)),
-                Ending::Cut { .. } => Err(UpstreamError::Rejected(404)),
-            },
-        }
-    }
-
-    async fn call(
-        &self,
-        lane: &Lane,
-        session: &Lease<Session>,
-        id: u64,
-        body: &Bytes,
-        listener: &mut Listener,
-        deadline: Instant,
-    ) -> Result<Called, UpstreamError> {
-        let sent = Sent::default();
-        let calling = session.shared().call(id, body.clone(), listener, &sent);
-        let called = match timeout_at(deadline, calling).await {
-            Ok(called) => called,
-            Err(_) => Err(sent.timed_out()),
-        };
-        if has_lost_session(&called) {
-            self.sessions.discard(lane, session.shared());
-        }
-        called
-    }
-
     fn discovery(&self) -> impl Future<Output = Result<Verdict, UpstreamError>> + Send + use<> {
         modern::discover(self.wire.clone(), self.next_id())
     }
 
-    async fn session(&self, lane: &Lane) -> Result<Lease<Session>, UpstreamError> {
-        let opening = || Session::open(self.wire.clone(), self.next_id());
-        let session = self.sessions.get(lane, opening).await;
-        if let Err(UpstreamError::Refused(_)) = &session {
-            self.era.forget();
-        }
-        session
-    }
-
-    /// Ids are never used twice towards one server, whichever session or connection carries them.
     fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(super) fn end_session(&self, lane: &Lane) {
-        self.sessions.end_key(lane);
+        self.legacy.end_session(lane);
     }
 
     pub(super) async fn close(&self) {
-        let ends = self
-            .sessions
-            .close()
-            .into_iter()
-            .map(|session| async move { session.end().await });
-        futures_util::future::join_all(ends).await;
+        self.legacy.close().await;
     }
-}
-
-/// Ends a session without waiting; when the runtime is gone too, the server finds out by itself.
-fn end_aside(session: Arc<Session>) {
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        runtime.spawn(async move { session.end().await });
-    }
-}
-
-fn legacy_reply(status: u16, outcome: Outcome) -> Reply {
-    let era = Era::Legacy;
-    Reply {
-        era,
-        status,
-        outcome,
-    }
-}
-
-fn legacy_body(id: u64, method: &crate::protocol::Method, params: &Object) -> Bytes {
-    let params = Some(params).filter(|params| !params.is_empty());
-    request(&RequestId::number(id), method.as_str(), params).into()
 }
 
 /// What a server that went back to an earlier revision would answer to a modern call.
@@ -237,16 +144,4 @@ fn speaks_of_version(error: &Json) -> bool {
     ];
     // The SDKs answer a request without a session with -32000.
     error_code(error).is_some_and(|code| known.contains(&code) || code == -32000)
-}
-
-/// Whether the session is of no use any more.
-fn has_lost_session(called: &Result<Called, UpstreamError>) -> bool {
-    match called {
-        Ok(Called::SessionGone(_)) | Err(UpstreamError::Rejected(400)) => true,
-        Ok(Called::Answered {
-            status: 400,
-            outcome: Err(error),
-        }) => error.get().to_ascii_lowercase().contains("session"),
-        Ok(Called::Answered { .. }) | Err(_) => false,
-    }
 }

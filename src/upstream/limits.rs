@@ -36,6 +36,10 @@ pub(super) const HEAD: usize = 256 * 1024;
 pub(super) const AFTERTHOUGHT: usize = 64 * 1024;
 /// Requests of a server during one call that are answered; it gets silence after that.
 pub(super) const COUNTER_REQUESTS: usize = 32;
+/// Questions of a server to the agent that are open at once in one call; more are refused.
+pub(super) const OPEN_ASKS: usize = 16;
+/// How long the deadline of one call stands still, at most, while its agent is asked something: people answer.
+pub(super) const ASK: Duration = Duration::from_secs(600);
 /// The pause before a stream that ended early is taken up again (MCP 2025-11-25, transports, resumability);
 /// doubles each time, up to the last. How often is for the deadline of the call to say.
 pub(super) const RESUME_FIRST: Duration = Duration::from_millis(250);
@@ -46,6 +50,14 @@ pub(super) const RESUME_LAST: Duration = Duration::from_secs(2);
 pub(super) const SESSIONS: usize = 256;
 /// Processes of one server.
 pub(super) const PROCESSES: usize = 64;
+/// Sessions that one agent with something to ask for uses at once; its next call waits for one of them.
+pub(super) const LEASED_SESSIONS: usize = 16;
+/// Processes that one agent with something to ask for uses at once; its next call waits for one of them.
+pub(super) const LEASED_PROCESSES: usize = 4;
+/// The longest wait for the head of a session's own stream; calls go on without it.
+pub(super) const STREAM_HEAD: Duration = Duration::from_secs(2);
+/// The longest pause before a session's own stream is opened again.
+pub(super) const REOPEN_LAST: Duration = Duration::from_secs(30);
 /// A session or process that nobody used for so long is ended.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
 /// How often idle sessions and processes are looked for.

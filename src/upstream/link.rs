@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufRead, BufReader};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::clock::Clock;
@@ -14,6 +14,7 @@ use crate::protocol::{Message, Object, RequestId, notification, request};
 
 use super::child::{Group, Program};
 use super::codec::{Outcome, no_message, printable};
+use super::deadline::Deadline;
 use super::lines::{Line, Read, Ticket, read_line, write_lines};
 use super::listener::{Listener, cancellation};
 use super::opening::locked;
@@ -99,7 +100,7 @@ impl Link {
         method: &str,
         params: &Object,
         listener: Listener,
-        deadline: Instant,
+        deadline: &mut Deadline,
     ) -> Result<Outcome, UpstreamError> {
         let params = Some(params).filter(|params| !params.is_empty());
         let message = request(&RequestId::number(id), method, params);
@@ -116,9 +117,8 @@ impl Link {
             let _ = self.lines.send(line).await;
             answer.await.unwrap_or(Err(UpstreamError::TimedOut))
         };
-        let answered = timeout_at(deadline, asking)
-            .await
-            .unwrap_or(Err(UpstreamError::TimedOut));
+        let answered = deadline.bound(asking).await;
+        let answered = answered.unwrap_or(Err(UpstreamError::TimedOut));
         giving_up.is_over = answered.is_ok();
         match answered {
             Err(error) if giving_up.ticket.withdraw() => {
@@ -217,6 +217,18 @@ impl Shared {
                 Left::Nothing => {}
                 // When the queue is full the server does not read, and would not read this either.
                 Left::Reply(reply) => drop(lines.try_send(Line::new(reply, &Ticket::default()))),
+                Left::Ask {
+                    id,
+                    method,
+                    question,
+                } => {
+                    let lines = lines.clone();
+                    tokio::spawn(async move {
+                        let answer = question.answer(&id, &method).await;
+                        // A closed queue means that the process is gone.
+                        drop(lines.send(Line::new(answer, &Ticket::default())).await);
+                    });
+                }
                 Left::Junk(why) => {
                     self.log_junk(&line, &why, warned < WARNINGS);
                     warned = warned.saturating_add(1);

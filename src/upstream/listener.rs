@@ -5,6 +5,7 @@ use tokio::sync::mpsc::Sender;
 use crate::protocol::{Json, LogLevel, Object, PROGRESS_TOKEN, raw};
 
 use super::Notice;
+use super::asking::Asker;
 
 /// Picks the notifications of one call out of what a server says.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub(super) struct Listener {
     log_level: Option<LogLevel>,
     last_progress: Option<f64>,
     notices: Sender<Notice>,
+    asker: Option<Asker>,
     dropped: u64,
 }
 
@@ -31,8 +33,19 @@ impl Listener {
             log_level,
             last_progress: None,
             notices: notices.clone(),
+            asker: None,
             dropped: 0,
         }
+    }
+
+    /// Passes questions up as well.
+    pub(super) fn asking(mut self, asker: Option<Asker>) -> Self {
+        self.asker = asker;
+        self
+    }
+
+    pub(super) fn asker(&self) -> Option<Asker> {
+        self.asker.clone()
     }
 
     /// Passes a notification on, if it is one the call asked for.

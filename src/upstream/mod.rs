@@ -2,15 +2,19 @@
 //!
 //! Knows nothing of grants, budgets or the log. Only `gateway::forward` calls [`Upstream::send`].
 
+mod asking;
 mod backoff;
 mod body;
+mod channel;
 mod child;
 mod codec;
+mod deadline;
 mod dial;
 mod era;
 mod exchange;
 mod handshake;
 mod http;
+mod legacy;
 mod limits;
 mod lines;
 mod link;
@@ -21,11 +25,15 @@ mod pending;
 mod pool;
 mod registry;
 mod reply;
+mod seat;
 mod server;
 mod session;
+mod standing;
 mod stdio;
 mod wire;
 
+#[cfg(test)]
+mod ask_tests;
 #[cfg(test)]
 mod http_tests;
 #[cfg(test)]

@@ -31,12 +31,12 @@ pub(super) async fn call(
 ) -> Result<Reply, UpstreamError> {
     let mut headers = headers(outgoing.method, &outgoing.params);
     add_param_headers(&mut headers, &outgoing.param_headers);
-    let level = outgoing.log_level;
-    let prepared = prepare(outgoing.params, Era::Modern, level, id);
+    let (method, level) = (outgoing.method, outgoing.log_level);
+    let prepared = prepare(outgoing, Era::Modern, id);
     let mut listener = Listener::new(id, prepared.agent_token, level, notices);
     let body = request(
         &RequestId::number(id),
-        outgoing.method.as_str(),
+        method.as_str(),
         Some(&prepared.params),
     );
     exchange(wire, id, body.into(), headers, &mut listener, sent).await
@@ -52,7 +52,7 @@ async fn exchange(
 ) -> Result<Reply, UpstreamError> {
     let response = wire.post(body, headers, sent).await?;
     // Nothing can be answered on a modern stream, and nothing may be asked on it.
-    let mut ignore = |_: RequestId, _: &str| Ok(());
+    let mut ignore = |_: RequestId, _: &str, _: Object| Ok(());
     match read_reply(response, id, listener, &mut ignore, None).await? {
         Ending::Answered { status, outcome } => Ok(Reply {
             era: Era::Modern,

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::clock::Clock;
 
 use super::opening::{Opening, locked, open};
@@ -18,8 +20,17 @@ pub(super) struct Pool<K, V> {
     state: Mutex<State<K, V>>,
     capacity: usize,
     clock: Arc<dyn Clock>,
+    /// Told whenever a user is through.
+    freed: Arc<Notify>,
     /// Ends what is taken out, without waiting.
     end: fn(Arc<V>),
+}
+
+/// How many connections may be leased at once, and how long to wait for one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turns {
+    pub(super) most: usize,
+    pub(super) patience: Duration,
 }
 
 struct State<K, V> {
@@ -48,6 +59,7 @@ pub(super) struct Lease<V> {
 struct Using {
     usage: Arc<Usage>,
     clock: Arc<dyn Clock>,
+    freed: Arc<Notify>,
 }
 
 impl<K, V> Pool<K, V>
@@ -65,6 +77,7 @@ where
             state: Mutex::new(state),
             capacity,
             clock,
+            freed: Arc::default(),
             end,
         })
     }
@@ -78,7 +91,16 @@ where
     where
         F: Future<Output = Result<V, UpstreamError>> + Send + 'static,
     {
-        let (opening, using) = self.claim(key, opening)?;
+        let (opening, using) = self.claim(&mut locked(&self.state), key, opening)?;
+        self.opened(key, opening, using).await
+    }
+
+    async fn opened(
+        &self,
+        key: &K,
+        opening: Opening<V>,
+        using: Using,
+    ) -> Result<Lease<V>, UpstreamError> {
         match opening.clone().await {
             Ok(value) => Ok(Lease {
                 value,
@@ -91,30 +113,114 @@ where
         }
     }
 
+    /// A new connection in the place of one that turned out to be dead, for the one who used that. Nobody comes in
+    /// between; whoever shared it and was faster opened it for both.
+    pub(super) async fn reopen<F>(
+        self: &Arc<Self>,
+        key: &K,
+        dead: &Arc<V>,
+        opening: impl FnOnce() -> F,
+    ) -> Result<Lease<V>, UpstreamError>
+    where
+        F: Future<Output = Result<V, UpstreamError>> + Send + 'static,
+    {
+        let (opening, using) = {
+            let mut state = locked(&self.state);
+            if state
+                .entries
+                .get(key)
+                .is_some_and(|entry| entry.holds(dead))
+            {
+                state.entries.remove(key);
+            }
+            self.claim(&mut state, key, opening)?
+        };
+        self.opened(key, opening, using).await
+    }
+
+    /// A connection for one user alone: the lowest number that is free, or else a new one.
+    pub(super) async fn lease<F>(
+        self: &Arc<Self>,
+        numbered: impl Fn(usize) -> K,
+        turns: Turns,
+        opening: impl Fn() -> F,
+    ) -> Result<(K, Lease<V>), UpstreamError>
+    where
+        F: Future<Output = Result<V, UpstreamError>> + Send + 'static,
+    {
+        let claiming = async {
+            loop {
+                // Listens before it looks, so that nothing that becomes free in between is missed.
+                let freed = self.freed.notified();
+                tokio::pin!(freed);
+                freed.as_mut().enable();
+                if let Some(claimed) = self.claim_free(&numbered, turns.most, &opening)? {
+                    return Ok(claimed);
+                }
+                freed.await;
+            }
+        };
+        let claimed = tokio::time::timeout(turns.patience, claiming).await;
+        let (key, opening, using) = claimed.unwrap_or_else(|_| Err(in_use(turns.most)))?;
+        let lease = self.opened(&key, opening, using).await?;
+        Ok((key, lease))
+    }
+
+    fn claim_free<F>(
+        self: &Arc<Self>,
+        numbered: &impl Fn(usize) -> K,
+        most: usize,
+        opening: impl FnOnce() -> F,
+    ) -> Result<Option<(K, Opening<V>, Using)>, UpstreamError>
+    where
+        F: Future<Output = Result<V, UpstreamError>> + Send + 'static,
+    {
+        let mut state = locked(&self.state);
+        let (mut free, mut vacant) = (None, None);
+        for key in (0..most).map(numbered) {
+            match state.entries.get(&key) {
+                Some(entry) if entry.is_idle() => {
+                    free = Some(key);
+                    break;
+                }
+                Some(_) => {}
+                None => vacant = vacant.or(Some(key)),
+            }
+        }
+        let Some(key) = free.or(vacant) else {
+            return Ok(None);
+        };
+        let (opening, using) = self.claim(&mut state, &key, opening)?;
+        Ok(Some((key, opening, using)))
+    }
+
     fn claim<F>(
         self: &Arc<Self>,
+        state: &mut State<K, V>,
         key: &K,
         opening: impl FnOnce() -> F,
     ) -> Result<(Opening<V>, Using), UpstreamError>
     where
         F: Future<Output = Result<V, UpstreamError>> + Send + 'static,
     {
-        let mut state = locked(&self.state);
         if state.is_closed {
             return Err(UpstreamError::Unreachable("the gateway is stopping".into()));
         }
-        if !state.entries.contains_key(key) {
-            self.make_room(&mut state)?;
+        // Whoever waited for an opening that failed may have left before it did.
+        if state.entries.get(key).is_none_or(Entry::has_failed) {
+            state.entries.remove(key);
+            self.make_room(state)?;
             let entry = Entry {
                 opening: open(opening()),
                 usage: Arc::default(),
             };
             state.entries.insert(key.clone(), entry);
-            self.start_janitor(&mut state);
+            self.start_janitor(state);
         }
         let entry = state.entries.get(key);
         let entry = entry.ok_or_else(|| UpstreamError::Unreachable("no connection".into()))?;
-        Ok((entry.opening.clone(), Using::start(entry, &self.clock)))
+        let using = Using::start(entry, &self.clock, &self.freed);
+        Ok((entry.opening.clone(), using))
     }
 
     /// Ends the idle connection that was used least recently when the pool is full.
@@ -129,10 +235,7 @@ where
             .min_by_key(|(_, entry)| entry.usage.last_us.load(Ordering::Acquire))
             .map(|(key, _)| key.clone());
         let Some(key) = idle else {
-            let capacity = self.capacity;
-            return Err(UpstreamError::Unreachable(format!(
-                "all {capacity} connections to it are in use"
-            )));
+            return Err(in_use(self.capacity));
         };
         self.end_entry(state.entries.remove(&key));
         Ok(())
@@ -177,23 +280,32 @@ where
 
     /// Forgets a connection that turned out to be dead; `false` when it was already replaced.
     pub(super) fn discard(&self, key: &K, value: &Arc<V>) -> bool {
-        self.remove_if(key, |entry| {
-            matches!(entry.opening.peek(), Some(Ok(current)) if Arc::ptr_eq(current, value))
-        })
-        .is_some()
+        self.remove_if(key, |entry| entry.holds(value)).is_some()
     }
 
-    /// Takes a connection out and ends it.
-    pub(super) fn end_key(&self, key: &K) {
-        let removed = self.remove_if(key, |_| true);
-        self.end_entry(removed);
+    /// Takes connections out and ends them.
+    pub(super) fn end_where(&self, is_meant: impl Fn(&K) -> bool) {
+        let mut state = locked(&self.state);
+        let keys: Vec<K> = state
+            .entries
+            .keys()
+            .filter(|key| is_meant(key))
+            .cloned()
+            .collect();
+        for key in keys {
+            self.end_entry(state.entries.remove(&key));
+        }
     }
 
-    /// The connection of a key, when it is open.
-    pub(super) fn peek(&self, key: &K) -> Option<Arc<V>> {
+    /// The connections that are open, of those with these keys.
+    pub(super) fn open(&self, is_meant: impl Fn(&K) -> bool) -> Vec<(K, Arc<V>)> {
         let state = locked(&self.state);
-        let value = state.entries.get(key)?.opening.peek()?.as_ref().ok()?;
-        Some(value.clone())
+        let meant = state.entries.iter().filter(|(key, _)| is_meant(key));
+        let open = meant.filter_map(|(key, entry)| {
+            let value = entry.opening.peek()?.as_ref().ok()?;
+            Some((key.clone(), value.clone()))
+        });
+        open.collect()
     }
 
     /// Takes everything out; nothing is opened after that.
@@ -223,6 +335,14 @@ where
 }
 
 impl<V> Entry<V> {
+    fn holds(&self, value: &Arc<V>) -> bool {
+        matches!(self.opening.peek(), Some(Ok(current)) if Arc::ptr_eq(current, value))
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.opening.peek(), Some(Err(_)))
+    }
+
     /// Users are counted under the lock of the pool, so nobody can come in between.
     fn is_idle(&self) -> bool {
         self.usage.users.load(Ordering::Acquire) == 0
@@ -230,13 +350,14 @@ impl<V> Entry<V> {
 }
 
 impl Using {
-    fn start<V>(entry: &Entry<V>, clock: &Arc<dyn Clock>) -> Self {
+    fn start<V>(entry: &Entry<V>, clock: &Arc<dyn Clock>, freed: &Arc<Notify>) -> Self {
         entry.usage.users.fetch_add(1, Ordering::AcqRel);
         let now = micros(clock.monotonic());
         entry.usage.last_us.store(now, Ordering::Release);
         Self {
             usage: entry.usage.clone(),
             clock: clock.clone(),
+            freed: freed.clone(),
         }
     }
 }
@@ -246,6 +367,7 @@ impl Drop for Using {
         let now = micros(self.clock.monotonic());
         self.usage.last_us.store(now, Ordering::Release);
         self.usage.users.fetch_sub(1, Ordering::AcqRel);
+        self.freed.notify_waiters();
     }
 }
 
@@ -280,6 +402,10 @@ impl<K, V> fmt::Debug for Pool<K, V> {
         let open = locked(&self.state).entries.len();
         f.debug_struct("Pool").field("open", &open).finish()
     }
+}
+
+fn in_use(most: usize) -> UpstreamError {
+    UpstreamError::Unreachable(format!("all {most} connections to it are in use"))
 }
 
 fn micros(span: Duration) -> u64 {
@@ -348,6 +474,36 @@ mod tests {
         let third = pool.get(&3, thing).await.unwrap();
         assert_eq!((ended(&kept), ended(&gone)), (0, 1));
         drop(third);
+    }
+
+    async fn lease(
+        pool: &Arc<Pool<u8, Thing>>,
+        most: usize,
+    ) -> Result<(u8, Lease<Thing>), UpstreamError> {
+        let numbered = |number| u8::try_from(number).unwrap();
+        let patience = Duration::from_secs(5);
+        pool.lease(numbered, Turns { most, patience }, thing).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_for_one_alone_and_the_lowest_free_number_is_next() {
+        let (pool, _) = pool(9);
+        let first = lease(&pool, 2).await.unwrap();
+        let second = lease(&pool, 2).await.unwrap();
+        assert_eq!((first.0, second.0), (0, 1));
+        assert!(matches!(
+            lease(&pool, 2).await,
+            Err(UpstreamError::Unreachable(_))
+        ));
+        let waiting = tokio::spawn({
+            let pool = pool.clone();
+            async move { lease(&pool, 2).await.unwrap().0 }
+        });
+        tokio::task::yield_now().await;
+        drop(first);
+        assert_eq!(waiting.await.unwrap(), 0);
+        drop(second);
+        assert_eq!(lease(&pool, 2).await.unwrap().0, 0);
     }
 
     #[tokio::test]

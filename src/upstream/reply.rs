@@ -5,7 +5,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::protocol::{Message, RequestId, SseEvent};
+use crate::protocol::{Message, Object, RequestId, SseEvent};
 
 use super::body::{EventReader, collect};
 use super::codec::{Heard, Outcome, hear};
@@ -23,7 +23,7 @@ pub(super) enum Ending {
 
 /// What to do with requests of the server that arrive on the stream of a call.
 pub(super) type OnRequest<'a> =
-    &'a mut (dyn FnMut(RequestId, &str) -> Result<(), UpstreamError> + Send);
+    &'a mut (dyn FnMut(RequestId, &str, Object) -> Result<(), UpstreamError> + Send);
 
 /// Reads until the answer of request `id` is there.
 ///
@@ -146,7 +146,7 @@ async fn read_events(
         };
         match hear(&event.data, id, false)? {
             Heard::Notification { method, params } => listener.hear(&method, params),
-            Heard::Request { id, method } => on_request(id, &method)?,
+            Heard::Request { id, method, params } => on_request(id, &method, params)?,
             Heard::Answer(outcome) => {
                 finish(events)?;
                 return Ok(Ending::Answered {

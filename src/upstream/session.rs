@@ -3,35 +3,30 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use tokio::sync::mpsc;
 
-use crate::protocol::{
-    Json, Method, Object, RequestId, SseParser, Version, code, error_response, notification, raw,
-    request, result_response,
-};
+use crate::protocol::{Method, Object, RequestId, SseParser, code, notification, request};
 
-use super::body::collect;
-use super::codec::{Outcome, error_code, not_offered};
+use super::asking::{Asker, Declared, refusal};
+use super::channel::{Channel, is_stream, read_session_id};
+use super::codec::{Outcome, error_code};
 use super::handshake::{as_opening, initialize_params, read_initialize};
 use super::listener::{Listener, cancellation};
-use super::modern::VERSION;
 use super::reply::{Ending, content_type, read_reply};
+use super::standing::{Floor, Standing};
 use super::wire::{Sent, Wire};
 use super::{Description, UpstreamError, limits};
-
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
-const LAST_EVENT: HeaderName = HeaderName::from_static("last-event-id");
-/// The longest session id we keep, in bytes.
-const SESSION_ID: usize = 1024;
 
 /// An open session.
 #[derive(Debug)]
 pub(super) struct Session {
-    wire: Arc<Wire>,
-    /// The negotiated version and the session id, as far as the server gave one.
-    headers: HeaderMap,
+    channel: Arc<Channel>,
     pub(super) description: Arc<Description>,
+    /// What the server was told about the agent; nothing when several calls may share the session.
+    pub(super) declared: Option<Arc<Declared>>,
+    floor: Floor,
+    _standing: Option<Standing>,
 }
 
 /// How a call on a session ended.
@@ -46,8 +41,12 @@ pub(super) enum Called {
 
 impl Session {
     /// Opens a session (MCP 2025-11-25, lifecycle).
-    pub(super) async fn open(wire: Arc<Wire>, id: u64) -> Result<Self, UpstreamError> {
-        let opening = Self::initialize(wire.clone(), id);
+    pub(super) async fn open(
+        wire: Arc<Wire>,
+        id: u64,
+        declared: Option<Arc<Declared>>,
+    ) -> Result<Self, UpstreamError> {
+        let opening = Self::initialize(wire.clone(), id, declared);
         let opened = tokio::time::timeout(limits::HANDSHAKE, opening).await;
         match opened.unwrap_or(Err(UpstreamError::TimedOut)) {
             Err(UpstreamError::Rejected(status @ (400 | 404 | 405)))
@@ -61,11 +60,15 @@ impl Session {
         }
     }
 
-    async fn initialize(wire: Arc<Wire>, id: u64) -> Result<Self, UpstreamError> {
+    async fn initialize(
+        wire: Arc<Wire>,
+        id: u64,
+        declared: Option<Arc<Declared>>,
+    ) -> Result<Self, UpstreamError> {
         let body = request(
             &RequestId::number(id),
             Method::Initialize.as_str(),
-            Some(&initialize_params()),
+            Some(&initialize_params(declared.as_deref())),
         );
         let response = wire
             .post(body.into(), HeaderMap::new(), &Sent::default())
@@ -73,7 +76,7 @@ impl Session {
         let session_id = read_session_id(response.headers())?;
         let (nobody, _) = mpsc::channel(1);
         let mut listener = Listener::new(id, None, None, &nobody);
-        let ending = read_reply(response, id, &mut listener, &mut |_, _| Ok(()), None).await?;
+        let ending = read_reply(response, id, &mut listener, &mut |_, _, _| Ok(()), None).await?;
         let outcome = match ending {
             Ending::Answered {
                 status,
@@ -87,31 +90,39 @@ impl Session {
             }
         };
         let (version, description) = read_initialize(outcome)?;
-        let session = Self {
-            wire,
-            headers: session_headers(version, session_id),
-            description: Arc::new(description),
-        };
-        session
+        let channel = Channel::new(wire, version, session_id);
+        channel
             .post(notification("notifications/initialized", None))
             .await?;
-        Ok(session)
+        // Without something to ask for there is nothing to hear on it.
+        let (floor, mut standing) = (Floor::default(), None);
+        if declared.is_some() && channel.has_id() {
+            standing = Some(Standing::open(channel.clone(), floor.clone()).await);
+        }
+        Ok(Self {
+            channel,
+            description: Arc::new(description),
+            declared,
+            floor,
+            _standing: standing,
+        })
     }
 
-    fn has_id(&self) -> bool {
-        self.headers.contains_key(SESSION)
+    /// Whether the server could be answered when it asks something.
+    pub(super) fn has_id(&self) -> bool {
+        self.channel.has_id()
     }
 
     /// One call, without a deadline. When it is dropped or given up before its answer came, the server is told.
     pub(super) async fn call(
-        self: &Arc<Self>,
+        &self,
         id: u64,
         body: Bytes,
         listener: &mut Listener,
         sent: &Sent,
     ) -> Result<Called, UpstreamError> {
         let mut giving_up = GivingUp {
-            session: self.clone(),
+            channel: self.channel.clone(),
             id,
             sent: sent.clone(),
             is_over: false,
@@ -122,21 +133,26 @@ impl Session {
     }
 
     async fn exchange(
-        self: &Arc<Self>,
+        &self,
         id: u64,
         body: Bytes,
         listener: &mut Listener,
         sent: &Sent,
     ) -> Result<Called, UpstreamError> {
-        let mut asked = 0;
-        let mut on_request = |id: RequestId, method: &str| {
-            asked += 1;
-            if asked > limits::COUNTER_REQUESTS {
+        let asker = listener.asker().filter(|_| self.declared.is_some());
+        let _on_floor = asker.clone().map(|asker| self.floor.enter(id, asker));
+        let mut refused = 0;
+        let mut on_request = |id: RequestId, method: &str, params: Object| {
+            if self.pass_up(&asker, &id, method, params) {
                 return Ok(());
             }
-            self.answer(&id, method)
+            refused += 1;
+            if refused > limits::COUNTER_REQUESTS {
+                return Ok(());
+            }
+            self.refuse(&id, method)
         };
-        let response = self.wire.post(body, self.headers.clone(), sent).await?;
+        let response = self.channel.call(body, sent).await?;
         let status = response.status();
         let mut ending = read_reply(response, id, listener, &mut on_request, None).await;
         let mut pause = limits::RESUME_FIRST;
@@ -166,24 +182,23 @@ impl Session {
         let broken = || {
             UpstreamError::Broken("the stream ended without an answer and cannot be resumed".into())
         };
-        let mut headers = self.headers.clone();
-        headers.insert(
-            LAST_EVENT,
-            HeaderValue::from_str(last_event).map_err(|_| broken())?,
-        );
-        let response = self.wire.get(headers).await.map_err(|_| broken())?;
-        let is_stream = response.status() == StatusCode::OK
-            && content_type(response.headers()) == "text/event-stream";
-        if is_stream {
-            Ok(response)
-        } else {
-            Err(broken())
+        let response = self.channel.stream(Some(last_event)).await;
+        response.ok().filter(is_stream).ok_or_else(broken)
+    }
+
+    /// Passes a question of the server up to the agent; `false` when it is not one for the agent.
+    fn pass_up(&self, asker: &Option<Asker>, id: &RequestId, method: &str, params: Object) -> bool {
+        let question = asker.as_ref().and_then(|asker| asker.ask(method, params));
+        let is_asked = question.is_some();
+        if let Some(question) = question {
+            self.channel.carry_back(id.clone(), method, question);
         }
+        is_asked
     }
 
     /// Answers a request of the server: we are alive, and offer nothing. Without a session no answer can reach
     /// the server, and waiting until the deadline would help nobody.
-    fn answer(self: &Arc<Self>, id: &RequestId, method: &str) -> Result<(), UpstreamError> {
+    fn refuse(&self, id: &RequestId, method: &str) -> Result<(), UpstreamError> {
         if !self.has_id() {
             return match method {
                 "ping" => Ok(()),
@@ -193,78 +208,21 @@ impl Session {
                 )),
             };
         }
-        let answer = answer_to(id, method);
-        let session = self.clone();
-        tokio::spawn(async move { session.post_aside(answer).await });
+        let answer = refusal(id, method);
+        let channel = self.channel.clone();
+        tokio::spawn(async move { channel.post_aside(answer).await });
         Ok(())
     }
 
-    /// Sends what has no answer.
-    async fn post(&self, message: String) -> Result<(), UpstreamError> {
-        let response = self
-            .wire
-            .post(message.into(), self.headers.clone(), &Sent::default())
-            .await?;
-        if response.status().is_success() {
-            // Read to the end, so that the connection can be used again.
-            collect(response, limits::AFTERTHOUGHT).await?;
-        }
-        Ok(())
-    }
-
-    async fn post_aside(&self, message: String) {
-        let posting = tokio::time::timeout(limits::SIDE, self.post(message)).await;
-        if !matches!(posting, Ok(Ok(()))) {
-            tracing::debug!("a message on the side did not reach the server");
-        }
-    }
-
-    /// Tells the server that the session is over; many do not want to know.
+    /// Tells the server that the session is over.
     pub(super) async fn end(&self) {
-        if self.has_id() {
-            let ending = self.wire.delete(self.headers.clone());
-            let _ = tokio::time::timeout(limits::SIDE, ending).await;
-        }
+        self.channel.end().await;
     }
-}
-
-/// The answer to a request of a server, over any transport.
-pub(super) fn answer_to(id: &RequestId, method: &str) -> String {
-    if method == Method::Ping.as_str() {
-        let nothing: Json = raw("{}".into());
-        return result_response(id, &nothing);
-    }
-    error_response(Some(id), &not_offered(method), false)
 }
 
 /// A status 404 that speaks of our method and not of the session.
 fn is_unknown_method(ending: &Result<Ending, UpstreamError>) -> bool {
     matches!(ending, Ok(Ending::Answered { outcome: Err(error), .. }) if error_code(error) == Some(code::METHOD_NOT_FOUND))
-}
-
-fn read_session_id(headers: &HeaderMap) -> Result<Option<HeaderValue>, UpstreamError> {
-    let Some(id) = headers.get(SESSION) else {
-        return Ok(None);
-    };
-    let is_visible = id.as_bytes().iter().all(u8::is_ascii_graphic);
-    if id.is_empty() || id.len() > SESSION_ID || !is_visible {
-        return Err(UpstreamError::Refused(
-            "its session id is not made of visible ASCII characters".into(),
-        ));
-    }
-    Ok(Some(id.clone()))
-}
-
-fn session_headers(version: Version, session_id: Option<HeaderValue>) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(2);
-    if version >= Version::V2025_06_18 {
-        headers.insert(VERSION, HeaderValue::from_static(version.as_str()));
-    }
-    if let Some(mut id) = session_id {
-        id.set_sensitive(true);
-        headers.insert(SESSION, id);
-    }
-    headers
 }
 
 /// Whether the stream behind this URL opens as that of 2024-11-05 does: with an event `endpoint`.
@@ -289,7 +247,7 @@ async fn speaks_old_sse(wire: &Wire) -> bool {
 
 /// Cancels a call that ends before its answer: its future was dropped, or its deadline passed.
 struct GivingUp {
-    session: Arc<Session>,
+    channel: Arc<Channel>,
     id: u64,
     sent: Sent,
     is_over: bool,
@@ -303,8 +261,8 @@ impl Drop for GivingUp {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let params: Object = cancellation(self.id);
             let message = notification("notifications/cancelled", Some(&params));
-            let session = self.session.clone();
-            runtime.spawn(async move { session.post_aside(message).await });
+            let channel = self.channel.clone();
+            runtime.spawn(async move { channel.post_aside(message).await });
         }
     }
 }

@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::protocol::{Method, Object, code};
 use crate::types::{AgentName, EraChoice, Instances, ServerName};
 
+use super::asking::{Declared, Questions};
 use super::backoff::Backoff;
 use super::child::Program;
 use super::codec::{Outcome, error_code, prepare};
+use super::deadline::Deadline;
 use super::era::{EraCell, Verdict};
 use super::handshake::{
     Probed, as_opening, discover_params, initialize_params, judge, read_initialize,
@@ -21,7 +22,8 @@ use super::handshake::{
 use super::link::{Label, Link};
 use super::listener::Listener;
 use super::opening::locked;
-use super::pool::{Lease, Pool};
+use super::pool::{Lease, Pool, Turns};
+use super::seat::Seat;
 use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
 
 /// Whose process: that of one agent, or everyone's.
@@ -35,7 +37,7 @@ pub(super) struct Stdio {
     instances: Instances,
     timeout: Duration,
     era: EraCell,
-    processes: Arc<Pool<Owner, Process>>,
+    processes: Arc<Pool<Seat<Owner>, Process>>,
     backoff: Arc<Mutex<Backoff<Owner>>>,
     clock: Arc<dyn Clock>,
 }
@@ -97,10 +99,24 @@ impl Stdio {
     pub(super) async fn describe(&self, lane: &Lane) -> Result<Arc<Description>, UpstreamError> {
         let unknown = || UpstreamError::Refused("it does not answer `server/discover`".into());
         match self.era().await? {
-            Era::Legacy => self.process(Era::Legacy, lane).await?.description.clone(),
+            Era::Legacy => self.describe_legacy(lane).await?,
             Era::Modern => self.era.verdict(|| self.probe()).await?.description.clone(),
         }
         .ok_or_else(unknown)
+    }
+
+    /// What the server is, from any process of this lane.
+    async fn describe_legacy(
+        &self,
+        lane: &Lane,
+    ) -> Result<Option<Arc<Description>>, UpstreamError> {
+        let owner = self.owner(Era::Legacy, lane);
+        self.bury(Era::Legacy, &owner);
+        if let Some((_, process)) = self.processes.open(|seat| seat.whose == owner).pop() {
+            return Ok(process.description.clone());
+        }
+        let process = self.process(Era::Legacy, owner, None).await?;
+        Ok(process.description.clone())
     }
 
     pub(super) async fn send(
@@ -110,17 +126,23 @@ impl Stdio {
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
         let era = self.era().await?;
-        let process = self.process(era, lane).await?;
+        let owner = self.owner(era, lane);
+        // A process that everyone shares, or that is stateless, has nobody to ask.
+        let declared = Declared::of(&outgoing).filter(|_| owner.is_some());
+        let process = self.process(era, owner, declared.as_ref()).await?;
+        let questions = declared.map(|declared| Questions::new(declared, notices));
+        let mut deadline = Deadline::of(questions.as_ref(), self.timeout);
+
         let id = process.link.next_id();
-        let level = outgoing.log_level;
-        let prepared = prepare(outgoing.params, era, level, id);
-        let listener = Listener::new(id, prepared.agent_token, level, notices);
-        let deadline = Instant::now() + self.timeout;
-        let method = outgoing.method.as_str();
-        let outcome = process
+        let (method, level) = (outgoing.method.as_str(), outgoing.log_level);
+        let prepared = prepare(outgoing, era, id);
+        let asker = questions.as_ref().map(Questions::asker);
+        let listener = Listener::new(id, prepared.agent_token, level, notices).asking(asker);
+        let params = &prepared.params;
+        let calling = process
             .link
-            .call(id, method, &prepared.params, listener, deadline)
-            .await?;
+            .call(id, method, params, listener, &mut deadline);
+        let outcome = calling.await?;
         process.was_useful.store(true, Ordering::Relaxed);
         if era == Era::Modern && speaks_of_version(&outcome) {
             self.era.doubt();
@@ -136,50 +158,54 @@ impl Stdio {
         self.era.era(|| self.probe()).await
     }
 
-    /// The process for this lane. The sessions of one agent share it: it is the agent's, not the session's.
-    async fn process(&self, era: Era, lane: &Lane) -> Result<Lease<Process>, UpstreamError> {
-        let owner = match (era, self.instances) {
+    /// Whose process serves a lane. The sessions of one agent share it: it is the agent's, not the session's.
+    fn owner(&self, era: Era, lane: &Lane) -> Owner {
+        match (era, self.instances) {
             (Era::Legacy, Instances::PerAgent) => Some(lane.agent.clone()),
             // A modern process remembers nothing between requests.
             (Era::Legacy, Instances::Shared) | (Era::Modern, _) => None,
-        };
-        self.bury(era, &owner);
-        if self.processes.peek(&owner).is_none() {
-            self.hold_back(&owner)?;
         }
-        let process = self
-            .processes
-            .get(&owner, || self.open(era, owner.clone()))
-            .await;
+    }
+
+    async fn process(
+        &self,
+        era: Era,
+        owner: Owner,
+        declared: Option<&Arc<Declared>>,
+    ) -> Result<Lease<Process>, UpstreamError> {
+        let turns = Turns {
+            most: limits::LEASED_PROCESSES,
+            patience: self.timeout,
+        };
+        let seat = async || {
+            self.bury(era, &owner);
+            let opening = || self.open(era, owner.clone(), declared.cloned());
+            let declared = declared.map(|declared| &**declared);
+            self.processes.seat(&owner, declared, turns, opening).await
+        };
+        let mut process = seat().await;
+        // It may have ended while this call waited for the one before it.
+        if matches!(&process, Ok(seated) if seated.lease.link.died_at().is_some()) {
+            process = seat().await;
+        }
         if let Err(UpstreamError::Refused(_)) = &process {
             self.era.forget();
         }
-        process
+        Ok(process?.lease)
     }
 
-    /// Takes a process out of the pool that ended, or that was opened before the server changed its era.
+    /// Takes processes out of the pool that ended, or that were opened before the server changed its era.
     fn bury(&self, era: Era, owner: &Owner) {
-        let Some(process) = self.processes.peek(owner) else {
-            return;
-        };
-        match process.link.died_at() {
-            Some(at) if self.processes.discard(owner, &process) => {
-                tracing::warn!(server = %self.server, agent = %label(owner), "a child process ended by itself");
-                let was_useful = process.was_useful.load(Ordering::Relaxed);
-                locked(&self.backoff).failed(owner, at, was_useful);
+        for (seat, process) in self.processes.open(|seat| seat.whose == *owner) {
+            match process.link.died_at() {
+                Some(at) if self.processes.discard(&seat, &process) => {
+                    tracing::warn!(server = %self.server, agent = %label(owner), "a child process ended by itself");
+                    let was_useful = process.was_useful.load(Ordering::Relaxed);
+                    locked(&self.backoff).failed(owner, at, was_useful);
+                }
+                None if process.era != era => drop(self.processes.discard(&seat, &process)),
+                Some(_) | None => {}
             }
-            None if process.era != era => drop(self.processes.discard(owner, &process)),
-            Some(_) | None => {}
-        }
-    }
-
-    fn hold_back(&self, owner: &Owner) -> Result<(), UpstreamError> {
-        match locked(&self.backoff).wait(owner, self.clock.monotonic()) {
-            None => Ok(()),
-            Some(left) => Err(UpstreamError::Unreachable(format!(
-                "the process ended and is started again in {} ms",
-                left.as_millis().max(1)
-            ))),
         }
     }
 
@@ -187,13 +213,15 @@ impl Stdio {
         &self,
         era: Era,
         owner: Owner,
+        declared: Option<Arc<Declared>>,
     ) -> impl Future<Output = Result<Process, UpstreamError>> + Send + use<> {
         let starting = self.start(&owner);
         let (backoff, clock) = (self.backoff.clone(), self.clock.clone());
         async move {
+            hold_back(&locked(&backoff), &owner, clock.monotonic())?;
             let opened = match (starting.await, era) {
                 (Err(error), _) => Err(error),
-                (Ok(link), Era::Legacy) => initialize(link).await,
+                (Ok(link), Era::Legacy) => initialize(link, declared.as_deref()).await,
                 (Ok(link), Era::Modern) => Ok(Process::modern(link)),
             };
             if opened.is_err() {
@@ -222,13 +250,14 @@ impl Stdio {
         let (starting, processes) = (self.start(&None), self.processes.clone());
         async move {
             let link = starting.await?;
-            let deadline = Instant::now() + limits::CHILD_PROBE;
-            let outcome = ask(&link, Method::Discover, &discover_params(), deadline).await;
+            let params = discover_params();
+            let probing = ask(&link, Method::Discover, &params, limits::CHILD_PROBE);
+            let outcome = probing.await;
             match outcome.map(|outcome| judge(&outcome)) {
                 Ok(Probed::Modern(description)) => {
                     // It remembers nothing of the probe, so it can stay and serve everyone.
                     let opened = async { Ok(Process::modern(link)) };
-                    processes.get(&None, || opened).await?;
+                    processes.get(&Seat::shared(None), || opened).await?;
                     Ok(Verdict {
                         era: Era::Modern,
                         description: Some(Arc::new(description)),
@@ -255,10 +284,21 @@ impl Stdio {
     }
 }
 
-async fn initialize(link: Link) -> Result<Process, UpstreamError> {
-    let deadline = Instant::now() + limits::CHILD_HANDSHAKE;
-    let outcome = ask(&link, Method::Initialize, &initialize_params(), deadline).await;
-    let (_, description) = outcome
+fn hold_back(backoff: &Backoff<Owner>, owner: &Owner, now: Duration) -> Result<(), UpstreamError> {
+    match backoff.wait(owner, now) {
+        None => Ok(()),
+        Some(left) => Err(UpstreamError::Unreachable(format!(
+            "the process ended and is started again in {} ms",
+            left.as_millis().max(1)
+        ))),
+    }
+}
+
+async fn initialize(link: Link, declared: Option<&Declared>) -> Result<Process, UpstreamError> {
+    let params = initialize_params(declared);
+    let opening = ask(&link, Method::Initialize, &params, limits::CHILD_HANDSHAKE);
+    let (_, description) = opening
+        .await
         .and_then(read_initialize)
         .map_err(|error| as_opening(error, "`initialize`"))?;
     link.tell("notifications/initialized").await?;
@@ -270,12 +310,13 @@ async fn ask(
     link: &Link,
     method: Method,
     params: &Object,
-    deadline: Instant,
+    most: Duration,
 ) -> Result<Outcome, UpstreamError> {
     let (nobody, _) = mpsc::channel(1);
     let id = link.next_id();
     let listener = Listener::new(id, None, None, &nobody);
-    link.call(id, method.as_str(), params, listener, deadline)
+    let mut deadline = Deadline::after(most);
+    link.call(id, method.as_str(), params, listener, &mut deadline)
         .await
 }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::protocol::{Method, Object, raw};
 use crate::types::{Endpoint, EraChoice, Instances, Template};
 
 use super::testing::*;
-use super::{Era, Health, Notice, UpstreamError, limits};
+use super::{Era, Health, Notice, Outgoing, UpstreamError, limits};
 
 /// Answers `initialize`; `CALL` is what happens for `tools/call`, `OTHER` for the rest, with `$line` and `$id`.
 const LEGACY: &str = r#"
@@ -373,4 +374,77 @@ async fn a_passed_deadline_is_told_from_a_call_never_begun() {
     tokio::task::yield_now().await;
     tokio::time::pause();
     assert!(matches!(call.await.unwrap(), Err(UpstreamError::TimedOut)));
+}
+
+/// Asks, waits for the answer, and answers the call with it, its process and how it was opened.
+const ASKS: &str = r#"say "{\"jsonrpc\":\"2.0\",\"id\":\"q\",\"method\":\"roots/list\"}"; IFS= read -r told; answer "[$told,$$]""#;
+
+fn asking() -> Outgoing {
+    Outgoing {
+        capabilities: Object::parse(r#"{"roots":{}}"#).unwrap(),
+        ..tool_call("{}")
+    }
+}
+
+/// Makes a call whose agent answers what it is asked, when it is let.
+async fn converse(bench: &Bench, may_answer: impl Future<Output = ()>) -> String {
+    let (sender, mut receiver) = mpsc::channel(8);
+    let upstream = bench.upstream();
+    let agent = async {
+        may_answer.await;
+        while let Some(notice) = receiver.recv().await {
+            if let Notice::Ask(ask) = notice {
+                ask.reply.send(Ok(raw("[7]".into()))).unwrap();
+            }
+        }
+    };
+    let lane = lane("a");
+    tokio::select! {
+        reply = upstream.send(&lane, asking(), &sender) => text(reply),
+        () = agent => "the agent ended".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_process_may_ask_the_agent_whose_only_call_it_works_on() {
+    let other = r#"case $line in *tools/list*) answer "$opened" ;; esac"#;
+    let script = legacy_script(ASKS, other);
+    let opens = r#"*'"method":"initialize"'*)"#;
+    let script = script.replace(opens, &format!("{opens} opened=$line;"));
+    let bench = shell(&script, EraChoice::Legacy, Instances::PerAgent);
+    let first = converse(&bench, async {}).await;
+    assert!(
+        first.starts_with(r#"[{"jsonrpc":"2.0","id":"q","result":[7]},"#),
+        "{first}"
+    );
+    let list = Outgoing {
+        method: Method::ToolsList,
+        ..asking()
+    };
+    let opened = text(bench.send("a", list).await.0);
+    assert!(
+        opened.contains(r#""capabilities":{"roots":{}}"#),
+        "{opened}"
+    );
+    assert_eq!(converse(&bench, async {}).await, first, "the same process");
+
+    let (go, gone) = tokio::sync::oneshot::channel::<()>();
+    let later = async { drop(gone.await) };
+    let other = async {
+        let other = converse(&bench, async {}).await;
+        drop(go);
+        other
+    };
+    let (held, other) = tokio::join!(converse(&bench, later), other);
+    assert_eq!(held, first);
+    assert_ne!(other, first, "at the same time, another process");
+}
+
+#[tokio::test]
+async fn a_process_that_is_shared_has_nobody_to_ask() {
+    let script = legacy_script(ASKS, ":");
+    let bench = shell(&script, EraChoice::Legacy, Instances::Shared);
+    let (reply, notices) = bench.send("a", asking()).await;
+    assert!(text(reply).contains("-32601"));
+    assert!(notices.is_empty());
 }

@@ -1,0 +1,224 @@
+//! The sessions of a server of 2025-11-25 or before, and the calls on them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::clock::Clock;
+use crate::protocol::{Object, RequestId, request};
+
+use super::asking::{Declared, Questions};
+use super::codec::prepare;
+use super::deadline::Deadline;
+use super::listener::Listener;
+use super::pool::{Lease, Pool, Turns};
+use super::reply::Ending;
+use super::seat::{Seat, Seated};
+use super::session::{Called, Session};
+use super::wire::{Sent, Wire};
+use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
+
+/// The sessions of one server.
+#[derive(Debug)]
+pub(super) struct Legacy {
+    wire: Arc<Wire>,
+    ids: Arc<AtomicU64>,
+    sessions: Arc<Pool<Seat<Lane>, Session>>,
+    timeout: Duration,
+    /// Whether the last session that was opened had no id, so that nothing a server asks could be answered.
+    is_sessionless: AtomicBool,
+}
+
+impl Legacy {
+    pub(super) fn new(
+        wire: Arc<Wire>,
+        ids: Arc<AtomicU64>,
+        timeout: Duration,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            wire,
+            ids,
+            sessions: Pool::new(limits::SESSIONS, clock.clone(), end_aside),
+            timeout,
+            is_sessionless: AtomicBool::new(false),
+        }
+    }
+
+    /// What the server is, from any session of this lane.
+    pub(super) async fn describe(
+        &self,
+        lane: &Lane,
+        until: Instant,
+    ) -> Result<Arc<Description>, UpstreamError> {
+        if let Some((_, session)) = self.sessions.open(|seat| seat.whose == *lane).pop() {
+            return Ok(session.description.clone());
+        }
+        let session = self.session(lane, None, until).await?;
+        Ok(session.lease.description.clone())
+    }
+
+    pub(super) async fn send(
+        &self,
+        lane: &Lane,
+        outgoing: Outgoing,
+        notices: &mpsc::Sender<Notice>,
+        until: Instant,
+    ) -> Result<Reply, UpstreamError> {
+        let declared = Declared::of(&outgoing);
+        let Seated { seat, lease } = self.session(lane, declared.as_ref(), until).await?;
+        let declared = lease.declared.clone();
+        let questions = declared.map(|declared| Questions::new(declared, notices));
+        let mut deadline = Deadline::of(questions.as_ref(), self.timeout);
+
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let (method, level) = (outgoing.method, outgoing.log_level);
+        let prepared = prepare(outgoing, Era::Legacy, id);
+        let asker = questions.as_ref().map(Questions::asker);
+        let mut listener = Listener::new(id, prepared.agent_token, level, notices).asking(asker);
+        let params = Some(&prepared.params).filter(|params: &&Object| !params.is_empty());
+        let body: Bytes = request(&RequestId::number(id), method.as_str(), params).into();
+
+        let mut call = async |session: &Lease<Session>, deadline: &mut Deadline| {
+            let sent = Sent::default();
+            let calling = session
+                .shared()
+                .call(id, body.clone(), &mut listener, &sent);
+            let called = deadline.bound(calling).await;
+            called.unwrap_or_else(|| Err(sent.timed_out()))
+        };
+        let called = call(&lease, &mut deadline).await;
+        if !matches!(called, Ok(Called::SessionGone(_))) {
+            return self.read(&seat, &lease, called);
+        }
+        // The request was not looked at, so this is its first time.
+        let reopened = deadline.bound(self.reopen(&seat, lease)).await;
+        let lease = reopened.ok_or_else(|| Sent::default().timed_out())??;
+        let called = call(&lease, &mut deadline).await;
+        self.read(&seat, &lease, called)
+    }
+
+    fn read(
+        &self,
+        seat: &Seat<Lane>,
+        session: &Lease<Session>,
+        called: Result<Called, UpstreamError>,
+    ) -> Result<Reply, UpstreamError> {
+        if has_lost_session(&called) {
+            self.sessions.discard(seat, session.shared());
+        }
+        let (status, outcome) = match called? {
+            Called::Answered { status, outcome } => (status, outcome),
+            Called::SessionGone(said) => match said? {
+                Ending::Answered { status, outcome } => (status, outcome),
+                Ending::Cut { .. } => return Err(UpstreamError::Rejected(404)),
+            },
+        };
+        Ok(Reply {
+            era: Era::Legacy,
+            status,
+            outcome,
+        })
+    }
+
+    /// A session of this lane. Where no answer can be carried back the server is told that nobody can be asked.
+    async fn session(
+        &self,
+        lane: &Lane,
+        declared: Option<&Arc<Declared>>,
+        until: Instant,
+    ) -> Result<Seated<Lane, Session>, UpstreamError> {
+        let declared = declared.filter(|_| !self.is_sessionless.load(Ordering::Relaxed));
+        // Waiting for others to be through is no part of the opening.
+        let until = until + declared.map_or(Duration::ZERO, |_| self.timeout);
+        let seating = timeout_at(until, self.answerable(lane, declared)).await;
+        seating.unwrap_or_else(|_| Err(not_in_time()))
+    }
+
+    async fn answerable(
+        &self,
+        lane: &Lane,
+        declared: Option<&Arc<Declared>>,
+    ) -> Result<Seated<Lane, Session>, UpstreamError> {
+        let seated = self.seat(lane, declared).await?;
+        let is_sessionless = !seated.lease.has_id();
+        self.is_sessionless.store(is_sessionless, Ordering::Relaxed);
+        if declared.is_none() || !is_sessionless {
+            return Ok(seated);
+        }
+        self.sessions.discard(&seated.seat, seated.lease.shared());
+        self.seat(lane, None).await
+    }
+
+    async fn seat(
+        &self,
+        lane: &Lane,
+        declared: Option<&Arc<Declared>>,
+    ) -> Result<Seated<Lane, Session>, UpstreamError> {
+        let turns = Turns {
+            most: limits::LEASED_SESSIONS,
+            patience: self.timeout,
+        };
+        let opening = || self.opening(declared.cloned());
+        let declared = declared.map(|declared| &**declared);
+        self.sessions.seat(lane, declared, turns, opening).await
+    }
+
+    /// A new session in the place of one that the server forgot.
+    async fn reopen(
+        &self,
+        seat: &Seat<Lane>,
+        gone: Lease<Session>,
+    ) -> Result<Lease<Session>, UpstreamError> {
+        let opening = || self.opening(gone.declared.clone());
+        self.sessions.reopen(seat, gone.shared(), opening).await
+    }
+
+    fn opening(
+        &self,
+        declared: Option<Arc<Declared>>,
+    ) -> impl Future<Output = Result<Session, UpstreamError>> + Send + use<> {
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        Session::open(self.wire.clone(), id, declared)
+    }
+
+    pub(super) fn end_session(&self, lane: &Lane) {
+        self.sessions.end_where(|seat| seat.whose == *lane);
+    }
+
+    pub(super) async fn close(&self) {
+        let ends = self
+            .sessions
+            .close()
+            .into_iter()
+            .map(|session| async move { session.end().await });
+        futures_util::future::join_all(ends).await;
+    }
+}
+
+pub(super) fn not_in_time() -> UpstreamError {
+    UpstreamError::Unreachable("it did not open in time".into())
+}
+
+/// Ends a session without waiting; when the runtime is gone too, the server finds out by itself.
+fn end_aside(session: Arc<Session>) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(async move { session.end().await });
+    }
+}
+
+/// Whether the session is of no use any more.
+fn has_lost_session(called: &Result<Called, UpstreamError>) -> bool {
+    match called {
+        Ok(Called::SessionGone(_)) | Err(UpstreamError::Rejected(400)) => true,
+        Ok(Called::Answered {
+            status: 400,
+            outcome: Err(error),
+        }) => error.get().to_ascii_lowercase().contains("session"),
+        Ok(Called::Answered { .. }) | Err(_) => false,
+    }
+}

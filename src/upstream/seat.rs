@@ -1,0 +1,74 @@
+//! Whose a connection to a legacy server is, and who may use it at the same time.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::UpstreamError;
+use super::asking::Declared;
+use super::pool::{Lease, Pool, Turns};
+
+/// The place of one connection among those of a server.
+///
+/// A server that asks the client something does not always say for which call: not on the GET stream of a
+/// session, not on the one stream of the old transport, not on the output of a process. With two calls in flight
+/// the question of one would reach the agent, and the log, as that of the other. So a connection that was opened
+/// with something to ask for is leased to one call at a time, and calls that come meanwhile get connections of
+/// their own, up to a limit. The lowest free one is taken, so that an agent that calls one thing after the other
+/// stays on one connection, with whatever the server remembers there. All others share the one connection of
+/// their lane: it was opened with nothing to ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Seat<W> {
+    pub(super) whose: W,
+    leased: Option<([u8; 32], usize)>,
+}
+
+/// A connection in use, and its place.
+pub(super) struct Seated<W, V> {
+    pub(super) seat: Seat<W>,
+    pub(super) lease: Lease<V>,
+}
+
+impl<W> Seat<W> {
+    /// The connection that the calls of a lane share.
+    pub(super) fn shared(whose: W) -> Self {
+        Self {
+            whose,
+            leased: None,
+        }
+    }
+}
+
+impl<W, V> Pool<Seat<W>, V>
+where
+    W: Eq + Hash + Clone + Send + 'static,
+    V: Send + Sync + 'static,
+{
+    /// The connection for one call; `opening` runs when there is none.
+    pub(super) async fn seat<F>(
+        self: &Arc<Self>,
+        whose: &W,
+        declared: Option<&Declared>,
+        turns: Turns,
+        opening: impl Fn() -> F,
+    ) -> Result<Seated<W, V>, UpstreamError>
+    where
+        F: Future<Output = Result<V, UpstreamError>> + Send + 'static,
+    {
+        let (seat, lease) = match declared {
+            None => {
+                let seat = Seat::shared(whose.clone());
+                let lease = self.get(&seat, opening).await?;
+                (seat, lease)
+            }
+            Some(declared) => {
+                let leased = declared.digest();
+                let numbered = |number| Seat {
+                    whose: whose.clone(),
+                    leased: Some((leased, number)),
+                };
+                self.lease(numbered, turns, opening).await?
+            }
+        };
+        Ok(Seated { seat, lease })
+    }
+}
