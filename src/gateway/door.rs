@@ -72,9 +72,9 @@ pub enum Door {
     /// The request needs a session.
     #[error("the `Mcp-Session-Id` header is missing")]
     MissingSession,
-    /// Only some methods of HTTP work here.
-    #[error("only POST works here; there is no stream to open with GET")]
-    MethodNotAllowed,
+    /// Only these methods of HTTP work here.
+    #[error("only {0} works here")]
+    MethodNotAllowed(&'static str),
     /// The body is not JSON by its own word.
     #[error("the Content-Type must be application/json")]
     NotJsonType,
@@ -102,7 +102,7 @@ impl Door {
             Self::UnknownServer(_) => "unknown_server",
             Self::ServerNotGranted { .. } => "not_granted",
             Self::UnknownSession | Self::MissingSession => "unknown_session",
-            Self::MethodNotAllowed => "method_not_allowed",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::NotJsonType => "malformed",
             Self::TooLarge(_) => "request_too_large",
             Self::TooSlow => "request_too_slow",
@@ -121,7 +121,7 @@ impl Door {
                 (404, code::INVALID_REQUEST)
             }
             Self::MissingSession | Self::UnknownVersion(_) => (400, code::INVALID_REQUEST),
-            Self::MethodNotAllowed => (405, code::INVALID_REQUEST),
+            Self::MethodNotAllowed(_) => (405, code::INVALID_REQUEST),
             Self::NotJsonType => (415, code::INVALID_REQUEST),
             Self::TooLarge(_) => (413, code::INVALID_REQUEST),
             Self::TooSlow => (408, code::INVALID_REQUEST),

@@ -146,6 +146,7 @@ impl Gateway {
             server: server.clone(),
             subject: Subject::Listing,
             request,
+            purpose: String::new(),
             continues: None,
         };
         let (_, _, reply) = self.run(caller, wish, agent).await?.into_reply()?;

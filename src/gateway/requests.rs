@@ -10,6 +10,7 @@ use super::answer::{Addressee, Answer};
 use super::failure::Failure;
 use super::listener::{Asking, Listener};
 use super::names::exposed_uri;
+use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
 use super::{AgentRequest, Gateway, Scope, shape};
 
@@ -158,6 +159,7 @@ impl Gateway {
             }
         };
         let mut wish = Wish {
+            purpose: purpose(&request, &subject),
             server,
             subject,
             request,

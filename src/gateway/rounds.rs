@@ -9,7 +9,8 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::protocol::{Json, Object, json_string, raw};
-use crate::types::{CallId, Timestamp};
+use crate::types::{CallId, Timestamp, hex};
+use crate::upstream::Outgoing;
 
 use super::seal::{Binding, Sealer};
 use super::stages::{Caller, Subject, Wish};
@@ -64,8 +65,7 @@ impl Gateway {
             return Ok(());
         };
         let now = self.clock.now();
-        let purpose = purpose(wish);
-        let binding = binding(caller, wish, &purpose);
+        let binding = binding(caller, wish);
         let unsealed = self
             .rounds
             .sealer
@@ -95,36 +95,35 @@ impl Gateway {
             .get(STATE)
             .map(|state| state.get().to_owned())
             .unwrap_or_default();
-        let purpose = purpose(wish);
         let expires = self.clock.now().after(STATE_TIME);
-        let sealed =
-            self.rounds
-                .sealer
-                .seal(&binding(caller, wish, &purpose), call, expires, &state);
+        let sealed = self
+            .rounds
+            .sealer
+            .seal(&binding(caller, wish), call, expires, &state);
         fields.set(STATE, raw(json_string(&sealed)));
         fields.to_json()
     }
 }
 
-fn binding<'a>(caller: &'a Caller, wish: &'a Wish, purpose: &'a str) -> Binding<'a> {
+fn binding<'a>(caller: &'a Caller, wish: &'a Wish) -> Binding<'a> {
     Binding {
         agent: caller.agent.name.as_str(),
         server: wish.server.as_str(),
-        purpose,
+        purpose: &wish.purpose,
     }
 }
 
-/// The method, what it is about, and a digest of the arguments: other arguments are another call.
-fn purpose(wish: &Wish) -> String {
-    let subject = match &wish.subject {
+/// What a request is, so that a state given for it fits no other: the method, what it is about, and a digest of
+/// the arguments.
+pub(super) fn purpose(request: &Outgoing, subject: &Subject) -> String {
+    let about = match subject {
         Subject::Tool(name) | Subject::Prompt(name) | Subject::Resource(name) => name,
         Subject::Listing => "",
     };
-    let arguments = wish
-        .request
+    let arguments = request
         .params
         .get("arguments")
         .map_or("", |arguments| arguments.get());
-    let digest = Sha256::digest(arguments.as_bytes());
-    format!("{}\n{subject}\n{digest:x?}", wish.request.method.as_str())
+    let digest = hex(&Sha256::digest(arguments.as_bytes()));
+    format!("{}\n{about}\n{digest}", request.method.as_str())
 }

@@ -85,6 +85,8 @@ pub(super) struct Wish {
     pub subject: Subject,
     /// The request as the server is to get it.
     pub request: Outgoing,
+    /// What the request is, so that a state of the server given for it fits no other.
+    pub purpose: String,
     /// The call that this one continues with answers to the server's questions; what that one cost pays for
     /// this one too.
     pub continues: Option<CallId>,

@@ -109,7 +109,7 @@ impl Front {
                 version: Some(version),
                 ..
             }) if version.parse::<Version>().is_ok_and(Version::is_modern) => {
-                return Err(refuse(&Door::MethodNotAllowed));
+                return Err(refuse(&Door::MethodNotAllowed("POST, DELETE")));
             }
             Ok(_) | Err(_) => return Err(refuse(&Door::MissingSession)),
         };

@@ -62,7 +62,7 @@ impl Front {
         match parts.method {
             HttpMethod::POST => {}
             HttpMethod::DELETE => return self.end_session(&mut visit).await,
-            _ => return Err(refuse(&Door::MethodNotAllowed)),
+            _ => return Err(refuse(&Door::MethodNotAllowed("POST, DELETE"))),
         }
         let message = self.read(&mut visit, body).await?;
         self.message(visit, message).await

@@ -64,7 +64,7 @@ pub fn router(gateway: Arc<Gateway>, clock: Arc<dyn Clock>) -> Router {
         .route("/sse/", any(two_endpoints::all))
         .route("/sse/{server}", any(two_endpoints::one))
         .route("/sse/{server}/", any(two_endpoints::one))
-        .route(two_endpoints::MESSAGES, any(two_endpoints::message))
+        .route("/messages", any(two_endpoints::message))
         .route("/health", get(health))
         .fallback(not_found);
     let routes = OAUTH_PATHS
@@ -107,8 +107,8 @@ fn refuse(door: &Door) -> Response {
             HeaderValue::from_static(challenge),
         );
     }
-    if *door == Door::MethodNotAllowed {
-        headers.insert(header::ALLOW, HeaderValue::from_static("POST, DELETE"));
+    if let Door::MethodNotAllowed(allowed) = door {
+        headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
     }
     response
 }

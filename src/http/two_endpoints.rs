@@ -78,7 +78,7 @@ impl Front {
         let (parts, _) = request.into_parts();
         let visit = self.admit(parts.headers, server).await?;
         if parts.method != HttpMethod::GET {
-            return Err(refuse(&Door::MethodNotAllowed));
+            return Err(refuse(&Door::MethodNotAllowed("GET")));
         }
         let id: Arc<str> = hex(&crate::gateway::random::<16>()).into();
         let (events, waiting) = mpsc::channel(EVENTS);
@@ -111,7 +111,7 @@ impl Front {
         let (parts, body) = request.into_parts();
         let mut visit = self.admit(parts.headers, None).await?;
         if parts.method != HttpMethod::POST {
-            return Err(refuse(&Door::MethodNotAllowed));
+            return Err(refuse(&Door::MethodNotAllowed("POST")));
         }
         let Some((id, session)) = self.sessions.find_stream(id, &visit.caller.agent.name) else {
             return Err(self.turn_away(&visit.caller, Door::UnknownSession).await);

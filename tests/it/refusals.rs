@@ -188,7 +188,7 @@ fn door_kind(door: &Door) -> &'static str {
         Door::ServerNotGranted { .. } => "ServerNotGranted",
         Door::UnknownSession => "UnknownSession",
         Door::MissingSession => "MissingSession",
-        Door::MethodNotAllowed => "MethodNotAllowed",
+        Door::MethodNotAllowed(_) => "MethodNotAllowed",
         Door::NotJsonType => "NotJsonType",
         Door::TooLarge(_) => "TooLarge",
         Door::TooSlow => "TooSlow",
@@ -214,7 +214,7 @@ fn doors() -> Vec<Door> {
         },
         Door::UnknownSession,
         Door::MissingSession,
-        Door::MethodNotAllowed,
+        Door::MethodNotAllowed("POST, DELETE"),
         Door::NotJsonType,
         Door::TooLarge(4_194_304),
         Door::TooSlow,
@@ -446,7 +446,7 @@ fn every_answer_at_the_door_has_its_status_and_its_words() {
     MissingSession (unknown_session)
       400 -32600 the `Mcp-Session-Id` header is missing
     MethodNotAllowed (method_not_allowed)
-      405 -32600 only POST works here; there is no stream to open with GET
+      405 -32600 only POST, DELETE works here
     NotJsonType (malformed)
       415 -32600 the Content-Type must be application/json
     TooLarge (request_too_large)
