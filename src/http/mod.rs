@@ -10,6 +10,7 @@ mod guard;
 mod headers;
 mod listener;
 mod mcp;
+mod patience;
 mod session;
 
 use std::sync::Arc;
