@@ -158,7 +158,7 @@ async fn an_older_copy_put_in_place_is_no_refill() {
     std::fs::remove_file(desk.file("log.db-shm")).unwrap();
     for number in 3..=5 {
         let refused = desk.admit(number).await;
-        assert!(!refused.is_ok(), "call {number}");
+        assert!(refused.is_err(), "call {number}");
     }
     assert!(!desk.recorder.is_recording());
     assert!(matches!(desk.admit(6).await, Err(NotAdmitted::Unrecorded)));
