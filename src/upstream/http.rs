@@ -131,9 +131,17 @@ impl Http {
             Called::SessionGone(_) => drop(session),
         }
         // The request was not looked at, so this is its first time.
-        let reopened = timeout_at(deadline, self.session(lane)).await;
-        let session = reopened.map_err(|_| Sent::default().timed_out())??;
-        match call(&session).await? {
+        let again = async {
+            let reopened = timeout_at(deadline, self.session(lane)).await;
+            let session = reopened.map_err(|_| Sent::default().timed_out())??;
+            call(&session).await
+        };
+        // The server had the request in its hands once: nothing that goes wrong now makes that undone.
+        let again = again.await.map_err(|error| match error.nothing_sent() {
+            true => UpstreamError::Rejected(404),
+            false => error,
+        });
+        match again? {
             Called::Answered { status, outcome } => Ok(legacy_reply(status, outcome)),
             Called::SessionGone(said) => match said? {
                 Ending::Answered { status, outcome } => Ok(legacy_reply(status, outcome)),
