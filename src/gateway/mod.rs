@@ -34,8 +34,8 @@ use crate::clock::Clock;
 use crate::db::{DbError, Durability, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
 use crate::protocol::{LogLevel, Object, RequestId};
-use crate::types::{ServerName, TokenHash};
-use crate::upstream::Upstreams;
+use crate::types::{AgentName, ServerName, TokenHash};
+use crate::upstream::{Lane, Upstreams};
 
 pub(crate) use opening::client_name;
 
@@ -265,8 +265,9 @@ impl Gateway {
     }
 
     /// Ends what a finished session of an agent holds open at servers.
-    pub async fn end_session(&self, caller: &Caller) {
-        self.forwarder.end_session(&caller.lane()).await;
+    pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
+        let session = Some(session);
+        self.forwarder.end_session(&Lane { agent, session }).await;
     }
 
     /// Whether the log can be written now: the answer of `/health`.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method as HttpMethod, Request, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +14,7 @@ use crate::gateway::{
 };
 use crate::protocol::{
     CLIENT_INFO, LOG_LEVEL, LogLevel, META, Message, MessageError, Object, RequestId, Version, raw,
+    readable_id,
 };
 
 use super::classify::{Class, Hints, Unclear, classify};
@@ -34,10 +36,12 @@ pub(super) async fn all(State(front): State<Front>, request: Request<Body>) -> R
 /// `/mcp/{server}`: one server, its names untouched.
 pub(super) async fn one(
     State(front): State<Front>,
-    Path(server): Path<String>,
+    server: Result<Path<String>, PathRejection>,
     request: Request<Body>,
 ) -> Response {
     let (parts, body) = request.into_parts();
+    // A path that is no text names no server.
+    let server = server.map_or_else(|_| parts.uri.path().to_owned(), |Path(server)| server);
     front
         .handle(parts, body, Some(&server))
         .await
@@ -91,7 +95,8 @@ impl Front {
                     MessageError::NotJson(why) => Failure::NotJson(why),
                     MessageError::NotAMessage(why) => Failure::NotAMessage(why),
                 };
-                Err(self.fail(&visit, None, "", failure).await)
+                let id = readable_id(&body);
+                Err(self.fail(&visit, id.as_ref(), "", failure).await)
             }
         }
     }
@@ -109,7 +114,7 @@ impl Front {
         })?;
         Ok(Caller {
             permissions: Arc::clone(self.gateway.permissions()),
-            era: AgentEra::Bare,
+            era: presumed_era(headers),
             client: None,
             session: None,
             bytes_in: 0,
@@ -173,16 +178,7 @@ impl Front {
             Err(Unclear::UnknownVersion(version)) => Err(self
                 .turn_away(&visit.caller, Door::UnknownVersion(version))
                 .await),
-            Err(Unclear::Failure(failure)) => {
-                if visit
-                    .headers
-                    .get("mcp-protocol-version")
-                    .is_some_and(|version| version == "2026-07-28")
-                {
-                    visit.caller.era = AgentEra::Modern;
-                }
-                Err(self.fail(&visit, id, method, failure).await)
-            }
+            Err(Unclear::Failure(failure)) => Err(self.fail(&visit, id, method, failure).await),
         }
     }
 
@@ -258,7 +254,7 @@ impl Front {
         };
         let ended = self.sessions.open(Arc::clone(&session_id), session);
         for (id, session) in ended {
-            self.release(&visit.caller, id, session.version).await;
+            self.gateway.end_session(session.agent, id).await;
         }
         let mut response = respond(Answer::result(id, &opened.result));
         if let Ok(value) = session_id.parse() {
@@ -308,21 +304,9 @@ impl Front {
             return Err(self.turn_away(&visit.caller, door).await);
         }
         self.sessions.close(&id);
-        self.gateway.end_session(&visit.caller).await;
+        let agent = visit.caller.agent.name.clone();
+        self.gateway.end_session(agent, id.into()).await;
         Ok(StatusCode::OK.into_response())
-    }
-
-    /// Ends what a session that had to make room holds at servers.
-    async fn release(&self, caller: &Caller, id: Arc<str>, version: Version) {
-        let caller = Caller {
-            agent: Arc::clone(&caller.agent),
-            permissions: Arc::clone(&caller.permissions),
-            era: AgentEra::Session(version),
-            client: None,
-            session: Some(id),
-            bytes_in: 0,
-        };
-        self.gateway.end_session(&caller).await;
     }
 
     fn log_level(&self, visit: &Visit, params: &Object) -> Option<LogLevel> {
@@ -368,6 +352,14 @@ impl Front {
                 style: caller.agent.refusals,
             })),
         }
+    }
+}
+
+/// How an agent speaks, as far as a header tells before its message is read; the message decides.
+fn presumed_era(headers: &HeaderMap) -> AgentEra {
+    match headers.get("mcp-protocol-version") {
+        Some(version) if version == Version::V2026_07_28.as_str() => AgentEra::Modern,
+        Some(_) | None => AgentEra::Bare,
     }
 }
 

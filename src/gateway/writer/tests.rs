@@ -1,3 +1,5 @@
+//! What the writer does with a file that goes away, and with a caller that does.
+
 use std::path::{Path, PathBuf};
 
 use sqlx::Connection;
