@@ -11,7 +11,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Head;
@@ -27,7 +27,8 @@ use crate::{dashboard, db, http};
 /// How often requests without a valid token are written down, as one event.
 const STRANGERS_EVERY: Duration = Duration::from_secs(10);
 
-/// How long calls in flight may go on after the end was announced; then they cost what they hold.
+/// How long calls in flight may go on after the end was announced, whether their agents wait or hung up; then
+/// they cost what they hold.
 const CALLS_DRAIN: Duration = Duration::from_secs(20);
 
 /// How long the writer may take to close the file.
@@ -167,11 +168,12 @@ impl Running {
             ..
         } = self;
         stop.cancel();
+        let announced = Instant::now();
         server.await.context("the listener failed")?;
         strangers.await.context("the count of strangers failed")?;
-        if timeout(CALLS_DRAIN, gateway.drain()).await.is_err() {
-            tracing::warn!("some calls were still in flight at the end; they cost what they hold");
-        }
+        gateway
+            .drain(CALLS_DRAIN.saturating_sub(announced.elapsed()))
+            .await;
         gateway.note_strangers().await;
         drop(gateway);
         readers.close().await;
@@ -183,3 +185,6 @@ impl Running {
         Ok(head)
     }
 }
+
+#[cfg(test)]
+mod tests;

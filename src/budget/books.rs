@@ -235,10 +235,8 @@ impl Books {
             .map(|row| row.count)
             .unwrap_or_default();
         count.limit = charge.limit.amount;
-        let taken = count
-            .used
-            .checked_add(count.held)?
-            .checked_add(charge.amount);
+        let taken = count.used.checked_add(count.held);
+        let taken = taken.and_then(|taken| taken.checked_add(charge.amount));
         let fits = taken.is_some_and(|taken| taken <= charge.limit.amount);
         (!fits).then(|| Shortage {
             charge: charge.clone(),

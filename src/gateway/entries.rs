@@ -13,6 +13,9 @@ use super::stages::{Authenticated, Caller, Forwarded, Outcome, Subject};
 /// The longest text of an agent's own making that one field of an event keeps, in characters.
 const MAX_TEXT: usize = 256;
 
+/// The longest reason that is kept, in characters: a sentence, and the name in it.
+const MAX_MESSAGE: usize = 1_024;
+
 /// What is known of any request of a known agent.
 pub(super) fn of_caller(caller: &Caller, call: CallId, method: &str) -> Entry {
     let mut entry = Entry::new(Kind::Denied);
@@ -79,7 +82,7 @@ pub(super) fn denied(entry: Entry, reason: &'static str, message: &str) -> Entry
         reason: Some(reason),
         ..entry
     };
-    entry.text("message", message)
+    entry.text("message", &cut_to(message, MAX_MESSAGE))
 }
 
 /// The event that ends a call. What it costs is added by the writer, which knows.
@@ -201,5 +204,9 @@ fn write_charged(text: &mut String, charged: &Charged) {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().take(MAX_TEXT).collect()
+    cut_to(text, MAX_TEXT)
+}
+
+fn cut_to(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
 }

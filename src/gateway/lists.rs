@@ -40,7 +40,7 @@ impl Gateway {
     ) -> Result<Json, Failure> {
         match scope {
             Scope::One(server) => self.list_one(caller, server, request, agent).await,
-            Scope::All => Ok(self.list_all(caller, request, agent).await),
+            Scope::All => self.list_all(caller, request, agent).await,
         }
     }
 
@@ -57,16 +57,19 @@ impl Gateway {
         let page = read_page(method, &result, era, modern, |item| {
             self.may_see(caller, server, method, item)
         });
-        let Ok(mut fields) = Object::parse(result.get()) else {
-            return Ok(result);
-        };
-        if let (Some(key), Some(page)) = (method.list_key(), page) {
-            fields.set(key, texts(&page.items));
-        }
+        // What cannot be read cannot be filtered, so none of it is shown.
+        let items = page.map(|page| page.items).unwrap_or_default();
+        let mut fields = Object::parse(result.get()).unwrap_or_default();
+        fields.set(method.list_key().unwrap_or_default(), texts(&items));
         Ok(shape::result(method, fields.to_json(), era, modern))
     }
 
-    async fn list_all(&self, caller: &Arc<Caller>, request: Outgoing, agent: &Listener) -> Json {
+    async fn list_all(
+        &self,
+        caller: &Arc<Caller>,
+        request: Outgoing,
+        agent: &Listener,
+    ) -> Result<Json, Failure> {
         let method = request.method;
         let servers = self.visible_servers(caller);
         let lists = servers.iter().map(async |server| {
@@ -86,6 +89,8 @@ impl Gateway {
                 }
                 // A server without prompts or resources says so with an error; that is no failure.
                 Err(Failure::Relayed { .. }) => {}
+                // Nobody was asked: an empty list would look as if every tool were gone.
+                Err(Failure::Unrecorded) => return Err(Failure::Unrecorded),
                 Err(_) => unavailable.push(json_string(server.as_str())),
             }
         }
@@ -95,12 +100,8 @@ impl Gateway {
             let names = write_array(unavailable.iter().map(String::as_str));
             result.set(META, raw(format!("{{\"{UNAVAILABLE}\":{}}}", names.get())));
         }
-        shape::result(
-            method,
-            result.to_json(),
-            Era::Legacy,
-            caller.era.is_modern(),
-        )
+        let modern = caller.era.is_modern();
+        Ok(shape::result(method, result.to_json(), Era::Legacy, modern))
     }
 
     /// All pages of one server's list, as far as the agent may see it.

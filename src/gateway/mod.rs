@@ -26,9 +26,12 @@ mod strangers;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{Entry, Head, Kind};
@@ -136,6 +139,8 @@ pub struct Gateway {
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     calls: TaskTracker,
+    /// Ends the calls that are still in hand when the gateway may wait no longer.
+    cut: CancellationToken,
 }
 
 /// Ends when the gateway and all its calls are gone; yields the head of the log.
@@ -173,6 +178,7 @@ impl Gateway {
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
+            cut: CancellationToken::new(),
         };
         Ok((Arc::new(gateway), task, head))
     }
@@ -248,10 +254,13 @@ impl Gateway {
                 asking: request.asking.clone(),
                 asks: Arc::clone(&gateway.asks),
             };
-            let answer = gateway.answer(&Arc::new(caller), request, &listener).await;
-            drop(permit);
-            // The agent may have gone; the call is closed and written down either way.
-            drop(parts.send(Part::Answer(answer)).await);
+            let answering = async {
+                let answer = gateway.answer(&Arc::new(caller), request, &listener).await;
+                drop(permit);
+                // The agent may have gone; the call is closed and written down either way.
+                drop(parts.send(Part::Answer(answer)).await);
+            };
+            gateway.cut.run_until_cancelled(answering).await;
         });
         answer
     }
@@ -284,12 +293,9 @@ impl Gateway {
     }
 
     /// Ends what a finished session of an agent holds open at servers.
-    pub async fn end_session(&self, agent: &AgentName, session: &str) {
-        let lane = Lane {
-            agent: agent.clone(),
-            session: Some(session.into()),
-        };
-        self.forwarder.end_session(&lane).await;
+    pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
+        let session = Some(session);
+        self.forwarder.end_session(&Lane { agent, session }).await;
     }
 
     /// Whether the log can be written now: the answer of `/health`.
@@ -297,10 +303,19 @@ impl Gateway {
         self.recorder.is_recording()
     }
 
-    /// Waits until no call is in hand. Nobody may call [`Gateway::handle`] any more.
-    pub async fn drain(&self) {
+    /// Waits until no call is in hand; those that take longer than `patience` are given up, are closed as failed
+    /// and cost what they hold. Nobody may call [`Gateway::handle`] any more.
+    pub async fn drain(&self, patience: Duration) {
         self.calls.close();
-        self.calls.wait().await;
+        if timeout(patience, self.calls.wait()).await.is_err() {
+            let calls = self.calls.len();
+            tracing::warn!(
+                calls,
+                "some calls were still in flight at the end; they cost what they hold"
+            );
+            self.cut.cancel();
+            self.calls.wait().await;
+        }
     }
 }
 

@@ -20,6 +20,9 @@ const WAIT: Duration = Duration::from_secs(3);
 /// Texts of third parties that are shown to a model, all servers together, in characters.
 const MAX_INSTRUCTIONS: usize = 8_000;
 
+/// The longest name of a client that a session remembers, in characters.
+const MAX_CLIENT: usize = 200;
+
 /// Capabilities that cross the gateway in this version.
 const CAPABILITIES: [&str; 5] = ["tools", "prompts", "resources", "completions", "logging"];
 
@@ -97,7 +100,8 @@ impl Gateway {
 pub(crate) fn client_name(info: &Object) -> Option<String> {
     let name = info.get_str("name")?;
     let version = info.get_str("version");
-    Some(version.map_or_else(|| name.to_string(), |version| format!("{name} {version}")))
+    let whole = version.map_or_else(|| name.to_string(), |version| format!("{name} {version}"));
+    Some(whole.chars().take(MAX_CLIENT).collect())
 }
 
 /// What any of the servers can do; tools always, since a server that is down now may have some later.

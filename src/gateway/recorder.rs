@@ -123,8 +123,8 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// An admitted call. It has to be closed; should it be dropped instead, because the gateway failed in the
-/// middle of it, it is closed as failed and costs what it held.
+/// An admitted call. It has to be closed; should it be dropped instead, because the gateway failed or was stopped
+/// in the middle of it, it is closed as failed and costs what it held.
 #[derive(Debug)]
 pub(super) struct OpenCall {
     hold: Option<Hold>,
@@ -150,7 +150,12 @@ impl OpenCall {
 impl Drop for OpenCall {
     fn drop(&mut self) {
         let Some(hold) = self.hold.take() else { return };
-        let mut entry = Entry::new(Kind::Failed).text("outcome", "gateway_error");
+        let outcome = if std::thread::panicking() {
+            "gateway_error"
+        } else {
+            "gateway_stopped"
+        };
+        let mut entry = Entry::new(Kind::Failed).text("outcome", outcome);
         entry.call = Some(hold.call());
         // Without a writer the next start closes it.
         self.recorder.close(hold, entry, None);

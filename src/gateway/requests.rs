@@ -28,6 +28,12 @@ const KNOWN_PARAMS: &[&str] = &[
     "requestState",
 ];
 
+/// The longest name of a tool or prompt, in characters. It may stand in the key of a budget, and those are kept.
+const MAX_NAME: usize = 256;
+
+/// Keys of `ref` in a completion that decide what it is about.
+const REFERENCE_PARAMS: &[&str] = &["type", "name", "uri"];
+
 impl Gateway {
     /// Answers one request.
     pub(super) async fn answer(
@@ -68,12 +74,8 @@ impl Gateway {
             | Method::Complete => true,
         });
         let method = method.ok_or_else(|| Failure::UnknownMethod(request.method.clone()))?;
-        match request.params.look_alike(KNOWN_PARAMS) {
-            Some(key) => Err(Failure::InvalidParams(format!(
-                "the key {key:?} differs from a known one only in case"
-            ))),
-            None => Ok(method),
-        }
+        refuse_look_alike(&request.params, KNOWN_PARAMS)?;
+        Ok(method)
     }
 
     async fn dispatch(
@@ -129,13 +131,13 @@ impl Gateway {
     ) -> Result<Wish, Failure> {
         let (server, subject) = match request.method {
             Method::ToolsCall => {
-                let name = text_param(&request.params, "name")?;
+                let name = name_param(&request.params)?;
                 let (server, own) = self.resolve_tool(caller, scope, &name, agent).await?;
                 rename(&mut request.params, "name", &name, &own);
                 (server, Subject::Tool(own))
             }
             Method::PromptsGet => {
-                let name = text_param(&request.params, "name")?;
+                let name = name_param(&request.params)?;
                 let (server, own) = self.resolve_prompt(caller, scope, &name)?;
                 rename(&mut request.params, "name", &name, &own);
                 (server, Subject::Prompt(own))
@@ -181,10 +183,11 @@ impl Gateway {
     ) -> Result<(ServerName, Subject), Failure> {
         let missing = || Failure::InvalidParams("`ref` must be an object with a `type`".into());
         let mut reference = params.get_object("ref").ok_or_else(missing)?;
+        refuse_look_alike(&reference, REFERENCE_PARAMS)?;
         let kind = reference.get_str("type").ok_or_else(missing)?.into_owned();
         let (key, found) = match kind.as_str() {
             "ref/prompt" => {
-                let name = text_param(&reference, "name")?;
+                let name = name_param(&reference)?;
                 let (server, own) = self.resolve_prompt(caller, scope, &name)?;
                 ("name", (server, Subject::Prompt(own.clone()), name, own))
             }
@@ -258,6 +261,24 @@ fn askable(capabilities: &Object, agent: &Listener) -> Object {
     let known = ["sampling", "elicitation", "roots"];
     askable.retain(|key| known.contains(&key) && !matches!(agent.asking, Asking::No));
     askable
+}
+
+fn refuse_look_alike(fields: &Object, known: &[&str]) -> Result<(), Failure> {
+    match fields.look_alike(known) {
+        Some(key) => Err(Failure::InvalidParams(format!(
+            "the key {key:?} differs from a known one only in case"
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn name_param(params: &Object) -> Result<String, Failure> {
+    let name = text_param(params, "name")?;
+    if name.chars().nth(MAX_NAME).is_some() {
+        let why = format!("`name` is longer than {MAX_NAME} characters");
+        return Err(Failure::InvalidParams(why));
+    }
+    Ok(name)
 }
 
 fn text_param(params: &Object, key: &str) -> Result<String, Failure> {

@@ -77,7 +77,7 @@ impl Front {
         };
         let ended = self.sessions.open(Arc::clone(&session_id), session);
         for (id, session) in ended {
-            self.gateway.end_session(&session.agent, &id).await;
+            self.gateway.end_session(session.agent, id).await;
         }
         let mut response = respond(Answer::result(id, &opened.result));
         if let Ok(value) = session_id.parse() {
@@ -117,9 +117,8 @@ impl Front {
             return Err(self.turn_away(&visit.caller, door).await);
         }
         self.sessions.close(&id);
-        self.gateway
-            .end_session(&visit.caller.agent.name, &id)
-            .await;
+        let agent = visit.caller.agent.name.clone();
+        self.gateway.end_session(agent, id.into()).await;
         Ok(StatusCode::OK.into_response())
     }
 

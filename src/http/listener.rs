@@ -14,7 +14,10 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use super::patience::Patient;
 
 /// What one listener takes.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +30,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Headers of one request.
     pub headers: usize,
+    /// The longest a client may take nothing of what is sent to it.
+    pub write_time: Duration,
     /// How long open requests may go on after the end was announced.
     pub drain: Duration,
 }
@@ -38,6 +43,7 @@ impl Default for Limits {
             header_time: Duration::from_secs(30),
             header_bytes: 64 * 1024,
             headers: 100,
+            write_time: Duration::from_secs(60),
             drain: Duration::from_secs(20),
         }
     }
@@ -46,10 +52,11 @@ impl Default for Limits {
 /// Pause after an accept that failed, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves connections until `stop`, then lets open requests finish.
+/// Serves connections until `stop`, then lets open requests finish. No connection is left when this returns.
 pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
+    let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let builder = builder(&limits);
     loop {
         let place = tokio::select! {
@@ -68,10 +75,12 @@ pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: 
                 continue;
             }
         };
+        let stream = Patient::new(with_nodelay(stream), limits.write_time);
         let connection = graceful.watch(connection(&builder, stream, routes.clone()));
-        tokio::spawn(async move {
+        let cut = cut.clone();
+        connections.spawn(async move {
             // Clients that break off or send no HTTP are everyday.
-            if let Err(error) = connection.await {
+            if let Some(Err(error)) = cut.run_until_cancelled(connection).await {
                 tracing::debug!(%error, "a connection ended early");
             }
             drop(place);
@@ -82,8 +91,12 @@ pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: 
         .await
         .is_err()
     {
-        tracing::warn!("some requests were still open at the end");
+        tracing::warn!("some connections were still open at the end and are cut");
     }
+    // Whoever reads nothing or never finishes a head must not keep the gateway from ending in order.
+    cut.cancel();
+    connections.close();
+    connections.wait().await;
 }
 
 fn builder(limits: &Limits) -> http1::Builder {
@@ -96,15 +109,19 @@ fn builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn connection(
-    builder: &http1::Builder,
-    stream: TcpStream,
-    routes: Router,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + use<> {
-    // Answers are small and whole; waiting to fill a packet only adds delay.
+/// Answers are small and whole; waiting to fill a packet only adds delay.
+fn with_nodelay(stream: TcpStream) -> TcpStream {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection has no TCP_NODELAY");
     }
+    stream
+}
+
+fn connection(
+    builder: &http1::Builder,
+    stream: Patient<TcpStream>,
+    routes: Router,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + use<> {
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let routes = routes.clone();
         async move {

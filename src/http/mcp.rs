@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Method as HttpMethod, Request, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,9 @@ use crate::gateway::{
     Addressee, AgentEra, AgentRequest, Answer, Caller, Door, Failure, Part, Scope, TokenProblem,
     client_name,
 };
-use crate::protocol::{CLIENT_INFO, META, Message, MessageError, Object, RequestId};
+use crate::protocol::{
+    CLIENT_INFO, META, Message, MessageError, Object, RequestId, Version, readable_id,
+};
 
 use tokio::sync::mpsc;
 
@@ -34,10 +37,12 @@ pub(super) async fn all(State(front): State<Front>, request: Request<Body>) -> R
 /// `/mcp/{server}`: one server, its names untouched.
 pub(super) async fn one(
     State(front): State<Front>,
-    Path(server): Path<String>,
+    server: Result<Path<String>, PathRejection>,
     request: Request<Body>,
 ) -> Response {
     let (parts, body) = request.into_parts();
+    // A path that is no text names no server.
+    let server = server.map_or_else(|_| parts.uri.path().to_owned(), |Path(server)| server);
     front
         .handle(parts, body, Some(&server))
         .await
@@ -85,7 +90,8 @@ impl Front {
                     MessageError::NotJson(why) => Failure::NotJson(why),
                     MessageError::NotAMessage(why) => Failure::NotAMessage(why),
                 };
-                Err(self.fail(visit, None, "", failure).await)
+                let id = readable_id(&body);
+                Err(self.fail(visit, id.as_ref(), "", failure).await)
             }
         }
     }
@@ -123,7 +129,7 @@ impl Front {
         })?;
         Ok(Caller {
             permissions: Arc::clone(self.gateway.permissions()),
-            era: AgentEra::Bare,
+            era: presumed_era(headers),
             client: None,
             session: None,
             bytes_in: 0,
@@ -182,16 +188,7 @@ impl Front {
             Err(Unclear::UnknownVersion(version)) => Err(self
                 .turn_away(&visit.caller, Door::UnknownVersion(version))
                 .await),
-            Err(Unclear::Failure(failure)) => {
-                if visit
-                    .headers
-                    .get("mcp-protocol-version")
-                    .is_some_and(|version| version == "2026-07-28")
-                {
-                    visit.caller.era = AgentEra::Modern;
-                }
-                Err(self.fail(&visit, id, method, failure).await)
-            }
+            Err(Unclear::Failure(failure)) => Err(self.fail(&visit, id, method, failure).await),
         }
     }
 
@@ -293,6 +290,14 @@ impl Front {
                 style: caller.agent.refusals,
             })),
         }
+    }
+}
+
+/// How an agent speaks, as far as a header tells before its message is read; the message decides.
+fn presumed_era(headers: &HeaderMap) -> AgentEra {
+    match headers.get("mcp-protocol-version") {
+        Some(version) if version == Version::V2026_07_28.as_str() => AgentEra::Modern,
+        Some(_) | None => AgentEra::Bare,
     }
 }
 

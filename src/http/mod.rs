@@ -11,6 +11,7 @@ mod headers;
 mod in_session;
 mod listener;
 mod mcp;
+mod patience;
 mod session;
 mod two_endpoints;
 

@@ -97,7 +97,7 @@ impl Front {
             id: Arc::clone(&id),
         };
         for (id, ended) in self.sessions.open(id, session) {
-            self.gateway.end_session(&ended.agent, &id).await;
+            self.gateway.end_session(ended.agent, id).await;
         }
         // A relative address: clients refuse to post to another origin than the stream's.
         let first = format!("event: endpoint\ndata: {MESSAGES}?session={}\n\n", open.id);
@@ -200,7 +200,7 @@ impl Drop for OpenStream {
             self.agent.clone(),
             Arc::clone(&self.id),
         );
-        tokio::spawn(async move { gateway.end_session(&agent, &id).await });
+        tokio::spawn(async move { gateway.end_session(agent, id).await });
     }
 }
 

@@ -96,6 +96,12 @@ impl Message {
     }
 }
 
+/// The id of what is no message, as far as one can be made out: whoever sent it waits for an answer to it.
+pub fn readable_id(body: &[u8]) -> Option<RequestId> {
+    let mut envelope = Object::parse(std::str::from_utf8(body).ok()?).ok()?;
+    read_id(envelope.remove("id")?).ok()
+}
+
 fn read_call(envelope: &mut Object, id: Option<Json>) -> Result<Message, MessageError> {
     let method = envelope
         .get_str("method")
@@ -228,6 +234,16 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    #[test]
+    fn the_id_of_what_is_no_message_is_still_read() {
+        let id = |body: &str| readable_id(body.as_bytes()).map(|id| id.as_json().to_string());
+        let wrong = r#"{"jsonrpc":"2.0","id":"a","method":"x","params":[]}"#;
+        assert_eq!(id(wrong), Some("\"a\"".into()));
+        assert_eq!(id(r#"{"id":null}"#), None);
+        assert_eq!(id(r#"{"id":1,"id":2}"#), None);
+        assert_eq!(id("["), None);
     }
 
     #[test]

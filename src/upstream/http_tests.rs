@@ -1,5 +1,6 @@
 //! HTTP servers of both eras, well-behaved and not.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -336,6 +337,30 @@ async fn an_answer_beyond_the_limit_is_cut() {
             "{reply:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_call_that_was_handed_over_once_is_never_said_to_be_unsent() {
+    let opened = AtomicUsize::new(0);
+    let peer = Peer::start(move |seen| match seen.method().as_str() {
+        "initialize" if opened.fetch_add(1, Ordering::SeqCst) > 0 => status(401),
+        "initialize" => json(
+            200,
+            "mcp-session-id: s-1\r\n",
+            &result(
+                &seen.id(),
+                r#"{"protocolVersion":"2025-06-18","capabilities":{},"serverInfo":{"name":"x","version":"1"}}"#,
+            ),
+        ),
+        "notifications/initialized" => status(202),
+        _ => status(404),
+    });
+    let error = Bench::http(&peer.url, EraChoice::Legacy)
+        .call()
+        .await
+        .unwrap_err();
+    assert!(!error.nothing_sent(), "{error}");
+    assert_eq!(peer.calls("tools/call").len(), 1);
 }
 
 #[tokio::test]

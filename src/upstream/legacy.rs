@@ -96,10 +96,17 @@ impl Legacy {
             return self.read(&seat, &lease, called);
         }
         // The request was not looked at, so this is its first time.
-        let reopened = deadline.bound(self.reopen(&seat, lease)).await;
-        let lease = reopened.ok_or_else(|| Sent::default().timed_out())??;
-        let called = call(&lease, &mut deadline).await;
-        self.read(&seat, &lease, called)
+        let again = async {
+            let reopened = deadline.bound(self.reopen(&seat, lease)).await;
+            let lease = reopened.ok_or_else(|| Sent::default().timed_out())??;
+            let called = call(&lease, &mut deadline).await;
+            self.read(&seat, &lease, called)
+        };
+        // The server had the request in its hands once: nothing that goes wrong now makes that undone.
+        again.await.map_err(|error| match error.nothing_sent() {
+            true => UpstreamError::Rejected(404),
+            false => error,
+        })
     }
 
     fn read(

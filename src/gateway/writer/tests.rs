@@ -1,4 +1,4 @@
-//! What the writer promises when commits fail, callers give up, or the file is not what it was.
+//! What the writer does with a file that goes away, and with a caller that does.
 
 use std::path::{Path, PathBuf};
 
