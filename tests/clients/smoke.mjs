@@ -5,7 +5,10 @@
 // Exit status 0 when all of it worked, else 1. The bearer token comes from HAYWARD_TOKEN; without it none is sent.
 //
 //   node smoke.mjs URL TOOL --arguments '{"message": "hello"}' --expect hello
-//       [--sdk 1|2] [--mode auto|legacy] [--seconds 30]
+//       [--input '{"name": "Ada"}'] [--transport http|sse] [--sdk 1|2] [--mode auto|legacy] [--seconds 30]
+//
+// With --input the tool has to ask for input (elicitation), however the revision carries that, and gets this answer.
+// When a server refuses, the report has the `code` of its error, or `tool_error`.
 
 import { parseArgs } from 'node:util';
 
@@ -16,6 +19,8 @@ const { values: wanted, positionals } = parseArgs({
   options: {
     arguments: { type: 'string', default: '{}' },
     expect: { type: 'string' },
+    input: { type: 'string' },
+    transport: { type: 'string', default: 'http' },
     sdk: { type: 'string', default: '2' },
     mode: { type: 'string', default: 'auto' },
     seconds: { type: 'string', default: '30' },
@@ -24,21 +29,40 @@ const { values: wanted, positionals } = parseArgs({
 const [url, tool] = positionals;
 const timeout = Number(wanted.seconds) * 1000;
 
-/** A client and its transport, ready to connect; both SDKs name them alike. */
-async function prepare() {
-  const identity = { name: 'smoke', version: '1' };
-  const token = process.env.HAYWARD_TOKEN;
-  const requestInit = token ? { headers: { Authorization: `Bearer ${token}` } } : {};
+let asked = 0;
+
+/** Whoever answers when a tool asks for input. */
+async function answer() {
+  asked += 1;
+  return { action: 'accept', content: JSON.parse(wanted.input) };
+}
+
+/** What there is of both SDKs: a client, a transport of each kind, and what names the request for input. */
+async function load() {
   if (wanted.sdk === '1') {
     const { Client } = await import('@modelcontextprotocol/sdk/client/index.js');
     const { StreamableHTTPClientTransport } = await import('@modelcontextprotocol/sdk/client/streamableHttp.js');
-    const transport = new StreamableHTTPClientTransport(new URL(url), { requestInit });
-    return [new Client(identity, { capabilities: {} }), transport];
+    const { SSEClientTransport } = await import('@modelcontextprotocol/sdk/client/sse.js');
+    const { ElicitRequestSchema } = await import('@modelcontextprotocol/sdk/types.js');
+    return { Client, StreamableHTTPClientTransport, SSEClientTransport, elicitation: ElicitRequestSchema };
   }
-  const { Client, StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client');
-  const negotiation = wanted.mode === 'auto' ? { versionNegotiation: { mode: 'auto' } } : {};
-  const transport = new StreamableHTTPClientTransport(new URL(url), { requestInit });
-  return [new Client(identity, { capabilities: {}, ...negotiation }), transport];
+  return { ...await import('@modelcontextprotocol/client'), elicitation: 'elicitation/create' };
+}
+
+/** A client and its transport, ready to connect. */
+async function prepare() {
+  const sdk = await load();
+  const token = process.env.HAYWARD_TOKEN;
+  const requestInit = token ? { headers: { Authorization: `Bearer ${token}` } } : {};
+  const Transport = wanted.transport === 'sse' ? sdk.SSEClientTransport : sdk.StreamableHTTPClientTransport;
+  // SDK 1 knows no other, and no later revision knows the old transport.
+  const isLegacy = wanted.sdk === '1' || wanted.transport === 'sse' || wanted.mode === 'legacy';
+  const client = new sdk.Client({ name: 'smoke', version: '1' }, {
+    capabilities: wanted.input === undefined ? {} : { elicitation: {} },
+    ...(isLegacy ? {} : { versionNegotiation: { mode: 'auto' } }),
+  });
+  if (wanted.input !== undefined) client.setRequestHandler(sdk.elicitation, answer);
+  return [client, new Transport(new URL(url), { requestInit })];
 }
 
 async function exercise(client) {
@@ -56,8 +80,9 @@ async function exercise(client) {
     ? client.callTool(call, undefined, { timeout })
     : client.callTool(call, { timeout }));
   const text = result.content.filter((block) => block.type === 'text').map((block) => block.text).join('\n');
-  if (result.isError) throw new Error(`\`${tool}\` failed: ${text}`);
+  if (result.isError) throw Object.assign(new Error(`\`${tool}\` failed: ${text}`), { code: 'tool_error' });
   if (!text.includes(wanted.expect)) throw new Error(`\`${wanted.expect}\` is not in the result: ${text}`);
+  if (wanted.input !== undefined && asked === 0) throw new Error(`\`${tool}\` asked for nothing`);
   return { tools: names.length };
 }
 
@@ -84,5 +109,6 @@ try {
   report.ok = true;
 } catch (error) {
   report.error = `${error?.name}: ${error?.message}`.slice(0, 500);
+  if (Number.isInteger(error?.code) || error?.code === 'tool_error') report.code = error.code;
 }
 finish();

@@ -3,7 +3,11 @@
 Lists every page of tools, calls one tool, looks for a text in the result, prints one line of JSON.
 Exit status 0 when all of it worked, else 1. The bearer token comes from HAYWARD_TOKEN; without it none is sent.
 
-    smoke.py URL TOOL --arguments '{"message": "hello"}' --expect hello [--mode auto|legacy] [--seconds 30]
+    smoke.py URL TOOL --arguments '{"message": "hello"}' --expect hello
+        [--input '{"name": "Ada"}'] [--transport http|sse] [--mode auto|legacy] [--seconds 30]
+
+With --input the tool has to ask for input (elicitation), however the revision carries that, and gets this answer.
+When a server refuses, the report has the `code` of its error, or `tool_error`.
 """
 
 import argparse
@@ -23,6 +27,8 @@ def read_arguments():
     parser.add_argument("tool")
     parser.add_argument("--arguments", type=json.loads, default={})
     parser.add_argument("--expect", required=True)
+    parser.add_argument("--input", type=json.loads)
+    parser.add_argument("--transport", choices=["http", "sse"], default="http")
     parser.add_argument("--mode", choices=["auto", "legacy"], default="auto")
     parser.add_argument("--seconds", type=float, default=30)
     return parser.parse_args()
@@ -33,7 +39,26 @@ def headers():
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-async def exercise(wanted, list_page, call):
+class ToolError(Exception):
+    """The tool itself says that it failed."""
+
+
+class Person:
+    """Whoever answers when a tool asks for input; stands for nobody without an answer."""
+
+    def __init__(self, answer, result_type):
+        self.answer, self.result_type, self.asked = answer, result_type, 0
+
+    async def elicited(self, _context, _params):
+        self.asked += 1
+        return self.result_type(action="accept", content=self.answer)
+
+    @property
+    def callback(self):
+        return None if self.answer is None else self.elicited
+
+
+async def exercise(wanted, person, list_page, call):
     """The part that is the same for both SDKs; returns what there is to report."""
     names, cursor = [], None
     for _ in range(MAX_PAGES):
@@ -47,33 +72,46 @@ async def exercise(wanted, list_page, call):
     result = await call(wanted.tool, wanted.arguments)
     text = "\n".join(block.text for block in result.content if block.type == "text")
     if getattr(result, "is_error", False) or getattr(result, "isError", False):
-        raise ValueError(f"`{wanted.tool}` failed: {text}")
+        raise ToolError(f"`{wanted.tool}` failed: {text}")
     if wanted.expect not in text:
         raise ValueError(f"`{wanted.expect}` is not in the result: {text}")
+    if person.callback and person.asked == 0:
+        raise ValueError(f"`{wanted.tool}` asked for nothing")
     return {"tools": len(names)}
 
 
 async def with_sdk_2(wanted):
     import httpx2
     from mcp.client import Client
+    from mcp.client.sse import sse_client
     from mcp.client.streamable_http import streamable_http_client
+    from mcp_types import ElicitResult
 
+    person = Person(wanted.input, ElicitResult)
     timeout = httpx2.Timeout(wanted.seconds)
     async with httpx2.AsyncClient(headers=headers(), timeout=timeout) as http:
-        transport = streamable_http_client(wanted.url, http_client=http)
-        async with Client(transport, mode=wanted.mode) as client:
-            report = await exercise(wanted, lambda cursor: client.list_tools(cursor=cursor), client.call_tool)
+        if wanted.transport == "sse":
+            # No later revision knows this transport.
+            transport, mode = sse_client(wanted.url, headers=headers()), "legacy"
+        else:
+            transport, mode = streamable_http_client(wanted.url, http_client=http), wanted.mode
+        async with Client(transport, mode=mode, elicitation_callback=person.callback) as client:
+            report = await exercise(wanted, person, lambda cursor: client.list_tools(cursor=cursor), client.call_tool)
             return report | {"protocol": client.protocol_version}
 
 
 async def with_sdk_1(wanted):
     from mcp import ClientSession
+    from mcp.client.sse import sse_client
     from mcp.client.streamable_http import streamablehttp_client
+    from mcp.types import ElicitResult
 
-    async with streamablehttp_client(wanted.url, headers=headers()) as (receive, send, _):
-        async with ClientSession(receive, send) as client:
+    person = Person(wanted.input, ElicitResult)
+    connect = sse_client if wanted.transport == "sse" else streamablehttp_client
+    async with connect(wanted.url, headers=headers()) as (receive, send, *_):
+        async with ClientSession(receive, send, elicitation_callback=person.callback) as client:
             opened = await client.initialize()
-            report = await exercise(wanted, client.list_tools, client.call_tool)
+            report = await exercise(wanted, person, client.list_tools, client.call_tool)
             return report | {"protocol": opened.protocolVersion}
 
 
@@ -96,6 +134,10 @@ def main():
     except Exception as error:
         error = innermost(error)
         report["error"] = f"{type(error).__name__}: {error}"[:500]
+        if isinstance(error, ToolError):
+            report["code"] = "tool_error"
+        elif isinstance(code := getattr(getattr(error, "error", None), "code", None), int):
+            report["code"] = code
     report["ms"] = round((time.monotonic() - started) * 1000)
     print(json.dumps(report))
     return 0 if report["ok"] else 1
