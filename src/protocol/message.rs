@@ -96,9 +96,10 @@ impl Message {
     }
 }
 
-/// The id of what is no message, as far as one can be made out: whoever sent it waits for an answer to it.
+/// The id of a request that is no message, as far as it can be made out: whoever sent it waits for the answer.
 pub fn readable_id(body: &[u8]) -> Option<RequestId> {
     let mut envelope = Object::parse(std::str::from_utf8(body).ok()?).ok()?;
+    envelope.get("method")?;
     read_id(envelope.remove("id")?).ok()
 }
 
@@ -241,8 +242,9 @@ mod tests {
         let id = |body: &str| readable_id(body.as_bytes()).map(|id| id.as_json().to_string());
         let wrong = r#"{"jsonrpc":"2.0","id":"a","method":"x","params":[]}"#;
         assert_eq!(id(wrong), Some("\"a\"".into()));
-        assert_eq!(id(r#"{"id":null}"#), None);
-        assert_eq!(id(r#"{"id":1,"id":2}"#), None);
+        assert_eq!(id(r#"{"id":null,"method":"x"}"#), None);
+        assert_eq!(id(r#"{"id":1,"result":{},"error":{}}"#), None);
+        assert_eq!(id(r#"{"id":1,"id":2,"method":"x"}"#), None);
         assert_eq!(id("["), None);
     }
 

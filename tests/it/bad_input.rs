@@ -53,12 +53,12 @@ async fn what_is_no_message_gets_its_answer_and_its_event() {
         (
             r#"{"id":1,"method":"tools/list"}"#.into(),
             (400, -32600),
-            Value::Null,
+            json!(1),
         ),
         (
             r#"{"jsonrpc":"1.0","id":1,"method":"tools/list"}"#.into(),
             (400, -32600),
-            Value::Null,
+            json!(1),
         ),
         (
             r#"{"jsonrpc":"2.0","id":null,"method":"tools/list"}"#.into(),
@@ -78,7 +78,7 @@ async fn what_is_no_message_gets_its_answer_and_its_event() {
         (
             r#"{"jsonrpc":"2.0","id":1,"method":7}"#.into(),
             (400, -32600),
-            Value::Null,
+            json!(1),
         ),
         (
             r#"{"jsonrpc":"2.0","id":1}"#.into(),
@@ -88,7 +88,7 @@ async fn what_is_no_message_gets_its_answer_and_its_event() {
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":[]}"#.into(),
             (400, -32600),
-            Value::Null,
+            json!(1),
         ),
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","method":"tools/call"}"#.into(),
@@ -103,22 +103,22 @@ async fn what_is_no_message_gets_its_answer_and_its_event() {
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","Method":"tools/call"}"#.into(),
             (400, -32600),
-            Value::Null,
+            json!(1),
         ),
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","PARAMS":{}}"#.into(),
             (400, -32600),
-            Value::Null,
+            json!(1),
         ),
         (
             call(r#""name":"imagine","name":"blend""#),
             (400, -32600),
-            Value::Null,
+            json!(1),
         ),
         (
             call(r#""name":"imagine","n\u0061me":"blend""#),
             (400, -32600),
-            Value::Null,
+            json!(1),
         ),
         (
             r#"{"jsonrpc":"2.0","id":1,"result":{}}"#.into(),
