@@ -151,6 +151,11 @@ async fn note_strangers(gateway: Arc<Gateway>, stop: CancellationToken) {
 }
 
 impl Running {
+    /// Resolves when the writer of the log has failed: no call can be let through any more.
+    pub async fn writer_gone(&self) {
+        self.gateway.writer_gone().await;
+    }
+
     /// Stops taking requests, lets those in flight finish, notes the stop and closes the file. Returns the
     /// head of the log.
     ///

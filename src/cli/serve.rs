@@ -195,6 +195,7 @@ pub(super) fn interruption() -> io::Result<Interruption> {
     Ok(Interruption {
         interrupt: signal(SignalKind::interrupt())?,
         terminate: signal(SignalKind::terminate())?,
+        hangup: signal(SignalKind::hangup())?,
     })
 }
 
@@ -203,13 +204,20 @@ pub(super) fn interruption() -> io::Result<Interruption> {
 pub(super) struct Interruption {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Interruption {
     async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                // Elsewhere it asks for new rules, so it must not end a gateway that keeps its old ones.
+                _ = self.hangup.recv() => {
+                    tracing::warn!("a hang-up signal changes nothing: new rules need a restart");
+                }
+            }
         }
     }
 }
@@ -220,7 +228,15 @@ pub(super) async fn stop_when(
     mut interrupted: Interruption,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    interrupted.next().await;
+    tokio::select! {
+        () = interrupted.next() => {}
+        () = running.writer_gone() => {
+            screen.note("the log's writer has failed; without it no call is let through, so the gateway ends");
+            // What it says of its failure, and what is open, is told by the end and by the next start.
+            running.stop().await?;
+            return Ok(Exit::Environment);
+        }
+    }
     screen.say("stopping; calls in flight may finish (once more to stop at once)");
     tokio::select! {
         head = running.stop() => {

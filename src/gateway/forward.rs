@@ -1,27 +1,18 @@
 //! The only place that sees servers. What reaches one as a request of an agent passes [`Forwarder::forward`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::protocol::Object;
 use crate::types::ServerName;
 use crate::upstream::{Description, Lane, Outgoing, Reply, Upstream, UpstreamError, Upstreams};
 
 use super::listener::Listener;
-use super::shape::needs_input;
 use super::stages::{Forwarded, Outcome, Reserved};
 
 /// Notices that wait for a slow agent; more are dropped, the answer never is.
 const NOTICES: usize = 64;
-
-/// How often a server may ask for more in one call.
-const MAX_ROUNDS: usize = 8;
-
-/// Pause before a request is repeated of which the server only wants the repetition.
-const AGAIN: Duration = Duration::from_millis(200);
 
 /// Holds the servers.
 #[derive(Debug)]
@@ -77,45 +68,13 @@ impl Forwarder {
     }
 }
 
-/// One request and its answer. A server that wants to know more before it answers is told, as often as it may
-/// ask, where the agent can be asked while its request is open; the repetition is the same call.
+/// One request and its answer.
 async fn exchange(
     upstream: &Upstream,
     lane: &Lane,
     request: Outgoing,
     agent: &Listener,
 ) -> Outcome {
-    let mut next = request.clone();
-    for _ in 0..MAX_ROUNDS {
-        let outcome = once(upstream, lane, next, agent).await;
-        let wanted = match &outcome {
-            Outcome::Answered(reply) if agent.can_push() => reply
-                .outcome
-                .as_ref()
-                .ok()
-                .filter(|result| needs_input(result))
-                .cloned(),
-            Outcome::Answered(_) | Outcome::Unanswered(_) | Outcome::Cancelled => None,
-        };
-        let Some(wanted) = wanted.and_then(|wanted| Object::parse(wanted.get()).ok()) else {
-            return outcome;
-        };
-        let questions = wanted.get_object("inputRequests").unwrap_or_default();
-        if questions.is_empty() {
-            // A server that only wants to be asked again gets a moment.
-            tokio::time::sleep(AGAIN).await;
-        }
-        let Some(answers) = agent.answers(&questions).await else {
-            return outcome;
-        };
-        next = repeated(&request, &wanted, &answers);
-    }
-    Outcome::Unanswered(UpstreamError::Broken(format!(
-        "it asked for input {MAX_ROUNDS} times"
-    )))
-}
-
-async fn once(upstream: &Upstream, lane: &Lane, request: Outgoing, agent: &Listener) -> Outcome {
     let (notices, mut heard) = mpsc::channel(NOTICES);
     let outcome = tokio::select! {
         biased;
@@ -127,19 +86,6 @@ async fn once(upstream: &Upstream, lane: &Lane, request: Outgoing, agent: &Liste
         agent.pass(notice);
     }
     outcome
-}
-
-/// The request again, with the answers and the state the server gave for it (2026-07-28, multi-round requests).
-fn repeated(request: &Outgoing, wanted: &Object, answers: &Object) -> Outgoing {
-    let mut request = request.clone();
-    if !answers.is_empty() {
-        request.params.set("inputResponses", answers.to_json());
-    }
-    match wanted.get("requestState") {
-        Some(state) => request.params.set("requestState", state.to_owned()),
-        None => drop(request.params.remove("requestState")),
-    }
-    request
 }
 
 fn ended(answer: Result<Reply, UpstreamError>) -> Outcome {

@@ -25,6 +25,8 @@ pub enum Asking {
     Push {
         /// The session.
         session: Arc<str>,
+        /// What its client declared it can be asked.
+        declared: Object,
     },
     /// By ending the request with `input_required`; the agent repeats it with the answers (2026-07-28).
     Retry,
@@ -82,9 +84,12 @@ impl Listener {
     }
 
     async fn push(&self, method: &str, params: &Object) -> Option<Answered> {
-        let Asking::Push { session } = &self.asking else {
+        let Asking::Push { session, declared } = &self.asking else {
             return None;
         };
+        // Nobody is asked what its client did not say it can be asked.
+        let capability = method.split('/').next().unwrap_or_default();
+        declared.get(capability)?;
         let mut open = self.asks.open(session)?;
         let question = request(&open.id(), method, Some(params));
         self.parts.send(Part::Notice(question)).await.ok()?;

@@ -298,6 +298,11 @@ impl Gateway {
         self.forwarder.end_session(&Lane { agent, session }).await;
     }
 
+    /// Resolves when the writer has failed, which only a mistake in it can bring about.
+    pub async fn writer_gone(&self) {
+        self.recorder.gone().await;
+    }
+
     /// Whether the log can be written now: the answer of `/health`.
     pub fn is_recording(&self) -> bool {
         self.recorder.is_recording()

@@ -53,6 +53,11 @@ impl Recorder {
         self.healthy.load(Ordering::Relaxed) && !self.jobs.is_closed()
     }
 
+    /// Resolves when the writer is no more.
+    pub(super) async fn gone(&self) {
+        self.jobs.closed().await;
+    }
+
     /// Asks for room in all budgets and for the event that says so; returns after both are durable.
     pub(super) async fn admit(
         &self,

@@ -221,7 +221,7 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<Json, Failure> {
         let modern = caller.era.is_modern();
-        let (call, wish, reply) = self.run(caller, wish, agent).await?.into_reply()?;
+        let (call, wish, reply) = self.run_rounds(caller, wish, agent).await?;
         let method = wish.request.method;
         let result = reply.outcome.map_err(|error| Failure::Relayed {
             status: reply.status,

@@ -3,21 +3,29 @@
 //! that a round is taken for the continuation of a call only once and only where it is one.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use crate::protocol::{Json, Object, json_string, raw};
 use crate::types::{CallId, Timestamp, hex};
-use crate::upstream::Outgoing;
+use crate::upstream::{Outgoing, Reply};
 
+use super::listener::Listener;
 use super::seal::{Binding, Sealer};
+use super::shape::needs_input;
 use super::stages::{Caller, Subject, Wish};
 use super::{Failure, Gateway};
 
 /// How long an agent may take to come back with the answers.
 const STATE_TIME: Duration = Duration::from_secs(15 * 60);
+
+/// How often a server may ask for more in one request that stays open.
+const MAX_ROUNDS: usize = 8;
+
+/// Pause before a request is repeated of which the server only wants the repetition.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Rounds remembered as taken up. Beyond it a repetition is charged like a new call.
 const MAX_TAKEN: usize = 10_000;
@@ -51,6 +59,38 @@ impl Rounds {
 }
 
 impl Gateway {
+    /// Sends a request, and again with answers as long as the server wants to know more and the agent can be
+    /// asked while its request is open. Each time is a call of its own in the log; the first one pays.
+    pub(super) async fn run_rounds(
+        &self,
+        caller: &Arc<Caller>,
+        mut wish: Wish,
+        agent: &Listener,
+    ) -> Result<(CallId, Wish, Reply), Failure> {
+        let request = wish.request.clone();
+        let mut rounds = 0;
+        loop {
+            let (call, sent, reply) = self.run(caller, wish, agent).await?.into_reply()?;
+            rounds += 1;
+            let wanted = wanted(&reply).filter(|_| agent.can_push() && rounds < MAX_ROUNDS);
+            let Some(wanted) = wanted else {
+                return Ok((call, sent, reply));
+            };
+            let questions = wanted.get_object("inputRequests").unwrap_or_default();
+            if questions.is_empty() {
+                tokio::time::sleep(AGAIN).await;
+            }
+            let Some(answers) = agent.answers(&questions).await else {
+                return Ok((call, sent, reply));
+            };
+            wish = Wish {
+                request: repeated(&request, &wanted, &answers),
+                continues: Some(call),
+                ..sent
+            };
+        }
+    }
+
     /// Puts the server's own state back into a request that brings a sealed one, and ties it to its call.
     ///
     /// # Errors
@@ -103,6 +143,29 @@ impl Gateway {
         fields.set(STATE, raw(json_string(&sealed)));
         fields.to_json()
     }
+}
+
+/// What a server wants to know before it answers.
+fn wanted(reply: &Reply) -> Option<Object> {
+    let result = reply
+        .outcome
+        .as_ref()
+        .ok()
+        .filter(|result| needs_input(result))?;
+    Object::parse(result.get()).ok()
+}
+
+/// The request again, with the answers and the state the server gave for it (2026-07-28, multi-round requests).
+fn repeated(request: &Outgoing, wanted: &Object, answers: &Object) -> Outgoing {
+    let mut request = request.clone();
+    if !answers.is_empty() {
+        request.params.set("inputResponses", answers.to_json());
+    }
+    match wanted.get("requestState") {
+        Some(state) => request.params.set("requestState", state.to_owned()),
+        None => drop(request.params.remove("requestState")),
+    }
+    request
 }
 
 fn binding<'a>(caller: &'a Caller, wish: &'a Wish) -> Binding<'a> {

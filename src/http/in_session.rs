@@ -156,11 +156,12 @@ impl Front {
 }
 
 /// How an agent can be asked something while its request is open.
-pub(super) fn asking(caller: &Caller, streams: bool) -> Asking {
+pub(super) fn asking(caller: &Caller, streams: bool, declared: &Object) -> Asking {
     match (caller.era, &caller.session) {
         (AgentEra::Modern, _) => Asking::Retry,
         (AgentEra::Session(_), Some(session)) if streams => Asking::Push {
             session: Arc::clone(session),
+            declared: declared.clone(),
         },
         (AgentEra::Session(_) | AgentEra::Bare, _) => Asking::No,
     }

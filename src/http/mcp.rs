@@ -233,11 +233,12 @@ impl Front {
         streams: bool,
     ) -> mpsc::Receiver<Part> {
         let modern = visit.caller.era.is_modern();
+        let capabilities = self.capabilities(&visit, &params);
         let request = AgentRequest {
             id,
             log_level: self.log_level(&visit, &params),
-            capabilities: self.capabilities(&visit, &params),
-            asking: asking(&visit.caller, streams),
+            asking: asking(&visit.caller, streams, &capabilities),
+            capabilities,
             method,
             params,
             param_headers: if modern {

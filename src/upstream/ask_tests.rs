@@ -37,7 +37,10 @@ fn progress(token: &str, progress: u32) -> String {
 
 /// The streams a scripted server keeps open: of calls, by the id of the call, and of sessions.
 #[derive(Debug, Clone, Default)]
-struct Streams(Arc<Mutex<Vec<(String, UnboundedSender<String>)>>>);
+struct Streams(Arc<Mutex<Vec<OpenStream>>>);
+
+/// The session of a stream, and where its events go.
+type OpenStream = (String, UnboundedSender<String>);
 
 impl Streams {
     /// Answers with a stream that begins with these messages.

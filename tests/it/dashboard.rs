@@ -158,6 +158,9 @@ async fn every_route_answers_only_its_methods() {
     for (route, takes) in ROUTES {
         let path = route.replace("{server}", "images");
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            if method == "GET" && route.starts_with("/sse") {
+                continue; // A stream without an end; `asks.rs` opens it.
+            }
             // The token decides nothing here but lets requests past the door of agents.
             let answer = world.agent("clawd").request(method, &path).send().await;
             let is_taken = answer.status != 405;

@@ -1,6 +1,8 @@
 //! The whole gateway at once: the real program or its real parts, scripted servers, a clock that tests move.
 
 #[cfg(test)]
+mod asks;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod bad_input;

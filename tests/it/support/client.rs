@@ -97,9 +97,19 @@ impl Client {
 
     /// Opens a session of an earlier revision.
     pub(crate) async fn session(&self, path: &str, version: &str) -> Session {
+        self.session_that_can(path, version, json!({})).await
+    }
+
+    /// The same, of a client that can be asked something.
+    pub(crate) async fn session_that_can(
+        &self,
+        path: &str,
+        version: &str,
+        capabilities: Value,
+    ) -> Session {
         let params = json!({
             "protocolVersion": version,
-            "capabilities": {},
+            "capabilities": capabilities,
             "clientInfo": {"name": "tester", "version": "7"},
         });
         let sending = self.post(path, rpc("initialize", &params));
@@ -281,17 +291,24 @@ pub(crate) struct Stream {
 impl Stream {
     /// The next message on it; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Value> {
+        let data = self.next_data().await?;
+        Some(serde_json::from_str(&data).unwrap())
+    }
+
+    /// The data of the next event; `None` at the end.
+    pub(crate) async fn next_data(&mut self) -> Option<String> {
         soon("an event", async {
             loop {
                 if let Some((event, rest)) = self.text.split_once("\n\n") {
                     let data: Vec<&str> = event
                         .lines()
                         .filter_map(|line| line.strip_prefix("data:"))
+                        .map(str::trim_start)
                         .collect();
                     let message = data.join("\n");
                     self.text = rest.to_string();
                     if !message.is_empty() {
-                        return Some(serde_json::from_str(&message).unwrap());
+                        return Some(message);
                     }
                     continue;
                 }

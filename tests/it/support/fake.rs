@@ -504,6 +504,14 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
         }
         "huge" => json_answer(200, &ok(id, &format!("{{\"x\":\"{}\"}}", "x".repeat(HUGE)))),
         "narrate" => narrate(state, ok(id, &finish(state, echo)), call.meta),
+        // Wants to know a name first, and brings a state of its own.
+        "elicit" if !seen.params.contains("inputResponses") => {
+            let question =
+                json!({"method": "elicitation/create", "params": {"message": "your name?"}});
+            let wanted = json!({"resultType": "input_required", "inputRequests": {"name": question},
+                "requestState": "state-of-the-server"});
+            json_answer(200, &ok(id, &wanted.to_string()))
+        }
         "ask" => json_answer(
             200,
             &ok(id, r#"{"resultType":"input_required","inputRequests":{}}"#),
