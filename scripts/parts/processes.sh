@@ -4,14 +4,19 @@
 work=$(mktemp -d)
 started=()
 
+# Whether a process of ours runs. Its number alone does not tell: once it ended, somebody else may have it.
+runs() { # PID
+  [[ $'\n'$(jobs -pr)$'\n' == *$'\n'$1$'\n'* ]]
+}
+
 # Asks a process of ours to end, and insists after five seconds. Returns its exit status.
 stop() { # PID
-  kill "$1" 2>/dev/null || true
+  if runs "$1"; then kill "$1" 2>/dev/null || true; fi
   for _ in {1..50}; do
-    kill -0 "$1" 2>/dev/null || break
+    runs "$1" || break
     sleep 0.1
   done
-  kill -KILL "$1" 2>/dev/null || true
+  if runs "$1"; then kill -KILL "$1" 2>/dev/null || true; fi
   wait "$1" 2>/dev/null
 }
 
@@ -29,7 +34,7 @@ trap 'exit 130' INT TERM
 wait_for_line() { # PID LOG PATTERN
   for _ in {1..300}; do
     if grep -q "$3" "$2" 2>/dev/null; then return 0; fi
-    kill -0 "$1" 2>/dev/null || break
+    runs "$1" || break
     sleep 0.1
   done
   echo "error: no \`$3\` in the log:" >&2
