@@ -1,6 +1,7 @@
 //! The one SQLite file: a single writer, read-only readers, migrations. Nobody else begins a transaction.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +58,12 @@ pub enum DbError {
     /// There is no such file, and it was only to be read.
     #[error("there is no database at `{0}`")]
     Missing(PathBuf),
+    /// The file is no longer the one that was written.
+    #[error(
+        "`{0}` is not the file this gateway has written: it was removed, replaced or put back to an older state; \
+         put the right one back, or restart to go on with what is there"
+    )]
+    NotOurs(PathBuf),
     /// The library is too old.
     #[error("SQLite {0} can corrupt this kind of database; 3.51.3 or newer is needed")]
     SqliteTooOld(String),
@@ -90,8 +97,13 @@ pub struct LogId(pub [u8; 16]);
 pub struct Writer {
     options: SqliteConnectOptions,
     connection: SqliteConnection,
+    /// Which file is open, whatever stands under its name by now.
+    file: Option<FileId>,
     _lock: File,
 }
+
+/// What tells one file from another on this machine: device and inode.
+type FileId = (u64, u64);
 
 /// Opens the file for writing, alone; makes it when there is none and brings its schema up to date.
 ///
@@ -99,13 +111,14 @@ pub struct Writer {
 /// When the file cannot be opened, belongs to another running gateway, is no database, or was written by a
 /// newer version.
 pub async fn open(path: &Path, durability: Durability) -> Result<Writer, DbError> {
-    let lock = lock(path)?;
+    let real = real_path(path);
+    let lock = lock(&real, path)?;
     let synchronous = match durability {
         Durability::Power => SqliteSynchronous::Full,
         Durability::Process => SqliteSynchronous::Normal,
     };
     let options = SqliteConnectOptions::new()
-        .filename(path)
+        .filename(&real)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(synchronous)
@@ -125,8 +138,10 @@ pub async fn open(path: &Path, durability: Durability) -> Result<Writer, DbError
             why: error.to_string(),
         })?;
     Ok(Writer {
-        options,
+        // Made once; should the file be gone one day, an empty one in its place would be no help.
+        options: options.create_if_missing(false),
         connection,
+        file: file_id(&real),
         _lock: lock,
     })
 }
@@ -142,12 +157,33 @@ impl Writer {
         Ok(WriteTx { tx })
     }
 
+    /// Makes sure that the file that was just written is still the one under its name. SQLite goes on writing a
+    /// file that was removed, and nobody would ever read what stands in there.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn ensure_in_place(&self) -> Result<(), DbError> {
+        let path = self.options.get_filename();
+        if self.file.is_some() && file_id(path) == self.file {
+            Ok(())
+        } else {
+            Err(DbError::NotOurs(path.into()))
+        }
+    }
+
+    /// The error that says that the file holds something else than was written.
+    pub fn not_ours(&self) -> DbError {
+        DbError::NotOurs(self.options.get_filename().into())
+    }
+
     /// Drops the connection and opens the file anew, after a commit of which nobody knows what became.
     ///
     /// # Errors
     /// When the file cannot be opened.
     pub async fn reopen(&mut self) -> Result<(), DbError> {
-        let fresh = connect(self.options.get_filename(), &self.options).await?;
+        let path = self.options.get_filename();
+        let fresh = connect(path, &self.options).await?;
+        self.file = file_id(path);
         let old = std::mem::replace(&mut self.connection, fresh);
         // It failed already; what it says on closing changes nothing.
         drop(old.close().await);
@@ -328,8 +364,19 @@ fn ensure_changed(changed: u64, expected: usize) -> Result<(), DbError> {
     }
 }
 
-fn lock(path: &Path) -> Result<File, DbError> {
-    let side = path.with_added_extension("lock");
+/// The path without links, so that a file has one lock whatever ways lead to it. One that does not exist yet is
+/// taken as it is written.
+fn real_path(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.into())
+}
+
+fn file_id(path: &Path) -> Option<FileId> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+fn lock(real: &Path, path: &Path) -> Result<File, DbError> {
+    let side = real.with_added_extension("lock");
     let open = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -386,4 +433,33 @@ fn migrator() -> Migrator {
         first.into_sql_str(),
         false,
     )])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_has_one_writer_whatever_links_lead_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("log.db"), folder.path().join("link.db"));
+        let writer = open(&path, Durability::Process).await.unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let second = open(&link, Durability::Process).await;
+        assert!(matches!(second, Err(DbError::InUse(file)) if file == link));
+        writer.close().await.unwrap();
+        assert!(open(&link, Durability::Process).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_removed_is_missed_and_not_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let mut writer = open(&path, Durability::Process).await.unwrap();
+        assert!(writer.ensure_in_place().is_ok());
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(writer.ensure_in_place(), Err(DbError::NotOurs(_))));
+        assert!(writer.reopen().await.is_err());
+        assert!(!path.exists());
+    }
 }

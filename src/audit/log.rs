@@ -175,6 +175,21 @@ pub async fn load_head(
     Ok((Head { seq, hash }, Timestamp::from_micros(at)))
 }
 
+/// Whether the log still holds an event that was written. If not, it was replaced or put back.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn contains(connection: &mut SqliteConnection, head: &Head) -> Result<bool, DbError> {
+    if head.seq == 0 {
+        return Ok(true);
+    }
+    let hash: Option<Vec<u8>> = sqlx::query_scalar("SELECT hash FROM event WHERE seq = $1")
+        .bind(head.seq)
+        .fetch_optional(connection)
+        .await?;
+    Ok(hash.is_some_and(|hash| hash == head.hash))
+}
+
 /// Reads the names.
 ///
 /// # Errors

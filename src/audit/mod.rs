@@ -8,5 +8,5 @@ mod verify;
 
 pub use chain::{Head, genesis, next_hash};
 pub use event::{Entry, Kind};
-pub use log::{Chained, Names, append, load_head, load_names};
+pub use log::{Chained, Names, append, contains, load_head, load_names};
 pub use verify::{Fault, Verified, verify};

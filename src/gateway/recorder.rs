@@ -12,6 +12,7 @@ use crate::budget::Hold;
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
 
+use super::entries;
 use super::writer::{Closing, Job, NotAdmitted};
 
 /// Requests that wait for the writer. Beyond it, calls are refused before anything is reserved.
@@ -71,14 +72,23 @@ impl Recorder {
         self.jobs
             .try_send(job)
             .map_err(|_| NotAdmitted::Unrecorded)?;
-        // Should the commit come after we gave up, the writer releases the hold: nothing is forwarded.
-        let Ok(Ok(admitted)) = timeout(PATIENCE, answer).await else {
+        let mut waiting = Waiting {
+            answer,
+            recorder: self,
+        };
+        let Ok(Ok(admitted)) = timeout(PATIENCE, &mut waiting.answer).await else {
             return Err(NotAdmitted::Unrecorded);
         };
         Ok(OpenCall {
             hold: Some(admitted?),
             recorder: self.clone(),
         })
+    }
+
+    /// Hands the end of a call to the writer; says whether there is one.
+    fn close(&self, hold: Hold, entry: Entry, reply: Option<oneshot::Sender<()>>) -> bool {
+        let closing = Closing { hold, entry, reply };
+        self.closings.send(closing).is_ok()
     }
 
     /// Writes one event; returns after it is durable.
@@ -92,6 +102,23 @@ impl Recorder {
         match timeout(PATIENCE, written).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Unrecorded),
+        }
+    }
+}
+
+/// A caller that waits to be let through. Should the commit come after it gave up, the writer finds nobody and
+/// releases the hold; should it come in the very moment of giving up, the hold is found here.
+struct Waiting<'a> {
+    answer: oneshot::Receiver<Result<Hold, NotAdmitted>>,
+    recorder: &'a Recorder,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.answer.close();
+        if let Ok(Ok(hold)) = self.answer.try_recv() {
+            let entry = entries::never_forwarded(hold.call());
+            self.recorder.close(hold, entry, None);
         }
     }
 }
@@ -110,12 +137,7 @@ impl OpenCall {
     pub(super) async fn close(mut self, entry: Entry) {
         let Some(hold) = self.hold.take() else { return };
         let (reply, written) = oneshot::channel();
-        let closing = Closing {
-            hold,
-            entry,
-            reply: Some(reply),
-        };
-        if self.recorder.closings.send(closing).is_err() {
+        if !self.recorder.close(hold, entry, Some(reply)) {
             tracing::error!("the writer has stopped; the next start closes this call as abandoned");
             return;
         }
@@ -130,12 +152,7 @@ impl Drop for OpenCall {
         let Some(hold) = self.hold.take() else { return };
         let mut entry = Entry::new(Kind::Failed).text("outcome", "gateway_error");
         entry.call = Some(hold.call());
-        let closing = Closing {
-            hold,
-            entry,
-            reply: None,
-        };
         // Without a writer the next start closes it.
-        drop(self.recorder.closings.send(closing));
+        self.recorder.close(hold, entry, None);
     }
 }

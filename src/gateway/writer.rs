@@ -80,6 +80,8 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     log: LogId,
     head: Head,
+    /// The end of the chain at the last commit that held; whatever is read back must have it.
+    written: Head,
     names: Names,
     books: Books,
     last_at: Timestamp,
@@ -122,6 +124,7 @@ impl Writer {
             clock,
             log,
             head: Head::empty(log),
+            written: Head::empty(log),
             names: Names::default(),
             books: Books::default(),
             last_at: Timestamp::from_micros(i64::MIN),
@@ -265,6 +268,8 @@ impl Writer {
         audit::append(&mut tx, &mut self.names, &batch.events).await?;
         budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
         tx.commit().await?;
+        self.database.ensure_in_place()?;
+        self.written = self.head;
         self.events_since_checkpoint = self
             .events_since_checkpoint
             .saturating_add(batch.events.len());
@@ -330,8 +335,13 @@ impl Writer {
 
     async fn read_back(&mut self) -> Result<(), DbError> {
         let now = self.clock.now();
+        let not_ours = self.database.not_ours();
         let mut tx = self.database.begin().await?;
         let (head, last_at) = audit::load_head(tx.connection(), self.log).await?;
+        // INVARIANT: what a caller was told is written stays written. A budget would begin anew in an older file.
+        if !audit::contains(tx.connection(), &self.written).await? {
+            return Err(not_ours);
+        }
         self.names = audit::load_names(tx.connection()).await?;
         self.books = budget::load(tx.connection(), now.max(last_at)).await?;
         self.head = head;
@@ -417,3 +427,6 @@ fn refuse_all(waiting: &mut Vec<Job>, jobs: &mut mpsc::Receiver<Job>) {
     waiting.clear();
     while jobs.try_recv().is_ok() {}
 }
+
+#[cfg(test)]
+mod tests;

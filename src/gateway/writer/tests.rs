@@ -1,0 +1,183 @@
+//! What the writer promises when commits fail, callers give up, or the file is not what it was.
+
+use std::path::{Path, PathBuf};
+
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::super::recorder::{QUEUE, Recorder};
+use super::*;
+use crate::clock::ManualClock;
+use crate::db::{self, Durability};
+use crate::policy::Place;
+use crate::types::BudgetKey;
+
+/// A writer on a file of its own, and the way to it.
+struct Desk {
+    folder: TempDir,
+    recorder: Recorder,
+    writing: JoinHandle<Result<Head, DbError>>,
+}
+
+impl Desk {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = db::open(&folder.path().join("log.db"), Durability::Process)
+            .await
+            .unwrap();
+        let clock = Arc::new(ManualClock::at(Timestamp::from_micros(
+            1_795_172_400_000_000,
+        )));
+        let first = vec![Entry::new(Kind::Started)];
+        let writer = Writer::start(database, clock, [7; 16], first)
+            .await
+            .unwrap();
+        let (jobs, job_queue) = mpsc::channel(QUEUE);
+        let (closings, closing_queue) = mpsc::unbounded_channel();
+        Self {
+            folder,
+            recorder: Recorder::new(jobs, closings, writer.health()),
+            writing: tokio::spawn(writer.run(job_queue, closing_queue)),
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A call against a budget of two a day.
+    async fn admit(&self, number: u8) -> Result<super::super::recorder::OpenCall, NotAdmitted> {
+        let (entry, call, charges) = wish(number);
+        self.recorder.admit(entry, call, charges, Zone::utc()).await
+    }
+
+    async fn until_recording(&self) {
+        let recording = async {
+            while !self.recorder.is_recording() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), recording)
+            .await
+            .expect("the log can be written again");
+    }
+
+    async fn close(self) -> (TempDir, Head) {
+        drop(self.recorder);
+        (self.folder, self.writing.await.unwrap().unwrap())
+    }
+}
+
+fn wish(number: u8) -> (Entry, CallId, Vec<Charge>) {
+    let call = CallId::new(Timestamp::from_micros(0), [number; 10]);
+    let mut entry = Entry::new(Kind::Admitted);
+    entry.call = Some(call);
+    let charge = Charge {
+        key: BudgetKey::new("two"),
+        limit: "2/day".parse().unwrap(),
+        amount: 1,
+        place: Place {
+            path: "two".into(),
+            line: 1,
+        },
+    };
+    (entry, call, vec![charge])
+}
+
+fn failed(number: u8) -> Entry {
+    let mut entry = Entry::new(Kind::Failed);
+    entry.call = Some(wish(number).1);
+    entry
+}
+
+/// The kinds of all events, what the budget has used, and what it holds.
+async fn contents(file: &Path) -> (Vec<String>, i64, i64) {
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let kinds = sqlx::query_scalar("SELECT kind FROM event ORDER BY seq")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    let (used, held) = sqlx::query_as("SELECT sum(used), sum(held) FROM budget_window")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    (kinds, used, held)
+}
+
+#[tokio::test]
+async fn nothing_is_admitted_into_a_file_that_was_removed_until_it_is_back() {
+    let desk = Desk::open().await;
+    let open = desk.admit(1).await.unwrap();
+    let names = ["log.db", "log.db-wal", "log.db-shm"];
+    let away = desk.folder.path().join("away");
+    std::fs::create_dir(&away).unwrap();
+    for name in names {
+        std::fs::rename(desk.file(name), away.join(name)).unwrap();
+    }
+    let refused = desk.admit(2).await;
+    assert!(matches!(refused, Err(NotAdmitted::Unrecorded)));
+    assert!(!desk.recorder.is_recording());
+    for name in names {
+        std::fs::rename(away.join(name), desk.file(name)).unwrap();
+    }
+    desk.until_recording().await;
+    open.close(failed(1)).await;
+    desk.admit(3).await.unwrap().close(failed(3)).await;
+    assert!(matches!(desk.admit(4).await, Err(NotAdmitted::Full(_))));
+    let (folder, _) = desk.close().await;
+    let (kinds, used, held) = contents(&folder.path().join("log.db")).await;
+    assert_eq!((used, held), (2, 0));
+    // The second call was written before anyone saw that the file was gone; nobody forwarded it.
+    let expected = "started admitted admitted released failed admitted failed denied stopped";
+    assert_eq!(kinds.join(" "), expected);
+}
+
+#[tokio::test]
+async fn an_older_copy_put_in_place_is_no_refill() {
+    let desk = Desk::open().await;
+    let old = desk.file("old.db");
+    let vacuum = format!("VACUUM INTO '{}'", old.display());
+    let options = SqliteConnectOptions::new().filename(desk.file("log.db"));
+    let mut copying = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(vacuum))
+        .execute(&mut copying)
+        .await
+        .unwrap();
+    copying.close().await.unwrap();
+    for number in 1..=2 {
+        desk.admit(number)
+            .await
+            .unwrap()
+            .close(failed(number))
+            .await;
+    }
+    std::fs::rename(&old, desk.file("log.db")).unwrap();
+    std::fs::remove_file(desk.file("log.db-wal")).unwrap();
+    std::fs::remove_file(desk.file("log.db-shm")).unwrap();
+    for number in 3..=5 {
+        let refused = desk.admit(number).await;
+        assert!(refused.is_err(), "call {number}");
+    }
+    assert!(!desk.recorder.is_recording());
+    assert!(matches!(desk.admit(6).await, Err(NotAdmitted::Unrecorded)));
+    desk.writing.abort();
+}
+
+#[tokio::test]
+async fn a_caller_that_gives_up_in_the_moment_it_is_let_through_leaves_no_hold() {
+    let desk = Desk::open().await;
+    let (entry, call, charges) = wish(1);
+    let mut admitting = Box::pin(desk.recorder.admit(entry, call, charges, Zone::utc()));
+    assert!(futures_util::poll!(&mut admitting).is_pending());
+    // The next job is answered after this one was.
+    desk.recorder.note(Entry::new(Kind::Policy)).await.unwrap();
+    drop(admitting);
+    let (folder, _) = desk.close().await;
+    let (kinds, used, held) = contents(&folder.path().join("log.db")).await;
+    assert_eq!((used, held), (0, 0));
+    assert_eq!(kinds.join(" "), "started admitted policy released stopped");
+}
