@@ -28,8 +28,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections for pages; each holds a thread.
 const READERS: u32 = 4;
 
-/// Rows in one statement of a [`Bulk`], largest first; few sizes keep the statement cache small.
-const BULK_SIZES: [usize; 4] = [64, 16, 4, 1];
+/// Rows in one statement of a [`Bulk`], largest first. Close enough together that few statements make up any
+/// number, and few enough that those of all bulks stay in the statement cache, which has room for 100.
+const BULK_SIZES: [usize; 8] = [64, 32, 16, 8, 4, 3, 2, 1];
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -312,6 +313,8 @@ pub struct Bulk {
     pub columns: usize,
     /// The text after the rows.
     pub tail: &'static str,
+    /// The whole text for a single row, where another is cheaper: `IN` makes a temporary table.
+    pub single: Option<&'static str>,
 }
 
 /// A statement that still takes values.
@@ -344,8 +347,11 @@ impl Bulk {
     }
 
     fn text(&self, rows: usize) -> String {
-        let row = format!("({})", vec!["?"; self.columns].join(","));
-        format!("{} {} {}", self.head, vec![row; rows].join(","), self.tail)
+        if let (1, Some(single)) = (rows, self.single) {
+            return single.into();
+        }
+        let row = format!(",({})", &",?".repeat(self.columns)[1..]);
+        format!("{} {} {}", self.head, &row.repeat(rows)[1..], self.tail)
     }
 }
 

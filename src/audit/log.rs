@@ -17,12 +17,14 @@ const NEW_NAMES: Bulk = Bulk {
     head: "INSERT INTO name (id, text) VALUES",
     columns: 2,
     tail: "",
+    single: None,
 };
 const NEW_EVENTS: Bulk = Bulk {
     head: "INSERT INTO event
         (seq, at_us, kind, call_id, agent_id, server_id, tool_id, reason, meta, hash) VALUES",
     columns: 10,
     tail: "",
+    single: None,
 };
 
 /// An event with its place in the chain.

@@ -14,6 +14,7 @@ const NEW_BUDGETS: Bulk = Bulk {
     head: "INSERT INTO budget (id, key) VALUES",
     columns: 2,
     tail: "",
+    single: None,
 };
 const WINDOWS: Bulk = Bulk {
     head: "INSERT INTO budget_window
@@ -22,26 +23,31 @@ const WINDOWS: Bulk = Bulk {
     tail: "ON CONFLICT (budget_id, starts_at_us) DO UPDATE SET
         limit_calls = excluded.limit_calls, limit_high = excluded.limit_high,
         used = excluded.used, held = excluded.held",
+    single: None,
 };
 const NEW_CALLS: Bulk = Bulk {
     head: "INSERT INTO open_call (call_id, admitted_seq) VALUES",
     columns: 2,
     tail: "",
+    single: None,
 };
 const NEW_HOLDS: Bulk = Bulk {
     head: "INSERT INTO hold (call_id, budget_id, starts_at_us, amount) VALUES",
     columns: 4,
     tail: "",
+    single: None,
 };
 const CLOSED_CALLS: Bulk = Bulk {
     head: "DELETE FROM open_call WHERE call_id IN (VALUES",
     columns: 1,
     tail: ")",
+    single: Some("DELETE FROM open_call WHERE call_id = ?"),
 };
 const CLOSED_HOLDS: Bulk = Bulk {
     head: "DELETE FROM hold WHERE (call_id, budget_id) IN (VALUES",
     columns: 2,
     tail: ")",
+    single: Some("DELETE FROM hold WHERE call_id = ? AND budget_id = ?"),
 };
 
 /// What one batch did to the ledger, besides what the books themselves remember.

@@ -104,9 +104,7 @@ impl Revision {
 
     /// The first 12 hexadecimal digits, for pages and logs.
     pub fn short(&self) -> String {
-        let mut text = self.to_string();
-        text.truncate(12);
-        text
+        hex(&self.0[..6])
     }
 }
 

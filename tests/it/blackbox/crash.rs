@@ -307,12 +307,11 @@ impl<'a> Checked<'a> {
             self.records.count("abandoned"),
             self.records.count("denied"),
         );
-        let full = "seed";
-        assert!(abandoned > 20, "{abandoned} abandoned, {full} {seed}");
-        assert!(lost >= abandoned / 2, "{lost} lost, {full} {seed}");
+        assert!(abandoned > 20, "{abandoned} abandoned, seed {seed}");
+        assert!(lost >= abandoned / 2, "{lost} lost, seed {seed}");
         assert!(
             denied > 50 && answers > 500,
-            "{denied} denied, {answers} answers, {full} {seed}"
+            "{denied} denied, {answers} answers, seed {seed}"
         );
         let starts = u64::try_from(self.records.count("started")).unwrap();
         assert!(starts > CYCLES, "{starts} starts");
