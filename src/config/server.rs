@@ -10,7 +10,7 @@ use super::budget::{self, Pools};
 use super::endpoint;
 use super::fields::{Fields, choice, mark};
 use super::names::Known;
-use super::node::Entry;
+use super::node::{Entry, Node, Value};
 use super::placeholder::Values;
 use super::problem::{Code, Finding, Findings, quote};
 use super::rate;
@@ -37,6 +37,7 @@ const ERAS: &[(&str, EraChoice)] = &[
     ("auto", EraChoice::Auto),
     ("modern", EraChoice::Modern),
     ("legacy", EraChoice::Legacy),
+    ("sse", EraChoice::Sse),
 ];
 
 /// What servers take from the rest of the file.
@@ -82,12 +83,9 @@ fn server(
     findings: &mut Findings,
 ) -> Option<(ServerRule, Connection)> {
     let subject = format!("server `{name}`");
-    let asks_for_sse = reports_old_transport(entry, findings);
-    let known: Vec<&str> = KEYS
-        .iter()
-        .copied()
-        .chain(asks_for_sse.then_some("transport"))
-        .collect();
+    let transport = old_transport(entry);
+    let mut known = KEYS.to_vec();
+    known.extend(transport.map(|_| "transport"));
     let fields = Fields::open(&entry.node, subject, &known, findings)?;
     let path = format!("servers.{name}");
     let budgets = budget::budgets(&fields, &path, around.pools, findings);
@@ -99,7 +97,7 @@ fn server(
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
     };
-    let era = choice(era_text(&fields, findings), ERAS, findings).unwrap_or_default();
+    let era = era(&fields, transport, findings);
     let timeout = fields.text("timeout", findings);
     let timeout = timeout.and_then(|text| time::timeout(text, findings));
     let connection = Connection {
@@ -110,35 +108,32 @@ fn server(
     Some((rule, connection))
 }
 
-/// `transport: sse`, which earlier gateways used, deserves an answer rather than "unknown key".
-fn reports_old_transport(entry: &Entry, findings: &mut Findings) -> bool {
-    let super::node::Value::Map(entries) = &entry.node.value else {
-        return false;
-    };
-    let is_sse = |entry: &&Entry| {
-        let text = matches!(&entry.node.value, super::node::Value::Text(text) if text == "sse");
-        entry.key == "transport" && text
-    };
-    let Some(transport) = entries.iter().find(is_sse) else {
-        return false;
-    };
-    findings.add(old_transport(transport));
-    true
-}
-
-fn era_text<'n>(fields: &Fields<'n>, findings: &mut Findings) -> Option<super::fields::Text<'n>> {
-    let text = fields.text("protocol", findings)?;
-    if text.text == "sse" {
-        findings.add(old_transport(fields.entry("protocol")?));
+/// `transport: sse`, as earlier gateways wrote what is `protocol: sse` here.
+fn old_transport(entry: &Entry) -> Option<&Entry> {
+    let Value::Map(entries) = &entry.node.value else {
         return None;
-    }
-    Some(text)
+    };
+    let is_sse = |node: &Node| matches!(&node.value, Value::Text(text) if text == "sse");
+    let mut entries = entries.iter();
+    entries.find(|entry| entry.key == "transport" && is_sse(&entry.node))
 }
 
-fn old_transport(entry: &Entry) -> Finding {
-    let title = "this version does not speak the old two-endpoint transport (HTTP with SSE) yet";
-    Finding::new(Code::Shape, mark(entry), title)
-        .note("give the streamable HTTP endpoint of the server as `url`, often `/mcp`")
+fn era(fields: &Fields<'_>, transport: Option<&Entry>, findings: &mut Findings) -> EraChoice {
+    let written = choice(fields.text("protocol", findings), ERAS, findings);
+    let is_sse = written.is_none_or(|era| era == EraChoice::Sse);
+    if let Some(transport) = transport.filter(|_| !is_sse) {
+        let title = "`transport: sse` and `protocol` say different things";
+        let finding = Finding::new(Code::Shape, mark(transport), title);
+        findings.add(finding.note("leave one of them away; `protocol: sse` means the same"));
+    }
+    let era = transport.map_or(written, |_| Some(EraChoice::Sse));
+    let sse = transport.or(fields.entry("protocol"));
+    if let (Some(EraChoice::Sse), Some(sse), Some(_)) = (era, sse, fields.entry("command")) {
+        let title = "the transport `sse` is for servers with `url`";
+        let finding = Finding::new(Code::Shape, mark(sse), title);
+        findings.add(finding.note("leave it away here"));
+    }
+    era.unwrap_or_default()
 }
 
 /// Reads `disabled:`: true, false, or the reason as text.

@@ -65,6 +65,8 @@ pub enum EraChoice {
     Modern,
     /// 2025-11-25 and before: opens with `initialize`.
     Legacy,
+    /// As `Legacy`, over HTTP with two endpoints (2024-11-05); only for a server at a URL.
+    Sse,
 }
 
 /// Who shares a child process.
@@ -80,7 +82,7 @@ pub enum Instances {
 /// Where a server is.
 #[derive(Debug, Clone)]
 pub enum Endpoint {
-    /// Streamable HTTP at a URL.
+    /// HTTP at a URL.
     Http {
         /// The whole URL of the MCP endpoint.
         url: Template,

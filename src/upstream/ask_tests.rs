@@ -3,76 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{self, UnboundedSender};
-
-use crate::protocol::{Object, raw};
+use crate::protocol::raw;
 use crate::types::EraChoice;
 
-use super::codec::Outcome;
 use super::testing::*;
-use super::{Ask, Era, Notice, Outgoing, UpstreamError, limits};
-
-const ALL: &str = r#"{"sampling":{},"elicitation":{},"roots":{"listChanged":true}}"#;
-
-fn call(capabilities: &str) -> Outgoing {
-    Outgoing {
-        capabilities: Object::parse(capabilities).unwrap(),
-        ..tool_call(r#"{"progressToken":"mine"}"#)
-    }
-}
-
-fn question(id: &str, method: &str) -> String {
-    format!(r#"{{"jsonrpc":"2.0","id":"{id}","method":"{method}","params":{{"of":"{id}"}}}}"#)
-}
-
-fn event(message: &str) -> String {
-    format!("data: {message}\n\n")
-}
-
-fn progress(token: &str, progress: u32) -> String {
-    format!(
-        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{progress}}}}}"#
-    )
-}
-
-/// The streams a scripted server keeps open: of calls, by the id of the call, and of sessions.
-#[derive(Debug, Clone, Default)]
-struct Streams(Arc<Mutex<Vec<OpenStream>>>);
-
-/// The session of a stream, and where its events go.
-type OpenStream = (String, UnboundedSender<String>);
-
-impl Streams {
-    /// Answers with a stream that begins with these messages.
-    fn open(&self, name: &str, messages: &[String]) -> Act {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        sender.send(EVENT_STREAM.into()).unwrap();
-        for message in messages {
-            sender.send(event(message)).unwrap();
-        }
-        self.0.lock().unwrap().push((name.into(), sender));
-        Act::Stream(receiver)
-    }
-
-    /// Says something on a stream; `false` when there is none.
-    fn say(&self, name: &str, message: &str) -> bool {
-        let streams = self.0.lock().unwrap();
-        let stream = streams.iter().find(|(of, _)| of == name);
-        stream.is_some_and(|(_, sender)| sender.send(event(message)).is_ok())
-    }
-
-    fn end(&self, name: &str) {
-        self.0.lock().unwrap().retain(|(of, _)| of != name);
-    }
-
-    /// Answers the only call there is.
-    fn finish(&self, answer: &str) {
-        let mut streams = self.0.lock().unwrap();
-        let at = streams.iter().position(|(of, _)| of != "GET");
-        let (id, sender) = streams.remove(at.unwrap());
-        sender.send(event(&result(&id, answer))).unwrap();
-    }
-}
+use super::{Era, Notice, Outgoing, UpstreamError, limits};
 
 /// A server that puts these questions on the stream of a call, and answers the call with what it was told.
 fn asks_on_the_call(questions: &'static [&'static str]) -> (Peer, Streams) {
@@ -118,46 +53,6 @@ fn asks_on_the_session() -> (Peer, Streams) {
         _ => status(202),
     });
     (peer, streams)
-}
-
-/// One call in the background, and its agent's end.
-struct Talk {
-    call: tokio::task::JoinHandle<Result<super::Reply, UpstreamError>>,
-    notices: mpsc::Receiver<Notice>,
-}
-
-impl Talk {
-    fn start(bench: &Bench, request: Outgoing) -> Self {
-        let (sender, notices) = mpsc::channel(8);
-        let upstream = bench.upstream();
-        let call = tokio::spawn(async move { upstream.send(&lane("a"), request, &sender).await });
-        Self { call, notices }
-    }
-
-    async fn asked(&mut self) -> Ask {
-        match self.notices.recv().await {
-            Some(Notice::Ask(ask)) => ask,
-            other => panic!("a question, not {other:?}"),
-        }
-    }
-
-    async fn end(self) -> String {
-        text(self.call.await.unwrap())
-    }
-}
-
-fn answered(text: &str) -> Outcome {
-    Ok(raw(text.into()))
-}
-
-fn posts(peer: &Peer) -> Vec<Seen> {
-    let seen = peer.calls("").into_iter();
-    seen.filter(|seen| seen.verb == "POST").collect()
-}
-
-fn gets(peer: &Peer) -> usize {
-    let seen = peer.seen().into_iter();
-    seen.filter(|seen| seen.verb == "GET").count()
 }
 
 #[tokio::test]

@@ -82,10 +82,18 @@ impl EventReader {
         }
     }
 
-    /// The next event with data; `None` at the end.
+    /// The next message; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<SseEvent>, UpstreamError> {
+        self.next_named("message").await
+    }
+
+    /// The next event with this name, and with data.
+    pub(super) async fn next_named(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<SseEvent>, UpstreamError> {
         loop {
-            if let Some(event) = self.next_ready() {
+            if let Some(event) = self.next_ready(name) {
                 return Ok(Some(event));
             }
             let Some(chunk) = next_chunk(&mut self.body).await? else {
@@ -102,13 +110,17 @@ impl EventReader {
     }
 
     /// Events without data only carry an id, to resume from.
-    fn next_ready(&mut self) -> Option<SseEvent> {
+    fn next_ready(&mut self, name: &str) -> Option<SseEvent> {
         while let Some(event) = self.ready.pop_front() {
             if let Some(id) = &event.id {
                 self.last_event = Some(id.clone());
             }
-            let is_message = event.name.is_empty() || event.name == "message";
-            if is_message && !event.data.is_empty() {
+            let named = if event.name.is_empty() {
+                "message"
+            } else {
+                &event.name
+            };
+            if named == name && !event.data.is_empty() {
                 return Some(event);
             }
         }

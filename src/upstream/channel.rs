@@ -31,7 +31,7 @@ pub(super) struct Channel {
 impl Channel {
     pub(super) fn new(
         wire: Arc<Wire>,
-        version: Version,
+        version: Option<Version>,
         session_id: Option<HeaderValue>,
     ) -> Arc<Self> {
         let headers = session_headers(version, session_id);
@@ -74,6 +74,19 @@ impl Channel {
             collect(response, limits::AFTERTHOUGHT).await?;
         }
         Ok(())
+    }
+
+    /// Sends a request whose answer comes on another way.
+    pub(super) async fn deliver(&self, body: Bytes, sent: &Sent) -> Result<(), UpstreamError> {
+        let response = self.call(body, sent).await?;
+        let status = response.status();
+        // Read to the end, so that the connection can be used again; what it says is of no interest.
+        let _ = collect(response, limits::AFTERTHOUGHT).await;
+        match status.as_u16() {
+            200..300 => Ok(()),
+            400..500 => Err(UpstreamError::Rejected(status.as_u16())),
+            status => Err(UpstreamError::Broken(format!("it answers HTTP {status}"))),
+        }
     }
 
     pub(super) async fn post_aside(&self, message: String) {
@@ -119,9 +132,9 @@ pub(super) fn read_session_id(headers: &HeaderMap) -> Result<Option<HeaderValue>
     Ok(Some(id.clone()))
 }
 
-fn session_headers(version: Version, session_id: Option<HeaderValue>) -> HeaderMap {
+fn session_headers(version: Option<Version>, session_id: Option<HeaderValue>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(2);
-    if version >= Version::V2025_06_18 {
+    if let Some(version) = version.filter(|version| *version >= Version::V2025_06_18) {
         headers.insert(VERSION, HeaderValue::from_static(version.as_str()));
     }
     if let Some(mut id) = session_id {

@@ -51,7 +51,7 @@ impl EraCell {
     {
         match self.choice {
             EraChoice::Modern => Ok(Era::Modern),
-            EraChoice::Legacy => Ok(Era::Legacy),
+            EraChoice::Legacy | EraChoice::Sse => Ok(Era::Legacy),
             EraChoice::Auto => Ok(self.verdict(probe).await?.era),
         }
     }

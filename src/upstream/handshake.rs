@@ -1,7 +1,12 @@
 //! The two ways a connection opens: `initialize`, and `server/discover`. Pure.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use crate::protocol::{
-    Json, LATEST_LEGACY, META, Object, SERVER_INFO, Version, array_items, code, json_string, raw,
+    Json, LATEST_LEGACY, META, Method, Object, RequestId, SERVER_INFO, Version, array_items, code,
+    json_string, raw, request,
 };
 
 use super::asking::Declared;
@@ -22,6 +27,22 @@ pub(super) fn initialize_params(declared: Option<&Declared>) -> Object {
     params.set("capabilities", capabilities);
     params.set("clientInfo", info);
     params
+}
+
+/// What a connection opens with.
+#[derive(Debug)]
+pub(super) struct Opener {
+    pub(super) id: u64,
+    pub(super) declared: Option<Arc<Declared>>,
+}
+
+impl Opener {
+    /// The request that opens it.
+    pub(super) fn initialize(&self) -> Bytes {
+        let params = initialize_params(self.declared.as_deref());
+        let id = RequestId::number(self.id);
+        request(&id, Method::Initialize.as_str(), Some(&params)).into()
+    }
 }
 
 /// The parameters of `server/discover`.

@@ -1,7 +1,7 @@
-//! A server reached over streamable HTTP, whichever era it speaks.
+//! A server reached over HTTP, whichever era and transport it speaks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,6 +15,7 @@ use super::codec::error_code;
 use super::era::{EraCell, Verdict};
 use super::legacy::{Legacy, not_in_time};
 use super::modern;
+use super::session::Choice;
 use super::wire::{Sent, Wire};
 use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
 
@@ -37,9 +38,15 @@ impl Http {
         timeout: Duration,
         clock: &Arc<dyn Clock>,
     ) -> Self {
+        let transport = match choice {
+            EraChoice::Sse => Choice::Sse,
+            EraChoice::Auto | EraChoice::Modern | EraChoice::Legacy => {
+                Choice::Either(AtomicBool::new(false))
+            }
+        };
         let (wire, ids) = (Arc::new(wire), Arc::new(AtomicU64::new(1)));
         Self {
-            legacy: Legacy::new(wire.clone(), ids.clone(), timeout, clock),
+            legacy: Legacy::new(wire.clone(), ids.clone(), timeout, transport, clock),
             wire,
             era: EraCell::new(server, choice, clock.clone()),
             ids,

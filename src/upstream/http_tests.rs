@@ -15,12 +15,6 @@ type Case = (fn(&Seen) -> Act, &'static str);
 /// A server of one era.
 type Make = fn(fn(&Seen) -> Act) -> Peer;
 
-fn progress(token: &str, progress: u32) -> String {
-    format!(
-        r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{token},"progress":{progress}}}}}"#
-    )
-}
-
 fn log(level: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","method":"notifications/message","params":{{"level":"{level}","data":"x"}}}}"#
@@ -476,31 +470,6 @@ async fn trouble_while_probing_is_no_evidence() {
         );
         assert!(peer.calls("initialize").is_empty());
     }
-}
-
-#[tokio::test]
-async fn the_old_transport_is_named_when_that_is_what_the_server_speaks() {
-    let peer = Peer::start(|seen| match seen.verb.as_str() {
-        "GET" => {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            sender
-                .send(format!(
-                    "{EVENT_STREAM}event: endpoint\ndata: /messages?s=1\n\n"
-                ))
-                .unwrap();
-            std::mem::forget(sender);
-            Act::Stream(receiver)
-        }
-        _ => status(405),
-    });
-    let failure = Bench::http(&peer.url, EraChoice::Auto)
-        .call()
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(&failure, UpstreamError::Refused(why) if why.contains("HTTP+SSE")),
-        "{failure}"
-    );
 }
 
 #[tokio::test]

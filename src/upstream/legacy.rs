@@ -14,11 +14,12 @@ use crate::protocol::{Object, RequestId, request};
 use super::asking::{Declared, Questions};
 use super::codec::prepare;
 use super::deadline::Deadline;
+use super::handshake::Opener;
 use super::listener::Listener;
 use super::pool::{Lease, Pool, Turns};
 use super::reply::Ending;
 use super::seat::{Seat, Seated};
-use super::session::{Called, Session};
+use super::session::{Called, Choice, Session};
 use super::wire::{Sent, Wire};
 use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
 
@@ -29,6 +30,7 @@ pub(super) struct Legacy {
     ids: Arc<AtomicU64>,
     sessions: Arc<Pool<Seat<Lane>, Session>>,
     timeout: Duration,
+    choice: Arc<Choice>,
     /// Whether the last session that was opened had no id, so that nothing a server asks could be answered.
     is_sessionless: AtomicBool,
 }
@@ -38,6 +40,7 @@ impl Legacy {
         wire: Arc<Wire>,
         ids: Arc<AtomicU64>,
         timeout: Duration,
+        choice: Choice,
         clock: &Arc<dyn Clock>,
     ) -> Self {
         Self {
@@ -45,6 +48,7 @@ impl Legacy {
             ids,
             sessions: Pool::new(limits::SESSIONS, clock.clone(), end_aside),
             timeout,
+            choice: Arc::new(choice),
             is_sessionless: AtomicBool::new(false),
         }
     }
@@ -115,7 +119,9 @@ impl Legacy {
         session: &Lease<Session>,
         called: Result<Called, UpstreamError>,
     ) -> Result<Reply, UpstreamError> {
-        if has_lost_session(&called) {
+        let is_doubtful = matches!(called, Err(UpstreamError::TimedOut))
+            && session.is_doubtful_without_an_answer();
+        if is_doubtful || has_lost_session(&called) {
             self.sessions.discard(seat, session.shared());
         }
         let (status, outcome) = match called? {
@@ -152,7 +158,7 @@ impl Legacy {
         declared: Option<&Arc<Declared>>,
     ) -> Result<Seated<Lane, Session>, UpstreamError> {
         let seated = self.seat(lane, declared).await?;
-        let is_sessionless = !seated.lease.has_id();
+        let is_sessionless = !seated.lease.can_be_answered();
         self.is_sessionless.store(is_sessionless, Ordering::Relaxed);
         if declared.is_none() || !is_sessionless {
             return Ok(seated);
@@ -172,7 +178,13 @@ impl Legacy {
         };
         let opening = || self.opening(declared.cloned());
         let declared = declared.map(|declared| &**declared);
-        self.sessions.seat(lane, declared, turns, opening).await
+        let seated = self.sessions.seat(lane, declared, turns, opening).await?;
+        if !seated.lease.is_over() {
+            return Ok(seated);
+        }
+        let Seated { seat, lease } = seated;
+        let lease = self.reopen(&seat, lease).await?;
+        Ok(Seated { seat, lease })
     }
 
     /// A new session in the place of one that the server forgot.
@@ -190,7 +202,8 @@ impl Legacy {
         declared: Option<Arc<Declared>>,
     ) -> impl Future<Output = Result<Session, UpstreamError>> + Send + use<> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        Session::open(self.wire.clone(), id, declared)
+        let (wire, choice) = (self.wire.clone(), self.choice.clone());
+        async move { Session::open(wire, Opener { id, declared }, &choice).await }
     }
 
     pub(super) fn end_session(&self, lane: &Lane) {

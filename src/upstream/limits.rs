@@ -9,6 +9,8 @@ pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The longest opening of a child process. `npx` and `uvx` fetch the program first: with the ten seconds of
 /// HTTP a cold start would be killed, started again, and killed again for ever.
 pub(super) const CHILD_HANDSHAKE: Duration = Duration::from_secs(30);
+/// The longest wait for the first word of an old transport: the URL that takes messages.
+pub(super) const ENDPOINT: Duration = Duration::from_secs(5);
 /// A child process that says nothing to `server/discover` for so long is taken for a legacy one.
 pub(super) const CHILD_PROBE: Duration = Duration::from_secs(5);
 /// The longest call, whatever is configured.

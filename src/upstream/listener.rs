@@ -8,7 +8,7 @@ use super::Notice;
 use super::asking::Asker;
 
 /// Picks the notifications of one call out of what a server says.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Listener {
     token: String,
     agent_token: Option<Json>,

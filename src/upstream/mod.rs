@@ -1,4 +1,4 @@
-//! Speaks MCP to the servers behind the gateway: streamable HTTP of both eras, and child processes.
+//! Speaks MCP to the servers behind the gateway: HTTP of every era and transport, and child processes.
 //!
 //! Knows nothing of grants, budgets or the log. Only `gateway::forward` calls [`Upstream::send`].
 
@@ -28,14 +28,18 @@ mod reply;
 mod seat;
 mod server;
 mod session;
+mod sse;
 mod standing;
 mod stdio;
+mod streamable;
 mod wire;
 
 #[cfg(test)]
 mod ask_tests;
 #[cfg(test)]
 mod http_tests;
+#[cfg(test)]
+mod sse_tests;
 #[cfg(test)]
 mod stdio_tests;
 #[cfg(test)]

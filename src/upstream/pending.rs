@@ -1,4 +1,4 @@
-//! The calls in flight on one child process, and who of them gets a message that came. Does no I/O.
+//! The calls in flight on one connection that carries many at once, and who of them gets a message that came. Does no I/O.
 
 use std::collections::HashMap;
 
@@ -63,6 +63,7 @@ impl Pending {
             return Err(UpstreamError::Unreachable(why.clone()));
         }
         let (answer, receiver) = oneshot::channel();
+        self.last_id = self.last_id.max(id);
         self.waiting.insert(id, Waiting { answer, listener });
         Ok(receiver)
     }
@@ -75,6 +76,11 @@ impl Pending {
     /// Lets nothing new in.
     pub(super) fn close(&mut self, why: &str) {
         self.over.get_or_insert_with(|| why.into());
+    }
+
+    /// Whether nothing new is let in.
+    pub(super) fn is_closed(&self) -> bool {
+        self.over.is_some()
     }
 
     /// Gives up everyone who still waits.

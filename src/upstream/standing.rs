@@ -97,6 +97,8 @@ async fn hear(channel: &Arc<Channel>, floor: &Floor, events: &mut EventReader) -
     let mut has_spoken = false;
     while let Ok(Some(event)) = events.next().await {
         has_spoken = true;
+        // What is bounded is one event, not all that is said in days.
+        events.taken = 0;
         if let Ok(Message::Request { id, method, params }) = Message::parse(&event.data) {
             match floor.ask(&method, params) {
                 Some(question) => channel.carry_back(id, &method, question),

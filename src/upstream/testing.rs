@@ -12,6 +12,10 @@ use crate::clock::{Clock, ManualClock};
 use crate::protocol::{LogLevel, Method, Object};
 use crate::types::{Connection, Endpoint, EraChoice, ServerName, Template, Timestamp};
 
+mod talk;
+
+pub(super) use talk::*;
+
 use super::{Lane, Notice, Outgoing, Reply, Upstream, UpstreamError, Upstreams};
 
 /// Long enough for a machine under load; reached only when something is wrong.
@@ -21,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub(super) struct Seen {
     pub(super) verb: String,
+    pub(super) path: String,
     pub(super) headers: BTreeMap<String, String>,
     pub(super) body: String,
     /// On which connection, counted from 0.
@@ -274,7 +279,8 @@ fn cut_request(buffer: &[u8], connection: usize) -> Option<(Seen, usize)> {
     let end = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
     let mut lines = head.lines();
-    let verb = lines.next()?.split(' ').next()?.to_owned();
+    let mut request = lines.next()?.split(' ');
+    let (verb, path) = (request.next()?.to_owned(), request.next()?.to_owned());
     let headers: BTreeMap<String, String> = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
@@ -287,6 +293,7 @@ fn cut_request(buffer: &[u8], connection: usize) -> Option<(Seen, usize)> {
     Some((
         Seen {
             verb,
+            path,
             headers,
             body,
             connection,

@@ -85,6 +85,19 @@ impl Wire {
         })
     }
 
+    /// The way to another URL of the same server, with the same credentials.
+    pub(super) fn at(&self, uri: Uri) -> Self {
+        Self {
+            client: self.client.clone(),
+            uri,
+            headers: self.headers.clone(),
+        }
+    }
+
+    pub(super) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
     /// Sends a message and waits for the head of the answer.
     ///
     /// # Errors

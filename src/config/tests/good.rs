@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::*;
 use super::dedented;
 use crate::policy::{self, Decision, DenialReason, Question, Target, ViewerScope};
-use crate::types::{AgentName, Endpoint, Instances, Timestamp, TokenHash};
+use crate::types::{AgentName, Endpoint, EraChoice, Instances, Timestamp, TokenHash};
 
 /// 2026-09-21, in seconds since 1970.
 const SEPTEMBER: i64 = 1_790_000_000;
@@ -317,6 +317,19 @@ fn many_agents_are_no_burden() {
         ));
     }
     assert_eq!(loaded(&text).permissions.agents().len(), 1000);
+}
+
+#[test]
+fn the_old_transport_can_be_said_in_two_ways() {
+    let text = r#"
+        servers:
+          a: {url: "http://a/sse", protocol: sse}
+          b: {url: "http://b/sse", transport: sse}
+          c: {url: "http://c/sse", transport: sse, protocol: sse}
+        "#;
+    for connection in loaded(text).connections.values() {
+        assert_eq!(connection.era, EraChoice::Sse);
+    }
 }
 
 proptest! {

@@ -307,31 +307,32 @@ fn headers_that_cannot_be_set() {
 }
 
 #[test]
-fn the_old_transport_gets_an_answer() {
+fn the_old_transport_is_for_urls_and_said_once() {
     let text = r#"
         servers:
-          a: {url: "http://a/sse", transport: sse}
-          b: {url: "http://b/sse", protocol: sse}
+          a: {url: "http://a/sse", transport: sse, protocol: legacy}
+          b: {command: b, protocol: sse}
           c: {url: "http://c/", protocol: morden}
+          d: {url: "http://d/", transport: http}
         "#;
     insta::assert_snapshot!(said(text), @r###"
-    error[P006]: this version does not speak the old two-endpoint transport (HTTP with SSE) yet
+    error[P006]: `transport: sse` and `protocol` say different things
      --> permissions.yaml:2:39
       |
-    2 |   a: {url: "http://a/sse", transport: sse}
+    2 |   a: {url: "http://a/sse", transport: sse, protocol: legacy}
       |                                       ^^^
       |
-      = note: give the streamable HTTP endpoint of the server as `url`, often `/mcp`
+      = note: leave one of them away; `protocol: sse` means the same
 
-    error[P006]: this version does not speak the old two-endpoint transport (HTTP with SSE) yet
-     --> permissions.yaml:3:38
+    error[P006]: the transport `sse` is for servers with `url`
+     --> permissions.yaml:3:29
       |
-    3 |   b: {url: "http://b/sse", protocol: sse}
-      |                                      ^^^
+    3 |   b: {command: b, protocol: sse}
+      |                             ^^^
       |
-      = note: give the streamable HTTP endpoint of the server as `url`, often `/mcp`
+      = note: leave it away here
 
-    error[P006]: `morden` is none of auto, modern, legacy
+    error[P006]: `morden` is none of auto, modern, legacy, sse
      --> permissions.yaml:4:35
       |
     4 |   c: {url: "http://c/", protocol: morden}
@@ -342,5 +343,13 @@ fn the_old_transport_gets_an_answer() {
     4 -   c: {url: "http://c/", protocol: morden}
     4 +   c: {url: "http://c/", protocol: modern}
       |
+
+    error[P002]: unknown key `transport` in server `d`
+     --> permissions.yaml:5:25
+      |
+    5 |   d: {url: "http://d/", transport: http}
+      |                         ^^^^^^^^^
+      |
+      = note: the keys are url, command, description, headers, protocol, timeout, args, env, cwd, instances, budgets, rate, disabled
     "###);
 }
