@@ -1,8 +1,9 @@
 //! The hash chain. Pure.
 //!
 //! Each event's hash covers the log's id, its sequence, the hash before it and its exact text, every part of
-//! fixed length or with its length in front. A change, a gap or a swap breaks the chain from there on; what
-//! was cut off the end shows only against a head that was kept elsewhere.
+//! fixed length or with its length in front. A change, a gap or a swap breaks the chain from there on. There is
+//! no key in it: what was cut off the end, or computed anew throughout, shows only against a head that was kept
+//! elsewhere.
 
 use std::fmt;
 
