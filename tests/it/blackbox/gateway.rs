@@ -193,10 +193,15 @@ impl Gateway {
 
     /// Asks it to end.
     pub(super) async fn terminate(&self) {
+        self.signal("TERM").await;
+    }
+
+    /// Sends it a signal, by name.
+    pub(super) async fn signal(&self, name: &str) {
         // Without `unsafe` there is no kill(2); the shell has it.
         let pid = self.child.id().expect("it runs").to_string();
         let sent = Command::new("sh")
-            .args(["-c", "kill -TERM \"$0\"", &pid])
+            .args(["-c", "kill -\"$0\" \"$1\"", name, &pid])
             .status()
             .await;
         assert!(sent.unwrap().success());

@@ -73,3 +73,16 @@ async fn asked_twice_it_ends_at_once_and_the_next_start_closes_the_call() {
     assert_eq!((records.open, records.held), (0, (0, 0)));
     site.run(&["audit", "verify"]).await.says(0, &[]);
 }
+
+#[tokio::test]
+async fn a_hang_up_of_its_terminal_changes_nothing() {
+    let (truth, agent) = (Truth::start().await, Agent::new("a-token-of-a-test"));
+    let site = Site::new(&open_rules(&truth, &agent));
+    let mut gateway = site.serve(&[]).await;
+    gateway.signal("HUP").await;
+    gateway.line("new rules need a restart").await;
+    let url = gateway.url();
+    let answer = agent.call(&url, "truth", "echo", json!({"tag": "1"})).await;
+    assert!(answer.expect("the call is answered").is_done("1"));
+    gateway.stop().await.says(0, &["stopped    log head"]);
+}
