@@ -109,7 +109,15 @@ pub(super) fn answer(server: &Server, method: Method, params: &Object) -> Result
         | Method::Initialize
         | Method::Discover
         | Method::Ping
-        | Method::SetLevel => Err(Refusal::unknown_method(method.as_str())),
+        | Method::SetLevel
+        | Method::Subscribe
+        | Method::Unsubscribe
+        | Method::Listen
+        | Method::TasksGet
+        | Method::TasksUpdate
+        | Method::TasksCancel
+        | Method::TasksResult
+        | Method::TasksList => Err(Refusal::unknown_method(method.as_str())),
     }
 }
 

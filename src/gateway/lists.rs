@@ -195,7 +195,15 @@ fn may_see_item(
         | Method::ToolsCall
         | Method::PromptsGet
         | Method::ResourcesRead
-        | Method::Complete => return false,
+        | Method::Complete
+        | Method::Subscribe
+        | Method::Unsubscribe
+        | Method::Listen
+        | Method::TasksGet
+        | Method::TasksUpdate
+        | Method::TasksCancel
+        | Method::TasksResult
+        | Method::TasksList => return false,
     };
     let target = match (&tool, &prompt, &uri) {
         (Some(name), _, _) => Target::Tool(name),

@@ -64,6 +64,15 @@ impl Gateway {
         let method = method.filter(|method| match method {
             Method::Initialize | Method::Ping | Method::SetLevel => !modern,
             Method::Discover => modern,
+            // Not offered, to nobody.
+            Method::Subscribe
+            | Method::Unsubscribe
+            | Method::Listen
+            | Method::TasksGet
+            | Method::TasksUpdate
+            | Method::TasksCancel
+            | Method::TasksResult
+            | Method::TasksList => false,
             Method::ToolsList
             | Method::ToolsCall
             | Method::PromptsList
@@ -118,6 +127,14 @@ impl Gateway {
                 };
                 self.ask(caller, &scope, wish, agent).await
             }
+            Method::Subscribe
+            | Method::Unsubscribe
+            | Method::Listen
+            | Method::TasksGet
+            | Method::TasksUpdate
+            | Method::TasksCancel
+            | Method::TasksResult
+            | Method::TasksList => Err(Failure::UnknownMethod(method.as_str().into())),
         }
     }
 
@@ -156,7 +173,15 @@ impl Gateway {
             | Method::ToolsList
             | Method::PromptsList
             | Method::ResourcesList
-            | Method::TemplatesList => {
+            | Method::TemplatesList
+            | Method::Subscribe
+            | Method::Unsubscribe
+            | Method::Listen
+            | Method::TasksGet
+            | Method::TasksUpdate
+            | Method::TasksCancel
+            | Method::TasksResult
+            | Method::TasksList => {
                 return Err(Failure::UnknownMethod(request.method.as_str().into()));
             }
         };

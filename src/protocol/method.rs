@@ -27,10 +27,26 @@ pub enum Method {
     ResourcesRead,
     /// Completes an argument of a prompt or a template.
     Complete,
+    /// Wants to hear when a resource changes, before 2026-07-28.
+    Subscribe,
+    /// Wants to hear no more of it, before 2026-07-28.
+    Unsubscribe,
+    /// Wants to hear of changes on the stream of the request, from 2026-07-28.
+    Listen,
+    /// Asks how a task stands.
+    TasksGet,
+    /// Brings a task the answers it waits for, from 2026-07-28.
+    TasksUpdate,
+    /// Cancels a task.
+    TasksCancel,
+    /// Waits for the result of a task, before 2026-07-28.
+    TasksResult,
+    /// Lists tasks, before 2026-07-28.
+    TasksList,
 }
 
 impl Method {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 20] = [
         Self::Initialize,
         Self::Discover,
         Self::Ping,
@@ -43,6 +59,14 @@ impl Method {
         Self::TemplatesList,
         Self::ResourcesRead,
         Self::Complete,
+        Self::Subscribe,
+        Self::Unsubscribe,
+        Self::Listen,
+        Self::TasksGet,
+        Self::TasksUpdate,
+        Self::TasksCancel,
+        Self::TasksResult,
+        Self::TasksList,
     ];
 
     /// The name on the wire.
@@ -60,6 +84,14 @@ impl Method {
             Self::TemplatesList => "resources/templates/list",
             Self::ResourcesRead => "resources/read",
             Self::Complete => "completion/complete",
+            Self::Subscribe => "resources/subscribe",
+            Self::Unsubscribe => "resources/unsubscribe",
+            Self::Listen => "subscriptions/listen",
+            Self::TasksGet => "tasks/get",
+            Self::TasksUpdate => "tasks/update",
+            Self::TasksCancel => "tasks/cancel",
+            Self::TasksResult => "tasks/result",
+            Self::TasksList => "tasks/list",
         }
     }
 
@@ -82,7 +114,15 @@ impl Method {
             | Self::ToolsCall
             | Self::PromptsGet
             | Self::ResourcesRead
-            | Self::Complete => None,
+            | Self::Complete
+            | Self::Subscribe
+            | Self::Unsubscribe
+            | Self::Listen
+            | Self::TasksGet
+            | Self::TasksUpdate
+            | Self::TasksCancel
+            | Self::TasksResult
+            | Self::TasksList => None,
         }
     }
 
@@ -91,6 +131,7 @@ impl Method {
         match self {
             Self::ToolsCall | Self::PromptsGet => Some("name"),
             Self::ResourcesRead => Some("uri"),
+            Self::TasksGet | Self::TasksUpdate | Self::TasksCancel => Some("taskId"),
             Self::Initialize
             | Self::Discover
             | Self::Ping
@@ -99,7 +140,12 @@ impl Method {
             | Self::PromptsList
             | Self::ResourcesList
             | Self::TemplatesList
-            | Self::Complete => None,
+            | Self::Complete
+            | Self::Subscribe
+            | Self::Unsubscribe
+            | Self::Listen
+            | Self::TasksResult
+            | Self::TasksList => None,
         }
     }
 }
