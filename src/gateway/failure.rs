@@ -28,6 +28,9 @@ pub enum Failure {
     /// The body is no single message.
     #[error("{0}")]
     NotAMessage(String),
+    /// The session has a request of this id in hand.
+    #[error("a request of this id is still in hand in this session")]
+    IdInUse,
     /// No such method, or not in this revision.
     #[error("the method `{0}` is not offered here")]
     UnknownMethod(String),
@@ -114,7 +117,9 @@ impl Failure {
     /// The word for it in the log, where it is written down as a refusal.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::NotJson(_) | Self::NotAMessage(_) | Self::InvalidParams(_) => "malformed",
+            Self::NotJson(_) | Self::NotAMessage(_) | Self::IdInUse | Self::InvalidParams(_) => {
+                "malformed"
+            }
             Self::UnknownMethod(_) => "unknown_method",
             Self::UnknownTool(_) | Self::UnknownPrompt(_) | Self::UnknownResource(_) => {
                 "unknown_target"
@@ -136,7 +141,7 @@ impl Failure {
     fn code(&self) -> i32 {
         match self {
             Self::NotJson(_) => code::PARSE_ERROR,
-            Self::NotAMessage(_) => code::INVALID_REQUEST,
+            Self::NotAMessage(_) | Self::IdInUse => code::INVALID_REQUEST,
             Self::UnknownMethod(_) => code::METHOD_NOT_FOUND,
             Self::InvalidParams(_)
             | Self::UnknownTool(_)
@@ -166,6 +171,8 @@ impl Failure {
         match self {
             Self::NotJson(_)
             | Self::NotAMessage(_)
+            // Not on 200: it would be taken for the answer to the request that is in hand.
+            | Self::IdInUse
             | Self::HeaderMismatch(_)
             | Self::UnsupportedVersion { .. } => 400,
             Self::UnknownMethod(_) if modern => 404,
@@ -216,6 +223,7 @@ impl Failure {
             }
             Self::NotJson(_)
             | Self::NotAMessage(_)
+            | Self::IdInUse
             | Self::UnknownMethod(_)
             | Self::InvalidParams(_)
             | Self::UnknownTool(_)
@@ -237,6 +245,7 @@ impl Failure {
             | Self::Unrecorded => true,
             Self::NotJson(_)
             | Self::NotAMessage(_)
+            | Self::IdInUse
             | Self::UnknownMethod(_)
             | Self::InvalidParams(_)
             | Self::UnknownTool(_)

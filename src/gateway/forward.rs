@@ -37,6 +37,7 @@ impl Forwarder {
         };
         let lane = request.caller.lane();
         let outcome = match self.upstreams.get(&request.wish.server) {
+            _ if agent.has_cancelled() => Outcome::Withdrawn,
             Some(upstream) => exchange(upstream, &lane, outgoing, agent).await,
             None => Outcome::Unanswered(UpstreamError::Unreachable("it is not connected".into())),
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::protocol::{Object, json_string, notification, raw, request};
 use crate::upstream::{Ask, Notice};
@@ -37,20 +38,27 @@ pub enum Asking {
 pub(super) struct Listener {
     pub(super) parts: mpsc::Sender<Part>,
     pub(super) hangup_cancels: bool,
+    /// Told when the agent cancels the request.
+    pub(super) cancelled: CancellationToken,
     pub(super) asking: Asking,
     pub(super) asks: Arc<Asks>,
 }
 
 impl Listener {
-    /// Passes on what a server says; ends only when the agent has gone and that cancels the call.
+    /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels it.
     pub(super) async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),
                 () = self.parts.closed(), if self.hangup_cancels => return,
-                else => std::future::pending().await,
+                () = self.cancelled.cancelled() => return,
             }
         }
+    }
+
+    /// Whether the agent cancelled the request.
+    pub(super) fn has_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled() || (self.hangup_cancels && self.parts.is_closed())
     }
 
     pub(super) fn pass(&self, notice: Notice) {
@@ -67,12 +75,16 @@ impl Listener {
     }
 
     /// Puts a server's question to the agent while the call goes on.
-    fn put(&self, ask: Ask) {
+    fn put(&self, mut ask: Ask) {
         let listener = self.clone();
         tokio::spawn(async move {
+            let answered = tokio::select! {
+                answered = listener.push(&ask.method, &ask.params) => answered,
+                // The call ended meanwhile: nobody waits for the answer.
+                () = ask.reply.closed() => None,
+            };
             // Without an answer the reply is dropped, which refuses the question.
-            if let Some(answered) = listener.push(&ask.method, &ask.params).await {
-                // The call may have ended meanwhile; then nobody waits for the answer.
+            if let Some(answered) = answered {
                 drop(ask.reply.send(answered));
             }
         });
@@ -92,8 +104,14 @@ impl Listener {
         declared.get(capability)?;
         let mut open = self.asks.open(session)?;
         let question = request(&open.id(), method, Some(params));
-        self.parts.send(Part::Notice(question)).await.ok()?;
-        timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
+        let asking = async {
+            self.parts.send(Part::Notice(question)).await.ok()?;
+            timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
+        };
+        tokio::select! {
+            answered = asking => answered,
+            () = self.cancelled.cancelled() => None,
+        }
     }
 
     /// Puts all questions of an `input_required` result; yields the answers by the same keys. `None` when one

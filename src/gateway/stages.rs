@@ -181,8 +181,10 @@ pub(super) enum Outcome {
     Answered(Reply),
     /// It did not, or not readably.
     Unanswered(UpstreamError),
-    /// The agent went away first, in a revision where that cancels the call.
+    /// The agent cancelled it first, or went away in a revision where that cancels the call.
     Cancelled,
+    /// The agent cancelled it before anything was sent.
+    Withdrawn,
 }
 
 /// A request that a server was given, or could not be.

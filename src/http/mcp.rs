@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method as HttpMethod, Request, StatusCode, header, request::Parts};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Method as HttpMethod, Request, header, request::Parts};
+use axum::response::Response;
 
 use crate::gateway::{
     Addressee, AgentEra, AgentRequest, Answer, Caller, Door, Failure, Part, Scope, TokenProblem,
@@ -143,8 +143,9 @@ impl Front {
                 let visit = self.classified(visit, Some(&id), &method, &params).await?;
                 self.request(visit, id, method, params).await
             }
-            // Nothing this version does hangs on a notification; it is taken and dropped.
-            Message::Notification { .. } => Ok(StatusCode::ACCEPTED.into_response()),
+            Message::Notification { method, params } => {
+                self.take_notice(visit, &method, &params).await
+            }
             Message::Response { id, outcome } => self.take_answer(visit, id, outcome).await,
         }
     }
@@ -219,19 +220,23 @@ impl Front {
             _ => {}
         }
         let streams = delivery::takes_stream(&visit.headers);
-        let parts = self.hand_over(visit, id, method, params, streams);
+        let parts = self.hand_over(visit, id, method, params, streams).await?;
         Ok(delivery::deliver(parts, streams).await)
     }
 
-    /// Gives a request to the gateway.
-    pub(super) fn hand_over(
+    /// Gives a request to the gateway; a failure is an answer to the POST.
+    pub(super) async fn hand_over(
         &self,
         visit: Visit,
         id: RequestId,
         method: String,
         params: Object,
         streams: bool,
-    ) -> mpsc::Receiver<Part> {
+    ) -> Result<mpsc::Receiver<Part>, Response> {
+        let place = match self.gateway.place(&visit.caller, &id) {
+            Ok(place) => place,
+            Err(failure) => return Err(self.fail(&visit, Some(&id), &method, failure).await),
+        };
         let modern = visit.caller.era.is_modern();
         let capabilities = self.capabilities(&visit, &params);
         let request = AgentRequest {
@@ -248,8 +253,9 @@ impl Front {
             },
             scope: visit.scope,
             hangup_cancels: modern,
+            place,
         };
-        self.gateway.handle(visit.caller, request)
+        Ok(self.gateway.handle(visit.caller, request))
     }
 
     /// Writes a failed request down and says what is wrong with it.

@@ -11,6 +11,7 @@ mod headers;
 mod in_session;
 mod listener;
 mod mcp;
+mod notices;
 mod patience;
 mod session;
 mod two_endpoints;

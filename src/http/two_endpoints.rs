@@ -125,7 +125,8 @@ impl Front {
         visit.scope = session.scope;
         match self.read(&mut visit, body).await? {
             Message::Request { id, method, params } => {
-                self.stream_answer(visit, id, method, params, events).await
+                self.stream_answer(visit, id, method, params, events)
+                    .await?;
             }
             Message::Response {
                 id: Some(to),
@@ -134,7 +135,10 @@ impl Front {
                 // An answer that comes too late finds nobody; the client cannot know.
                 self.gateway.answer_ask(&id, &to, outcome);
             }
-            Message::Notification { .. } | Message::Response { id: None, .. } => {}
+            Message::Notification { method, params } => {
+                self.hear_session(&visit, &method, &params);
+            }
+            Message::Response { id: None, .. } => {}
         }
         Ok(StatusCode::ACCEPTED.into_response())
     }
@@ -146,7 +150,7 @@ impl Front {
         method: String,
         params: Object,
         events: mpsc::Sender<String>,
-    ) {
+    ) -> Result<(), Response> {
         match method.as_str() {
             "initialize" => {
                 let opened = self
@@ -165,10 +169,11 @@ impl Front {
                 drop(events.send(answer.body).await);
             }
             _ => {
-                let parts = self.hand_over(visit, id, method, params, true);
+                let parts = self.hand_over(visit, id, method, params, true).await?;
                 tokio::spawn(pump(parts, events));
             }
         }
+        Ok(())
     }
 }
 
@@ -178,6 +183,7 @@ async fn pump(mut parts: mpsc::Receiver<Part>, events: mpsc::Sender<String>) {
         let (text, last) = match part {
             Part::Notice(text) => (text, false),
             Part::Answer(answer) => (answer.body, true),
+            Part::NoAnswer(_) => return,
         };
         if events.send(text).await.is_err() || last {
             return;

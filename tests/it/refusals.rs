@@ -91,6 +91,7 @@ fn kind(failure: &Failure) -> &'static str {
     match failure {
         Failure::NotJson(_) => "NotJson",
         Failure::NotAMessage(_) => "NotAMessage",
+        Failure::IdInUse => "IdInUse",
         Failure::UnknownMethod(_) => "UnknownMethod",
         Failure::InvalidParams(_) => "InvalidParams",
         Failure::UnknownTool(_) => "UnknownTool",
@@ -125,6 +126,7 @@ fn failures() -> Vec<Failure> {
     vec![
         Failure::NotJson("the body is not JSON: line 1".into()),
         Failure::NotAMessage("`jsonrpc` must be \"2.0\"".into()),
+        Failure::IdInUse,
         Failure::UnknownMethod("no/such".into()),
         Failure::InvalidParams("`name` must be a string".into()),
         Failure::UnknownTool("paint".into()),
@@ -283,6 +285,8 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       400 -32700 the body is not JSON: line 1
     NotAMessage (malformed)
       400 -32600 `jsonrpc` must be "2.0"
+    IdInUse (malformed)
+      400 -32600 a request of this id is still in hand in this session
     UnknownMethod (unknown_method)
       200 -32601 the method `no/such` is not offered here
       2026-07-28: 404 -32601

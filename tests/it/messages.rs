@@ -1,0 +1,219 @@
+//! Messages that are no requests, and the fine print of the front door.
+
+use serde_json::{Value, json};
+
+use super::support::{FakeUpstream, World, events, find, rpc, soon};
+
+const POLICY: &str = r#"
+servers:
+  images: {url: "@images", budgets: [99/day]}
+  notes: {url: "@notes", budgets: [99/day]}
+agents:
+  clawd: {token_hash: "@clawd", servers: ["*"]}
+  other: {token_hash: "@other", servers: ["*"]}
+"#;
+
+async fn world() -> World {
+    World::builder()
+        .server("images", FakeUpstream::legacy())
+        .server("notes", FakeUpstream::modern())
+        .start(POLICY)
+        .await
+}
+
+fn request(id: Value, method: &str, params: &Value) -> String {
+    json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()
+}
+
+fn slow(id: Value, server: &str) -> String {
+    request(
+        id,
+        "tools/call",
+        &json!({"name": format!("{server}__slow")}),
+    )
+}
+
+fn notification(method: &str, params: Value) -> String {
+    json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
+}
+
+fn cancelled(id: Value) -> String {
+    notification(
+        "notifications/cancelled",
+        json!({"requestId": id, "reason": "enough"}),
+    )
+}
+
+#[tokio::test]
+async fn a_client_cancels_its_own_request_by_its_id_and_nobody_elses() {
+    let world = world().await;
+    let session = world.agent("clawd").session("/mcp", "2025-11-25").await;
+    let sister = world.agent("clawd").session("/mcp", "2025-11-25").await;
+    let images = world.server("images");
+    let calls = [
+        session.post(slow(json!(7), "images")),
+        session.post(slow(json!("7"), "images")),
+        sister.post(slow(json!("7"), "images")),
+        world
+            .agent("clawd")
+            .post("/mcp", slow(json!("7"), "images")),
+    ];
+    let mut answers = Vec::new();
+    for (number, call) in calls.into_iter().enumerate() {
+        answers.push(tokio::spawn(call.send()));
+        images.until_requests(number + 1).await;
+    }
+    // Neither an id nobody has, nor one without a session, nor no id at all is anybody's.
+    for (what, sending) in [
+        ("unknown", session.post(cancelled(json!(8)))),
+        ("no id", session.post(cancelled(json!({})))),
+        (
+            "nothing",
+            session.post(notification("notifications/cancelled", json!({}))),
+        ),
+        (
+            "bare",
+            world.agent("clawd").post("/mcp", cancelled(json!("7"))),
+        ),
+        ("its own", session.post(cancelled(json!("7")))),
+        ("again", session.post(cancelled(json!("7")))),
+    ] {
+        assert_eq!(sending.send().await.status, 202, "{what}");
+    }
+    // The stream ends with nothing on it: a client that cancelled waits for no answer.
+    let ended = soon("the end of it", answers.remove(1)).await.unwrap();
+    assert_eq!((ended.status, ended.body.as_str()), (200, ""), "{ended:?}");
+    assert_eq!(ended.header("content-type"), Some("text/event-stream"));
+
+    images.until_aside("notifications/cancelled").await;
+    let given_up = images.requests()[1].clone();
+    let told: Vec<_> = images.asides();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|seen| seen.method == "notifications/cancelled")
+        .collect();
+    assert_eq!(told.len(), 1);
+    let id = serde_json::from_str::<Value>(&given_up.body).unwrap()["id"].clone();
+    assert_eq!(told[0].param("requestId"), id);
+    let of = |seen: &super::support::Seen| seen.header("mcp-session-id").unwrap().to_owned();
+    assert_eq!(of(told[0]), of(&given_up));
+
+    images.release(3);
+    for answer in answers {
+        let answer = soon("an answer", answer).await.unwrap();
+        assert_eq!(answer.json()["result"]["content"][0]["text"], "done");
+    }
+    assert_eq!(world.used("servers.images calls/day@UTC").await, 4);
+    let events = world.events().await;
+    let failed = find(&events, "failed");
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].text("outcome"), "cancelled");
+    assert_eq!(failed[0].meta["budgets"][0]["charged"], 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_request_ends_for_every_kind_of_client_and_server() {
+    let world = world().await;
+    for server in ["images", "notes"] {
+        let session = world.agent("clawd").session("/mcp", "2025-06-18").await;
+        let upstream = world.server(server);
+        let before = upstream.requests().len();
+        // One that takes no stream has to be told something.
+        let json_only = session
+            .post(slow(json!(1), server))
+            .header("accept", "application/json");
+        let answer = tokio::spawn(json_only.send());
+        upstream.until_requests(before + 1).await;
+        session.post(cancelled(json!(1))).send().await;
+        let answer = soon("an answer", answer).await.unwrap();
+        assert_eq!(answer.code(), (200, -32603), "{answer:?}");
+        assert_eq!(answer.json()["id"], 1);
+        upstream.until_dropped(1).await;
+
+        // A stream that is open ends; the id can be used again.
+        let narrate = json!({"name": format!("{server}__narrate"), "_meta": {"progressToken": 1}});
+        let mut stream = session
+            .post(request(json!(1), "tools/call", &narrate))
+            .open()
+            .await;
+        assert_eq!(
+            stream.next().await.unwrap()["method"],
+            "notifications/progress"
+        );
+        session.post(cancelled(json!(1))).send().await;
+        assert_eq!(stream.next().await, None, "{server}");
+        let pong = session.post(rpc("ping", &json!({}))).send().await;
+        assert_eq!(pong.json()["result"], json!({}));
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn in_the_old_transport_a_cancelled_request_leaves_nothing_on_the_stream() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let mut stream = clawd.get("/sse").open().await;
+    let address = stream.next_data().await.unwrap();
+    let post = async |body: String| clawd.post(&address, body).send().await.status;
+    let hello = json!({"protocolVersion": "2024-11-05", "capabilities": {}});
+    assert_eq!(post(request(json!(0), "initialize", &hello)).await, 202);
+    assert_eq!(stream.next().await.unwrap()["id"], 0);
+    assert_eq!(post(slow(json!(1), "images")).await, 202);
+    world.server("images").until_requests(1).await;
+    assert_eq!(post(slow(json!(1), "images")).await, 400, "in hand");
+    assert_eq!(post(cancelled(json!(0))).await, 202);
+    assert_eq!(post(cancelled(json!(1))).await, 202);
+    world.server("images").until_dropped(1).await;
+    assert_eq!(post(request(json!(2), "ping", &json!({}))).await, 202);
+    assert_eq!(stream.next().await.unwrap()["id"], 2);
+    drop(stream);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_in_hand_is_not_taken_twice() {
+    let world = world().await;
+    let session = world.agent("clawd").session("/mcp", "2025-11-25").await;
+    let sister = world.agent("clawd").session("/mcp", "2025-11-25").await;
+    let first = tokio::spawn(session.post(slow(json!("a"), "images")).send());
+    world.server("images").until_requests(1).await;
+    let again = session.post(slow(json!("a"), "images")).send().await;
+    assert_eq!(again.code(), (400, -32600), "{again:?}");
+    assert_eq!(again.json()["id"], "a");
+    let ping =
+        |session: &super::support::Session| session.post(request(json!("a"), "ping", &json!({})));
+    assert_eq!(ping(&session).send().await.status, 400);
+    assert_eq!(ping(&sister).send().await.status, 200);
+    world.server("images").release(1);
+    assert_eq!(soon("an answer", first).await.unwrap().status, 200);
+    assert_eq!(ping(&session).send().await.status, 200, "free again");
+    let events = world.events().await;
+    assert_eq!(find(&events, "denied").len(), 2, "each is written down");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_asked_and_cancels_is_asked_no_more() {
+    let world = world().await;
+    let can = json!({"elicitation": {}});
+    let session = world
+        .agent("clawd")
+        .session_that_can("/mcp/notes", "2025-11-25", can)
+        .await;
+    let elicit = json!({"name": "imagine", "arguments": {"do": "elicit"}});
+    let mut stream = session
+        .post(request(json!("e"), "tools/call", &elicit))
+        .open()
+        .await;
+    let question = stream.next().await.unwrap();
+    assert_eq!(question["method"], "elicitation/create");
+    session.post(cancelled(json!("e"))).send().await;
+    assert_eq!(stream.next().await, None);
+    let late = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}});
+    assert_eq!(session.post(late.to_string()).send().await.status, 400);
+    assert_eq!(world.server("notes").calls(), 1, "not repeated");
+    let stopped = world.stop().await;
+    let events = events(&stopped.file).await;
+    assert_eq!(find(&events, "settled").len(), 1, "the round it was in");
+}
