@@ -8,11 +8,11 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::protocol::{Object, json_string, notification, raw, request};
+use crate::protocol::{META, Object, PROGRESS_TOKEN, json_string, notification, raw, request};
 use crate::upstream::{Ask, Notice};
 
 use super::Part;
-use super::asks::{Answered, Asks};
+use super::asks::{Answered, Asks, Progress};
 
 /// How long a person may take to answer a question.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
@@ -79,7 +79,7 @@ impl Listener {
         let listener = self.clone();
         tokio::spawn(async move {
             let answered = tokio::select! {
-                answered = listener.push(&ask.method, &ask.params) => answered,
+                answered = listener.push(&ask.method, ask.params, Some(ask.progress)) => answered,
                 // The call ended meanwhile: nobody waits for the answer.
                 () = ask.reply.closed() => None,
             };
@@ -95,15 +95,29 @@ impl Listener {
         matches!(self.asking, Asking::Push { .. })
     }
 
-    async fn push(&self, method: &str, params: &Object) -> Option<Answered> {
+    async fn push(
+        &self,
+        method: &str,
+        mut params: Object,
+        progress: Option<mpsc::Sender<Object>>,
+    ) -> Option<Answered> {
         let Asking::Push { session, declared } = &self.asking else {
             return None;
         };
         // Nobody is asked what its client did not say it can be asked.
         let capability = method.split('/').next().unwrap_or_default();
         declared.get(capability)?;
-        let mut open = self.asks.open(session)?;
-        let question = request(&open.id(), method, Some(params));
+        let mut meta = params.get_object(META).unwrap_or_default();
+        let token = meta.get(PROGRESS_TOKEN).map(ToOwned::to_owned);
+        let is_followed = token.is_some();
+        let progress = token.zip(progress);
+        let progress = progress.map(|(token, to)| Progress { token, to });
+        let mut open = self.asks.open(session, progress)?;
+        if is_followed {
+            meta.set(PROGRESS_TOKEN, raw(open.id().as_json().into()));
+            params.set(META, meta.to_json());
+        }
+        let question = request(&open.id(), method, Some(&params));
         let asking = async {
             self.parts.send(Part::Notice(question)).await.ok()?;
             timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
@@ -122,7 +136,10 @@ impl Listener {
             let method = question.get_str("method")?.into_owned();
             let mut params = question.get_object("params").unwrap_or_default();
             name_url_question(&mut params);
-            Some((key.to_owned(), self.push(&method, &params).await?.ok()?))
+            Some((
+                key.to_owned(),
+                self.push(&method, params, None).await?.ok()?,
+            ))
         });
         let mut answers = Object::default();
         for answer in join_all(asked).await {

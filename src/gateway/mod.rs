@@ -334,6 +334,29 @@ impl Gateway {
         self.in_hand.cancel(session, id);
     }
 
+    /// Passes on how far an agent is with a question of a server, as long as it is open.
+    pub fn progress_of_ask(&self, session: &str, params: Object) {
+        self.asks.progress(session, params);
+    }
+
+    /// Passes on that an agent's roots changed, to those servers of an endpoint that were told it has some. It
+    /// opens nothing, and is dropped when there is too much in hand.
+    pub fn roots_changed(self: &Arc<Self>, caller: &Caller, scope: &Scope) {
+        let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() else {
+            return;
+        };
+        let servers = match scope {
+            Scope::One(server) => vec![server.clone()],
+            Scope::All => self.visible_servers(caller),
+        };
+        let (gateway, lane) = (Arc::clone(self), caller.lane());
+        self.calls.spawn(async move {
+            let telling = gateway.forwarder.roots_changed(&servers, &lane);
+            gateway.cut.run_until_cancelled(telling).await;
+            drop(permit);
+        });
+    }
+
     /// Ends what a finished session of an agent holds open at servers.
     pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
         let session = Some(session);

@@ -18,7 +18,7 @@ use crate::protocol::{
 
 use tokio::sync::mpsc;
 
-use super::classify::{Class, Hints, Unclear, classify};
+use super::classify::{Class, Hints, Unclear, classify, is_claimed};
 use super::in_session::asking;
 use super::{Front, bearer, body, delivery, headers, refuse, respond};
 
@@ -144,7 +144,7 @@ impl Front {
                 self.request(visit, id, method, params).await
             }
             Message::Notification { method, params } => {
-                self.take_notice(visit, &method, &params).await
+                self.take_notice(visit, &method, params).await
             }
             Message::Response { id, outcome } => self.take_answer(visit, id, outcome).await,
         }
@@ -158,13 +158,15 @@ impl Front {
         method: &str,
         params: &Object,
     ) -> Result<Visit, Response> {
+        if is_claimed(params) {
+            visit.caller.era = AgentEra::Modern;
+        }
         let class = match hints(&visit.headers) {
             Ok(hints) => classify(method, params, &hints),
             Err(failure) => Err(Unclear::Failure(failure)),
         };
         match class {
             Ok(Class::Modern) => {
-                visit.caller.era = AgentEra::Modern;
                 let meta = params.get_object(META).unwrap_or_default();
                 visit.caller.client = meta
                     .get_object(CLIENT_INFO)
@@ -186,10 +188,24 @@ impl Front {
                 }
                 Err(failure) => Err(self.fail(&visit, id, method, failure).await),
             },
-            Err(Unclear::UnknownVersion(version)) => Err(self
-                .turn_away(&visit.caller, Door::UnknownVersion(version))
-                .await),
-            Err(Unclear::Failure(failure)) => Err(self.fail(&visit, id, method, failure).await),
+            Err(unclear) => Err(self.unclear(&visit, id, method, unclear).await),
+        }
+    }
+
+    /// Says why a message cannot be treated at all.
+    pub(super) async fn unclear(
+        &self,
+        visit: &Visit,
+        id: Option<&RequestId>,
+        method: &str,
+        unclear: Unclear,
+    ) -> Response {
+        match unclear {
+            Unclear::UnknownVersion(version) => {
+                self.turn_away(&visit.caller, Door::UnknownVersion(version))
+                    .await
+            }
+            Unclear::Failure(failure) => self.fail(visit, id, method, failure).await,
         }
     }
 

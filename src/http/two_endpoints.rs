@@ -136,7 +136,7 @@ impl Front {
                 self.gateway.answer_ask(&id, &to, outcome);
             }
             Message::Notification { method, params } => {
-                self.hear_session(&visit, &method, &params);
+                self.hear_session(&visit, &method, params);
             }
             Message::Response { id: None, .. } => {}
         }

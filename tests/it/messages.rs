@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{FakeUpstream, World, events, find, rpc, soon};
+use super::support::{ANSWER, FakeUpstream, Seen, Session, World, events, find, rpc, soon};
 
 const POLICY: &str = r#"
 servers:
@@ -95,7 +95,7 @@ async fn a_client_cancels_its_own_request_by_its_id_and_nobody_elses() {
     assert_eq!(told.len(), 1);
     let id = serde_json::from_str::<Value>(&given_up.body).unwrap()["id"].clone();
     assert_eq!(told[0].param("requestId"), id);
-    let of = |seen: &super::support::Seen| seen.header("mcp-session-id").unwrap().to_owned();
+    let of = |seen: &Seen| seen.header("mcp-session-id").unwrap().to_owned();
     assert_eq!(of(told[0]), of(&given_up));
 
     images.release(3);
@@ -181,8 +181,7 @@ async fn an_id_that_is_in_hand_is_not_taken_twice() {
     let again = session.post(slow(json!("a"), "images")).send().await;
     assert_eq!(again.code(), (400, -32600), "{again:?}");
     assert_eq!(again.json()["id"], "a");
-    let ping =
-        |session: &super::support::Session| session.post(request(json!("a"), "ping", &json!({})));
+    let ping = |session: &Session| session.post(request(json!("a"), "ping", &json!({})));
     assert_eq!(ping(&session).send().await.status, 400);
     assert_eq!(ping(&sister).send().await.status, 200);
     world.server("images").release(1);
@@ -216,4 +215,161 @@ async fn who_is_asked_and_cancels_is_asked_no_more() {
     let stopped = world.stop().await;
     let events = events(&stopped.file).await;
     assert_eq!(find(&events, "settled").len(), 1, "the round it was in");
+}
+
+#[tokio::test]
+async fn a_notification_is_taken_where_a_request_would_be() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let session = clawd.session("/mcp", "2025-06-18").await;
+    let foreign = world.agent("other").session("/mcp", "2025-06-18").await;
+    let hello = notification("notifications/initialized", json!({}));
+    let claim = |version: &str| {
+        let meta = json!({"io.modelcontextprotocol/protocolVersion": version});
+        notification("notifications/x", json!({"_meta": meta}))
+    };
+    let version = "mcp-protocol-version";
+    let modern = |body: &str| clawd.post("/mcp", body).header(version, "2026-07-28");
+    let table = [
+        ("bare", clawd.post("/mcp", &*hello), 202),
+        ("in its session", session.post(&*hello), 202),
+        (
+            "of any name",
+            session.post(notification("x/y", json!({}))),
+            202,
+        ),
+        ("modern by its header", modern(&hello), 202),
+        ("modern", modern(&claim("2026-07-28")), 202),
+        (
+            "modern, with the session of somebody",
+            modern(&hello).header("mcp-session-id", &foreign.id),
+            202,
+        ),
+    ];
+    for (what, sending, expected) in table {
+        let answer = sending.send().await;
+        assert_eq!((answer.status, &*answer.body), (expected, ""), "{what}");
+    }
+    let table = [
+        (
+            "of somebody else",
+            session.post(&*hello).header("mcp-session-id", &foreign.id),
+            (404, -32600),
+        ),
+        (
+            "of nobody",
+            session.post(&*hello).header("mcp-session-id", "x"),
+            (404, -32600),
+        ),
+        (
+            "of no version",
+            session.post(&*hello).header(version, "tomorrow"),
+            (400, -32600),
+        ),
+        (
+            "of a version not served",
+            clawd
+                .post("/mcp", claim("2031-01-01"))
+                .header(version, "2031-01-01"),
+            (400, -32022),
+        ),
+        (
+            "of two versions",
+            clawd
+                .post("/mcp", claim("2026-07-28"))
+                .header(version, "2025-06-18"),
+            (400, -32020),
+        ),
+    ];
+    let number = table.len();
+    for (what, sending, expected) in table {
+        let answer = sending.send().await;
+        assert_eq!(answer.code(), expected, "{what}: {answer:?}");
+    }
+    assert_eq!(find(&world.events().await, "denied").len(), number);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn changed_roots_are_told_to_servers_that_know_of_them_and_to_no_other() {
+    let mut world = world().await;
+    let clawd = world.agent("clawd");
+    let with_roots = async |path| {
+        let can = json!({"roots": {"listChanged": true}});
+        clawd.session_that_can(path, "2025-11-25", can).await
+    };
+    let session = with_roots("/mcp").await;
+    let sister = with_roots("/mcp/images").await;
+    let without = clawd.session("/mcp/images", "2025-11-25").await;
+    let changed = notification("notifications/roots/list_changed", json!({}));
+    // Nothing is open yet, and nothing is opened for it.
+    assert_eq!(session.post(&*changed).send().await.status, 202);
+    for server in ["images", "notes"] {
+        let params = json!({"name": format!("{server}__imagine")});
+        session.ask("tools/call", params).await;
+    }
+    for session in [&sister, &without] {
+        session.ask("tools/call", json!({"name": "imagine"})).await;
+    }
+    for from in [&without, &session] {
+        assert_eq!(from.post(&*changed).send().await.status, 202);
+    }
+    let bare = clawd.post("/mcp", &*changed).send().await;
+    assert_eq!(bare.status, 202);
+    let method = "notifications/roots/list_changed";
+    let images = world.server("images");
+    images.until_aside(method).await;
+    // After its end no other can be on its way.
+    world.restart(POLICY).await;
+    let (images, notes) = (world.server("images"), world.server("notes"));
+    let told = |server: &FakeUpstream| {
+        let asides = server.asides().into_iter();
+        asides
+            .filter(|seen| seen.method == method)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((told(images).len(), told(notes).len()), (1, 0));
+    let of = |seen: &Seen| seen.header("mcp-session-id").unwrap().to_owned();
+    assert_eq!(of(&told(images)[0]), of(&images.requests()[0]));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn progress_on_a_question_reaches_the_server_that_asked() {
+    let world = world().await;
+    let can = json!({"elicitation": {}});
+    let session = world
+        .agent("clawd")
+        .session_that_can("/mcp/images", "2025-11-25", can)
+        .await;
+    let ask = request(json!(1), "tools/call", &json!({"name": "inquire"}));
+    let mut stream = session.post(ask).open().await;
+    let question = stream.next().await.unwrap();
+    let token = &question["params"]["_meta"]["progressToken"];
+    assert_eq!(
+        *token, question["id"],
+        "ours: servers know nothing of each other"
+    );
+    let progress = |token: &Value| {
+        let params = json!({"progressToken": token, "progress": 1});
+        session.post(notification("notifications/progress", params))
+    };
+    for token in [&json!("theirs"), &json!(99), token] {
+        assert_eq!(progress(token).send().await.status, 202);
+    }
+    let images = world.server("images");
+    images.until_aside("notifications/progress").await;
+    let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}});
+    assert_eq!(session.post(answer.to_string()).send().await.status, 202);
+    images.until_aside(ANSWER).await;
+    images.release(1);
+    assert_eq!(stream.next().await.unwrap()["id"], 1);
+    let asides = images.asides();
+    let told: Vec<&Seen> = asides
+        .iter()
+        .filter(|seen| seen.method == "notifications/progress")
+        .collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].param("progressToken"), "theirs");
+    world.stop().await;
 }

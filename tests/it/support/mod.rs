@@ -10,7 +10,7 @@ mod world;
 use std::time::Duration;
 
 pub(crate) use client::{Client, Session, rpc};
-pub(crate) use fake::{FakeUpstream, Seen};
+pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
 pub(crate) use log::{Event, events, find};
 pub(crate) use world::{World, token};
 
