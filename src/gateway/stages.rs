@@ -41,7 +41,7 @@ impl AgentEra {
 }
 
 /// Who sent a request, under which rules, and how. One snapshot of the rules for the whole request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// The agent whose token it was.
     pub agent: Arc<Agent>,

@@ -39,8 +39,7 @@ impl Front {
         if taken {
             return Ok(StatusCode::ACCEPTED.into_response());
         }
-        let failure = Failure::NotAMessage("nothing was asked that this could answer".into());
-        Err(self.fail(&visit, None, "", failure).await)
+        Err(self.fail(&visit, None, "", Failure::NothingAsked).await)
     }
 
     pub(super) fn resume(&self, visit: &mut Visit, id: &str) -> Result<(), Door> {

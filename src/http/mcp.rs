@@ -13,11 +13,12 @@ use crate::gateway::{
     client_name,
 };
 use crate::protocol::{
-    CLIENT_INFO, META, Message, MessageError, Object, RequestId, Version, readable_id,
+    CLIENT_INFO, META, Message, MessageError, Object, Posted, RequestId, Version, readable_id,
 };
 
 use tokio::sync::mpsc;
 
+use super::batch::ready;
 use super::classify::{Class, Hints, Unclear, classify, is_claimed};
 use super::in_session::asking;
 use super::{Front, bearer, body, delivery, headers, refuse, respond};
@@ -50,6 +51,7 @@ pub(super) async fn one(
 }
 
 /// A request whose token is known, on an endpoint that is open to its agent.
+#[derive(Debug, Clone)]
 pub(super) struct Visit {
     pub(super) caller: Caller,
     pub(super) scope: Scope,
@@ -69,12 +71,14 @@ impl Front {
             HttpMethod::DELETE => return self.end_session(&mut visit).await,
             _ => return Err(refuse(&Door::MethodNotAllowed("POST, DELETE"))),
         }
-        let message = self.read(&mut visit, body).await?;
-        self.message(visit, message).await
+        match self.read(&mut visit, body).await? {
+            Posted::One(message) => self.message(visit, message).await,
+            Posted::Batch(elements) => self.batch(visit, elements).await,
+        }
     }
 
-    /// Reads the body, which must be one message.
-    pub(super) async fn read(&self, visit: &mut Visit, body: Body) -> Result<Message, Response> {
+    /// Reads the body.
+    pub(super) async fn read(&self, visit: &mut Visit, body: Body) -> Result<Posted, Response> {
         if !is_json(&visit.headers) {
             return Err(self.turn_away(&visit.caller, Door::NotJsonType).await);
         }
@@ -83,15 +87,11 @@ impl Front {
             Err(door) => return Err(self.turn_away(&visit.caller, door).await),
         };
         visit.caller.bytes_in = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        match Message::parse(&body) {
-            Ok(message) => Ok(message),
+        match Posted::parse(&body) {
+            Ok(posted) => Ok(posted),
             Err(error) => {
-                let failure = match error {
-                    MessageError::NotJson(why) => Failure::NotJson(why),
-                    MessageError::NotAMessage(why) => Failure::NotAMessage(why),
-                };
                 let id = readable_id(&body);
-                Err(self.fail(visit, id.as_ref(), "", failure).await)
+                Err(self.fail(visit, id.as_ref(), "", failure_of(error)).await)
             }
         }
     }
@@ -216,42 +216,51 @@ impl Front {
         method: String,
         params: Object,
     ) -> Result<Response, Response> {
-        match (method.as_str(), visit.caller.era) {
-            ("initialize", AgentEra::Bare | AgentEra::Session(_)) => {
-                return Ok(self.open_session(visit, &id, &params).await);
-            }
-            ("logging/setLevel", AgentEra::Session(_)) => {
-                return Ok(respond(self.set_level(&visit, &id, &params).await));
-            }
-            ("logging/setLevel", AgentEra::Bare) => {
-                return Err(self
-                    .fail(
-                        &visit,
-                        Some(&id),
-                        &method,
-                        Failure::UnknownMethod(method.clone()),
-                    )
-                    .await);
-            }
-            _ => {}
+        if method == "initialize" && !visit.caller.era.is_modern() {
+            return Ok(self.open_session(visit, &id, &params).await);
         }
         let streams = delivery::takes_stream(&visit.headers);
-        let parts = self.hand_over(visit, id, method, params, streams).await?;
-        Ok(delivery::deliver(parts, streams).await)
+        match self.begin(visit, id, method, params, streams).await {
+            Ok(parts) => Ok(delivery::deliver(parts, streams).await),
+            Err(answer) => Err(respond(answer)),
+        }
     }
 
-    /// Gives a request to the gateway; a failure is an answer to the POST.
-    pub(super) async fn hand_over(
+    /// Starts on a request other than `initialize`. A failure concerns the POST and not what else its session has
+    /// in hand.
+    pub(super) async fn begin(
         &self,
         visit: Visit,
         id: RequestId,
         method: String,
         params: Object,
         streams: bool,
-    ) -> Result<mpsc::Receiver<Part>, Response> {
+    ) -> Result<mpsc::Receiver<Part>, Answer> {
+        let answer = match (method.as_str(), visit.caller.era) {
+            ("logging/setLevel", AgentEra::Session(_)) => {
+                self.set_level(&visit, &id, &params).await
+            }
+            ("logging/setLevel", AgentEra::Bare) => {
+                let failure = Failure::UnknownMethod(method.clone());
+                self.failed(&visit, Some(&id), &method, failure).await
+            }
+            _ => return self.hand_over(visit, id, method, params, streams).await,
+        };
+        Ok(ready(Part::Answer(answer)))
+    }
+
+    /// Gives a request to the gateway.
+    async fn hand_over(
+        &self,
+        visit: Visit,
+        id: RequestId,
+        method: String,
+        params: Object,
+        streams: bool,
+    ) -> Result<mpsc::Receiver<Part>, Answer> {
         let place = match self.gateway.place(&visit.caller, &id) {
             Ok(place) => place,
-            Err(failure) => return Err(self.fail(&visit, Some(&id), &method, failure).await),
+            Err(failure) => return Err(self.failed(&visit, Some(&id), &method, failure).await),
         };
         let modern = visit.caller.era.is_modern();
         let capabilities = self.capabilities(&visit, &params);
@@ -316,6 +325,14 @@ impl Front {
     }
 }
 
+/// What to say of a body that is no message.
+pub(super) fn failure_of(error: MessageError) -> Failure {
+    match error {
+        MessageError::NotJson(why) => Failure::NotJson(why),
+        MessageError::NotAMessage(why) => Failure::NotAMessage(why),
+    }
+}
+
 /// How an agent speaks, as far as a header tells before its message is read; the message decides.
 fn presumed_era(headers: &HeaderMap) -> AgentEra {
     match headers.get("mcp-protocol-version") {
@@ -332,7 +349,7 @@ pub(super) fn hints(headers: &HeaderMap) -> Result<Hints<'_>, Failure> {
 }
 
 /// The label a bare client chose; it tells its own runs apart and identifies nobody.
-fn label(headers: &HeaderMap) -> Result<Option<Arc<str>>, Failure> {
+pub(super) fn label(headers: &HeaderMap) -> Result<Option<Arc<str>>, Failure> {
     let Some(label) = headers::single(headers, "x-session-id")? else {
         return Ok(None);
     };

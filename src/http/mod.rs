@@ -2,6 +2,7 @@
 //!
 //! Decides nothing about who may do what; that is `gateway`'s.
 
+mod batch;
 mod bearer;
 mod body;
 mod classify;

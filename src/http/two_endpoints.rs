@@ -16,13 +16,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::gateway::{AgentEra, Answer, Door, Part};
-use crate::protocol::{Message, Object, RequestId, Version, write_event};
+use crate::protocol::{Message, Object, Posted, RequestId, Version, write_event};
 use crate::types::{AgentName, hex};
 
 use super::delivery::{KEEP_ALIVE, stream_of};
 use super::mcp::Visit;
 use super::session::Session;
-use super::{Front, refuse};
+use super::{Front, refuse, respond};
 
 /// Where messages are posted.
 pub(super) const MESSAGES: &str = "/messages";
@@ -123,7 +123,16 @@ impl Front {
         visit.caller.client = session.client;
         visit.caller.session = Some(Arc::clone(&id));
         visit.scope = session.scope;
-        match self.read(&mut visit, body).await? {
+        let message = match self.read(&mut visit, body).await? {
+            Posted::One(message) => message,
+            Posted::Batch(elements) => {
+                for one in self.take_elements(&visit, elements, true).await? {
+                    tokio::spawn(pump(one.parts, events.clone()));
+                }
+                return Ok(StatusCode::ACCEPTED.into_response());
+            }
+        };
+        match message {
             Message::Request { id, method, params } => {
                 self.stream_answer(visit, id, method, params, events)
                     .await?;
@@ -164,13 +173,9 @@ impl Front {
                 }
                 drop(events.send(Answer::result(&id, &opened.result).body).await);
             }
-            "logging/setLevel" => {
-                let answer = self.set_level(&visit, &id, &params).await;
-                drop(events.send(answer.body).await);
-            }
             _ => {
-                let parts = self.hand_over(visit, id, method, params, true).await?;
-                tokio::spawn(pump(parts, events));
+                let parts = self.begin(visit, id, method, params, true).await;
+                tokio::spawn(pump(parts.map_err(respond)?, events));
             }
         }
         Ok(())

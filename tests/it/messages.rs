@@ -1,8 +1,12 @@
 //! Messages that are no requests, and the fine print of the front door.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::support::{ANSWER, FakeUpstream, Seen, Session, World, events, find, rpc, soon};
+use super::support::{
+    ANSWER, Event, FakeUpstream, Reply, Seen, Session, World, events, find, rpc, soon,
+};
 
 const POLICY: &str = r#"
 servers:
@@ -371,5 +375,206 @@ async fn progress_on_a_question_reaches_the_server_that_asked() {
         .collect();
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].param("progressToken"), "theirs");
+    world.stop().await;
+}
+
+fn batch(elements: &[String]) -> String {
+    format!("[{}]", elements.join(","))
+}
+
+/// The entries of an answer to a batch, by id.
+fn by_id(answer: &Reply) -> BTreeMap<String, Value> {
+    let entries: Vec<Value> = serde_json::from_str(&answer.body).unwrap();
+    let entry = |entry: Value| (entry["id"].to_string(), entry);
+    entries.into_iter().map(entry).collect()
+}
+
+fn imagine(id: Value) -> String {
+    request(id, "tools/call", &json!({"name": "images__imagine"}))
+}
+
+#[tokio::test]
+async fn each_element_of_a_batch_is_a_request_of_its_own() {
+    let world = World::builder()
+        .server("images", FakeUpstream::legacy())
+        .start(
+            r#"
+servers:
+  images: {url: "@images", budgets: [2/day]}
+agents:
+  clawd: {token_hash: "@clawd", servers: [{server: images, tools: [imagine]}]}
+"#,
+        )
+        .await;
+    let clawd = world.agent("clawd");
+    let elements = [
+        imagine(json!(1)),
+        imagine(json!("1")),
+        imagine(json!(3)),
+        request(json!(4), "tools/call", &json!({"name": "images__blend"})),
+        request(json!(5), "no/such", &json!({})),
+        request(json!(6), "ping", &json!({})),
+        notification("notifications/x", json!({})),
+        r#"{"id":8,"method":"ping"}"#.into(),
+        "7".into(),
+    ];
+    let answer = clawd.post("/mcp", batch(&elements)).send().await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let entries = by_id(&answer);
+    assert_eq!(entries.len(), 8, "{entries:?}");
+    let calls = ["1", "\"1\"", "3"].map(|id| entries[id]["result"]["isError"] == json!(true));
+    let refused = calls.iter().filter(|refused| **refused).count();
+    assert_eq!(refused, 1, "two of them have room: {entries:?}");
+    let reason = &entries["4"]["result"]["_meta"]["dev.hayward/refusal"]["reason"];
+    assert_eq!(*reason, "not_granted");
+    assert_eq!(entries["5"]["error"]["code"], -32601);
+    assert_eq!(entries["6"]["result"], json!({}));
+    assert_eq!(entries["8"]["error"]["code"], -32600);
+    assert_eq!(entries["null"]["error"]["code"], -32600);
+
+    let events = world.events().await;
+    assert_eq!(find(&events, "settled").len(), 2);
+    assert_eq!(find(&events, "denied").len(), 5, "each is written down");
+    let whole = u64::try_from(batch(&elements).len()).unwrap();
+    let bytes = |event: &&Event| event.meta["bytes_in"].as_u64().unwrap();
+    let sizes = find(&events, "admitted");
+    assert!(sizes.iter().all(|event| bytes(event) < whole / 2));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn batches_are_taken_where_a_revision_has_them_and_nowhere_else() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let pings = |number: u32| {
+        let pings = (0..number).map(|id| request(json!(id), "ping", &json!({})));
+        batch(&pings.collect::<Vec<_>>())
+    };
+    let claim = json!({"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}});
+    let version = "mcp-protocol-version";
+    let bare = |body: String| clawd.post("/mcp", body);
+    let in_session = async |version| clawd.session("/mcp", version).await.post(pings(2));
+    let foreign = world.agent("other").session("/mcp", "2025-03-26").await;
+    let table = [
+        ("bare", bare(pings(20)), 200),
+        ("named", bare(pings(2)).header(version, "2025-03-26"), 200),
+        ("2025-03-26", in_session("2025-03-26").await, 200),
+        (
+            "only notices",
+            bare(batch(&[notification("x", json!({}))])),
+            202,
+        ),
+        (
+            "late answer",
+            bare(r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#.into()),
+            202,
+        ),
+        ("2024-11-05", in_session("2024-11-05").await, 400),
+        ("2025-06-18", in_session("2025-06-18").await, 400),
+        ("2025-11-25", in_session("2025-11-25").await, 400),
+        ("named", bare(pings(2)).header(version, "2025-06-18"), 400),
+        ("modern", bare(pings(2)).header(version, "2026-07-28"), 400),
+        ("unknown", bare(pings(2)).header(version, "tomorrow"), 400),
+        ("empty", bare("[]".into()), 400),
+        ("too many", bare(pings(21)), 400),
+        (
+            "initialize",
+            bare(batch(&[request(json!(1), "initialize", &json!({}))])),
+            400,
+        ),
+        (
+            "a modern claim",
+            bare(batch(&[
+                imagine(json!(1)),
+                request(json!(2), "ping", &claim),
+            ])),
+            400,
+        ),
+        (
+            "a foreign session",
+            bare(pings(2)).header("mcp-session-id", &foreign.id),
+            404,
+        ),
+    ];
+    for (what, sending, expected) in table {
+        let answer = sending.send().await;
+        assert_eq!(answer.status, expected, "{what}: {answer:?}");
+        if expected == 400 {
+            assert_eq!(answer.code(), (400, -32600), "{what}");
+        }
+        if what == "modern" {
+            assert_eq!(
+                answer.json().get("id"),
+                None,
+                "2026-07-28 knows no `id: null`"
+            );
+        }
+        if what == "2025-06-18" {
+            assert!(answer.body.contains("2025-03-26"), "{answer:?}");
+        }
+    }
+    assert_eq!(
+        world.server("images").calls(),
+        0,
+        "none of a batch that is none"
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_said_before_the_answers_of_a_batch_makes_it_a_stream() {
+    let world = world().await;
+    let can = json!({"elicitation": {}});
+    let session = world
+        .agent("clawd")
+        .session_that_can("/mcp", "2025-03-26", can)
+        .await;
+    let inquire = request(json!(1), "tools/call", &json!({"name": "images__inquire"}));
+    let mut stream = session
+        .post(batch(&[
+            inquire,
+            imagine(json!(2)),
+            slow(json!(3), "notes"),
+        ]))
+        .open()
+        .await;
+    let mut first = [stream.next().await.unwrap(), stream.next().await.unwrap()];
+    first.sort_by_key(|message| message["id"] != 2);
+    let [done, question] = first;
+    assert_eq!(done["result"]["content"][0]["text"], "done", "{done}");
+    assert_eq!(question["method"], "elicitation/create");
+    // Answers can come in a batch as well, and cancellations.
+    world.server("notes").until_requests(1).await;
+    let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}});
+    let both = batch(&[answer.to_string(), cancelled(json!(3))]);
+    assert_eq!(session.post(both).send().await.status, 202);
+    world.server("images").until_aside(ANSWER).await;
+    world.server("notes").until_dropped(1).await;
+    world.server("images").release(1);
+    assert_eq!(stream.next().await.unwrap()["id"], 1);
+    assert_eq!(stream.next().await, None, "no answer to what was cancelled");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_in_the_old_transport_is_answered_on_the_stream() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let mut stream = clawd.get("/sse").open().await;
+    let address = stream.next_data().await.unwrap();
+    let post = async |body: String| clawd.post(&address, body).send().await.status;
+    let pings = batch(&[1, 2].map(|id| request(json!(id), "ping", &json!({}))));
+    assert_eq!(post(pings.clone()).await, 400, "2024-11-05");
+    let hello = json!({"protocolVersion": "2025-03-26", "capabilities": {}});
+    assert_eq!(post(request(json!(0), "initialize", &hello)).await, 202);
+    stream.next().await.unwrap();
+    assert_eq!(post(pings).await, 202);
+    let mut ids = [(); 2].map(|()| Value::Null);
+    for id in &mut ids {
+        *id = stream.next().await.unwrap()["id"].clone();
+    }
+    ids.sort_by_key(Value::as_u64);
+    assert_eq!(ids, [json!(1), json!(2)]);
+    drop(stream);
     world.stop().await;
 }

@@ -91,6 +91,7 @@ fn kind(failure: &Failure) -> &'static str {
     match failure {
         Failure::NotJson(_) => "NotJson",
         Failure::NotAMessage(_) => "NotAMessage",
+        Failure::NothingAsked => "NothingAsked",
         Failure::IdInUse => "IdInUse",
         Failure::UnknownMethod(_) => "UnknownMethod",
         Failure::InvalidParams(_) => "InvalidParams",
@@ -126,6 +127,7 @@ fn failures() -> Vec<Failure> {
     vec![
         Failure::NotJson("the body is not JSON: line 1".into()),
         Failure::NotAMessage("`jsonrpc` must be \"2.0\"".into()),
+        Failure::NothingAsked,
         Failure::IdInUse,
         Failure::UnknownMethod("no/such".into()),
         Failure::InvalidParams("`name` must be a string".into()),
@@ -285,6 +287,8 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       400 -32700 the body is not JSON: line 1
     NotAMessage (malformed)
       400 -32600 `jsonrpc` must be "2.0"
+    NothingAsked (malformed)
+      400 -32600 nothing was asked that this could answer
     IdInUse (malformed)
       400 -32600 a request of this id is still in hand in this session
     UnknownMethod (unknown_method)
