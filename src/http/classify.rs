@@ -85,6 +85,18 @@ pub(super) fn named(hints: &Hints<'_>) -> Result<Option<Version>, Unclear> {
     hints.version.map(version).transpose()
 }
 
+/// Tells which session a message without a method belongs to, if any: an answer to a question, or the end of the
+/// session itself. A header must name a version that has sessions.
+pub(super) fn session_alone(hints: &Hints<'_>) -> Result<Option<String>, Unclear> {
+    match named(hints)? {
+        Some(version) if version.is_modern() => {
+            let why = format!("revision {version} has no sessions");
+            Err(Unclear::Failure(Failure::NotAMessage(why)))
+        }
+        Some(_) | None => Ok(hints.session.map(str::to_owned)),
+    }
+}
+
 /// Checks what every 2026-07-28 request has to carry.
 fn modern(meta: &Object, hints: &Hints<'_>) -> Result<(), Failure> {
     claimed(meta, hints)?;

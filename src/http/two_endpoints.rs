@@ -19,8 +19,9 @@ use crate::gateway::{AgentEra, Answer, Door, Part};
 use crate::protocol::{Message, Object, Posted, RequestId, Version, write_event};
 use crate::types::{AgentName, hex};
 
+use super::classify::{Unclear, session_alone};
 use super::delivery::{KEEP_ALIVE, stream_of};
-use super::mcp::Visit;
+use super::mcp::{Visit, hints};
 use super::session::Session;
 use super::{Front, refuse, respond};
 
@@ -123,6 +124,12 @@ impl Front {
         visit.caller.client = session.client;
         visit.caller.session = Some(Arc::clone(&id));
         visit.scope = session.scope;
+        let version = hints(&visit.headers)
+            .map_err(Unclear::Failure)
+            .and_then(|hints| session_alone(&hints));
+        if let Err(unclear) = version {
+            return Err(self.unclear(&visit, None, "", unclear).await);
+        }
         let message = match self.read(&mut visit, body).await? {
             Posted::One(message) => message,
             Posted::Batch(elements) => {

@@ -578,3 +578,42 @@ async fn a_batch_in_the_old_transport_is_answered_on_the_stream() {
     drop(stream);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_version_header_in_a_session_names_a_revision_that_has_sessions() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let session = clawd.session("/mcp", "2025-06-18").await;
+    let mut stream = clawd.get("/sse").open().await;
+    let address = stream.next_data().await.unwrap();
+    let header = "mcp-protocol-version";
+    let ping = || request(json!(1), "ping", &json!({}));
+    let hello = || notification("notifications/initialized", json!({}));
+    let answer = || r#"{"jsonrpc":"2.0","id":1,"result":{}}"#.to_string();
+    for (version, asked, said, answered, old) in [
+        ("2025-06-18", 200, 202, 400, 202),
+        ("2025-11-25", 200, 202, 400, 202),
+        ("2024-11-05", 200, 202, 400, 202),
+        ("2026-07-28", 400, 202, 400, 400),
+        ("tomorrow", 400, 400, 400, 400),
+        ("", 400, 400, 400, 400),
+    ] {
+        for (what, sending, expected) in [
+            ("request", session.post(ping()), asked),
+            ("notification", session.post(hello()), said),
+            ("answer", session.post(answer()), answered),
+            ("old transport", clawd.post(&address, ping()), old),
+        ] {
+            let reply = sending.header(header, version).send().await;
+            assert_eq!(reply.status, expected, "{version:?} {what}: {reply:?}");
+        }
+    }
+    let without = session.post(ping()).without(header).send().await;
+    assert_eq!(without.status, 200);
+    for (version, expected) in [("tomorrow", 400), ("2026-07-28", 405), ("2024-11-05", 200)] {
+        let end = session.request("DELETE").header(header, version);
+        assert_eq!(end.send().await.status, expected, "{version}");
+    }
+    drop(stream);
+    world.stop().await;
+}
