@@ -46,7 +46,7 @@ use crate::upstream::{Lane, Upstreams};
 
 pub(crate) use opening::client_name;
 
-pub use answer::{Addressee, Answer};
+pub use answer::{Addressee, Answer, Unanswered};
 pub use door::{Door, TokenProblem};
 pub use failure::{Failure, REFUSAL};
 pub use in_hand::Place;

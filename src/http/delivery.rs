@@ -11,7 +11,7 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::gateway::{Answer, Part};
+use crate::gateway::{Answer, Part, Unanswered};
 use crate::protocol::write_event;
 
 /// After so long without a word, a stream is opened and kept alive with comments, so that timers of clients
@@ -95,6 +95,7 @@ fn lost() -> Response {
         crate::protocol::code::INTERNAL_ERROR,
         "internal",
         "the gateway failed in the middle of this request",
+        Unanswered::Nothing,
     ))
 }
 

@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use crate::gateway::{
     Addressee, AgentEra, AgentRequest, Answer, Caller, Door, Failure, Part, Scope, TokenProblem,
-    client_name,
+    Unanswered, client_name,
 };
 use crate::protocol::{
     CLIENT_INFO, META, Message, MessageError, Object, Posted, RequestId, Version, readable_id,
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 use super::batch::ready;
 use super::classify::{Class, Hints, Unclear, classify, is_claimed};
 use super::in_session::asking;
-use super::{Front, bearer, body, delivery, headers, refuse, respond};
+use super::{Front, bearer, body, delivery, headers, refuse, refuse_to, refuse_unread, respond};
 
 /// The longest label a bare client may put on its requests, in bytes.
 const MAX_LABEL: usize = 128;
@@ -102,7 +102,8 @@ impl Front {
         headers: HeaderMap,
         server: Option<&str>,
     ) -> Result<Visit, Response> {
-        let caller = self.caller(&headers).map_err(|door| refuse(&door))?;
+        let caller = self.caller(&headers);
+        let caller = caller.map_err(|door| refuse_unread(&door, &headers))?;
         let opened = server
             .map(|name| self.gateway.open_server(&caller.agent, name))
             .transpose();
@@ -178,7 +179,7 @@ impl Front {
             }
             Ok(Class::InSession(session)) => match self.resume(&mut visit, &session) {
                 Ok(()) => Ok(visit),
-                Err(door) => Err(self.turn_away(&visit.caller, door).await),
+                Err(door) => Err(self.turn_away_request(&visit.caller, id, door).await),
             },
             Ok(Class::Opening) => Ok(visit),
             Ok(Class::Bare) => match label(&visit.headers) {
@@ -202,8 +203,8 @@ impl Front {
     ) -> Response {
         match unclear {
             Unclear::UnknownVersion(version) => {
-                self.turn_away(&visit.caller, Door::UnknownVersion(version))
-                    .await
+                let door = Door::UnknownVersion(version);
+                self.turn_away_request(&visit.caller, id, door).await
             }
             Unclear::Failure(failure) => self.fail(visit, id, method, failure).await,
         }
@@ -311,12 +312,27 @@ impl Front {
         })
     }
 
-    /// Writes down that a known agent is turned away, and says why.
+    /// Writes down that a known agent is turned away before its message was read, and says why.
     pub(super) async fn turn_away(&self, caller: &Caller, door: Door) -> Response {
+        self.turn_away_request(caller, None, door).await
+    }
+
+    /// Writes down that a known agent is turned away, and says why.
+    pub(super) async fn turn_away_request(
+        &self,
+        caller: &Caller,
+        id: Option<&RequestId>,
+        door: Door,
+    ) -> Response {
+        let to = match id {
+            Some(id) => Unanswered::Request(id),
+            None if caller.era.is_modern() => Unanswered::Nothing,
+            None => Unanswered::Unread,
+        };
         match self.gateway.note_door(caller, &door).await {
-            Ok(()) => refuse(&door),
+            Ok(()) => refuse_to(&door, to),
             Err(_) => respond(Failure::Unrecorded.answer(&Addressee {
-                id: None,
+                id,
                 modern: caller.era.is_modern(),
                 is_tool_call: false,
                 style: caller.agent.refusals,
@@ -334,7 +350,7 @@ pub(super) fn failure_of(error: MessageError) -> Failure {
 }
 
 /// How an agent speaks, as far as a header tells before its message is read; the message decides.
-fn presumed_era(headers: &HeaderMap) -> AgentEra {
+pub(super) fn presumed_era(headers: &HeaderMap) -> AgentEra {
     match headers.get("mcp-protocol-version") {
         Some(version) if version == Version::V2026_07_28.as_str() => AgentEra::Modern,
         Some(_) | None => AgentEra::Bare,

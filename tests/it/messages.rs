@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::support::{
-    ANSWER, Event, FakeUpstream, Reply, Seen, Session, World, events, find, rpc, soon,
+    ANSWER, Event, FakeUpstream, Reply, Seen, Sending, Session, World, events, find, rpc, soon,
 };
 
 const POLICY: &str = r#"
@@ -615,5 +615,68 @@ async fn a_version_header_in_a_session_names_a_revision_that_has_sessions() {
         assert_eq!(end.send().await.status, expected, "{version}");
     }
     drop(stream);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_turned_away_names_the_request_it_answers() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let ping = || request(json!("p"), "ping", &json!({}));
+    let version = "mcp-protocol-version";
+    let modern = |sending: Sending| sending.header(version, "2026-07-28");
+    let post = |path: &str| clawd.post(path, ping());
+    let none = world.stranger().post("/mcp", ping());
+    let foreign = |sending: Sending| sending.header("origin", "https://evil.example");
+    let huge = || clawd.post("/mcp", " ".repeat(5 * 1024 * 1024));
+    let form = |sending: Sending| sending.header("content-type", "text/plain");
+    let (id, null) = (Some(json!("p")), Some(Value::Null));
+    let table = [
+        (
+            "session",
+            post("/mcp").header("mcp-session-id", "x"),
+            404,
+            &id,
+        ),
+        (
+            "version",
+            post("/mcp").header(version, "tomorrow"),
+            400,
+            &id,
+        ),
+        ("unread", form(post("/mcp")), 415, &null),
+        ("unread, modern", modern(form(post("/mcp"))), 415, &None),
+        ("too large", huge(), 413, &null),
+        ("too large, modern", modern(huge()), 413, &None),
+        ("no token", none.clone(), 401, &null),
+        ("no token, modern", modern(none), 401, &None),
+        ("no server", post("/mcp/nowhere"), 404, &null),
+        (
+            "no server, modern",
+            modern(post("/mcp/nowhere")),
+            404,
+            &None,
+        ),
+        ("foreign page", foreign(post("/mcp")), 403, &null),
+        (
+            "foreign page, modern",
+            foreign(modern(post("/mcp"))),
+            403,
+            &None,
+        ),
+        ("no JSON", clawd.post("/mcp", "{"), 400, &null),
+        (
+            "no JSON, modern",
+            modern(clawd.post("/mcp", "{")),
+            400,
+            &None,
+        ),
+        ("no message", clawd.request("PUT", "/mcp"), 405, &None),
+    ];
+    for (what, sending, status, id) in table {
+        let answer = sending.send().await;
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
+        assert_eq!(answer.json().get("id"), id.as_ref(), "{what}");
+    }
     world.stop().await;
 }

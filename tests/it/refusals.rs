@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use hayward::budget::{Count, Shortage, span};
-use hayward::gateway::{Addressee, Cause, Door, Failure, Refusal, TokenProblem};
+use hayward::gateway::{Addressee, Cause, Door, Failure, Refusal, TokenProblem, Unanswered};
 use hayward::policy::{Charge, DenialReason, Place, RefusalStyle};
 use hayward::protocol::{RequestId, raw};
 use hayward::types::{BudgetKey, CallId, Limit, ServerName, Timestamp, Window, Zone};
@@ -411,7 +411,7 @@ fn every_failure_has_its_code_its_status_and_its_words() {
 fn every_answer_at_the_door_has_its_status_and_its_words() {
     let mut text = String::new();
     for door in doors() {
-        let answer = door.answer();
+        let answer = door.answer(Unanswered::Unread);
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(
             (&body["jsonrpc"], &body["id"]),
