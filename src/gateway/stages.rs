@@ -41,7 +41,7 @@ impl AgentEra {
 }
 
 /// Who sent a request, under which rules, and how. One snapshot of the rules for the whole request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// The agent whose token it was.
     pub agent: Arc<Agent>,
@@ -187,8 +187,10 @@ pub(super) enum Outcome {
     Answered(Reply),
     /// It did not, or not readably.
     Unanswered(UpstreamError),
-    /// The agent went away first, in a revision where that cancels the call.
+    /// The agent cancelled it first, or went away in a revision where that cancels the call.
     Cancelled,
+    /// The agent cancelled it before anything was sent.
+    Withdrawn,
 }
 
 /// A request that a server was given, or could not be.

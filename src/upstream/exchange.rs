@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::protocol::{Json, LogLevel, Method, Object};
 use crate::types::AgentName;
@@ -68,6 +68,8 @@ pub struct Ask {
     pub params: Object,
     /// Takes the result, or the whole JSON-RPC error object. It is closed when the call ended meanwhile.
     pub reply: oneshot::Sender<Result<Json, Json>>,
+    /// Takes the parameters of `notifications/progress` on this question, with the server's own token in them.
+    pub progress: mpsc::Sender<Object>,
 }
 
 /// What a server answered.

@@ -156,6 +156,11 @@ impl Http {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// A modern server keeps nothing of an agent that could have changed.
+    pub(super) async fn roots_changed(&self, lane: &Lane) {
+        self.legacy.roots_changed(lane).await;
+    }
+
     pub(super) fn end_session(&self, lane: &Lane) {
         self.legacy.end_session(lane);
     }

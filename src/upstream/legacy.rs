@@ -253,6 +253,12 @@ impl Legacy {
         async move { Session::open(wire, Opener { id, declared }, &choice).await }
     }
 
+    pub(super) async fn roots_changed(&self, lane: &Lane) {
+        let open = self.sessions.open(|seat| seat.whose == *lane);
+        let told = open.iter().filter(|(_, session)| session.knows_roots());
+        futures_util::future::join_all(told.map(|(_, session)| session.roots_changed())).await;
+    }
+
     pub(super) fn end_session(&self, lane: &Lane) {
         self.sessions.end_where(|seat| seat.whose == *lane);
     }

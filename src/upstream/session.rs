@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::protocol::{Object, notification};
 
-use super::asking::Declared;
+use super::asking::{Declared, ROOTS_CHANGED};
 use super::channel::Channel;
 use super::codec::Outcome;
 use super::handshake::{Opener, as_opening};
@@ -154,6 +154,18 @@ impl Session {
         };
         giving_up.is_over = !matches!(called, Err(UpstreamError::TooLarge(_)));
         called
+    }
+
+    /// Whether the server was told that the agent has roots.
+    pub(super) fn knows_roots(&self) -> bool {
+        let declared = self.declared.as_ref();
+        declared.is_some_and(|declared| declared.has_roots())
+    }
+
+    /// Tells the server that the agent's roots changed.
+    pub(super) async fn roots_changed(&self) {
+        let message = notification(ROOTS_CHANGED, None);
+        self.channel().post_aside(message).await;
     }
 
     /// Tells the server that the session is over. The old transport says so by closing its stream.

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::protocol::{Method, Object, code};
 use crate::types::{AgentName, EraChoice, Instances, ServerName};
 
-use super::asking::{Declared, Questions};
+use super::asking::{Declared, Questions, ROOTS_CHANGED};
 use super::backoff::Backoff;
 use super::child::Program;
 use super::codec::{Outcome, error_code, prepare};
@@ -50,6 +50,8 @@ struct Process {
     era: Era,
     /// What a legacy process said about itself.
     description: Option<Arc<Description>>,
+    /// What a legacy process was told about its agent.
+    declared: Option<Arc<Declared>>,
     /// Whether it ever answered a call.
     was_useful: AtomicBool,
 }
@@ -60,15 +62,17 @@ impl Process {
             link: Arc::new(link),
             era: Era::Modern,
             description: None,
+            declared: None,
             was_useful: AtomicBool::new(false),
         }
     }
 
-    fn legacy(link: Link, description: Description) -> Self {
+    fn legacy(link: Link, description: Description, declared: Option<Arc<Declared>>) -> Self {
         Self {
             link: Arc::new(link),
             era: Era::Legacy,
             description: Some(Arc::new(description)),
+            declared,
             was_useful: AtomicBool::new(false),
         }
     }
@@ -267,7 +271,7 @@ impl Stdio {
             hold_back(&locked(&backoff), &owner, clock.monotonic())?;
             let opened = match (starting.await, era) {
                 (Err(error), _) => Err(error),
-                (Ok(link), Era::Legacy) => initialize(link, declared.as_deref()).await,
+                (Ok(link), Era::Legacy) => initialize(link, declared).await,
                 (Ok(link), Era::Modern) => Ok(Process::modern(link)),
             };
             if opened.is_err() {
@@ -342,6 +346,18 @@ impl Stdio {
         }
     }
 
+    pub(super) async fn roots_changed(&self, lane: &Lane) {
+        let owner = self.owner(Era::Legacy, lane);
+        for (_, process) in self.processes.open(|seat| seat.whose == owner) {
+            let declared = process.declared.as_ref();
+            if declared.is_some_and(|declared| declared.has_roots()) {
+                // A process that is gone has no use for it.
+                let telling = process.link.tell(ROOTS_CHANGED);
+                let _ = tokio::time::timeout(limits::SIDE, telling).await;
+            }
+        }
+    }
+
     pub(super) async fn close(&self) {
         let ends = self
             .processes
@@ -362,15 +378,15 @@ fn hold_back(backoff: &Backoff<Owner>, owner: &Owner, now: Duration) -> Result<(
     }
 }
 
-async fn initialize(link: Link, declared: Option<&Declared>) -> Result<Process, UpstreamError> {
-    let params = initialize_params(declared);
+async fn initialize(link: Link, declared: Option<Arc<Declared>>) -> Result<Process, UpstreamError> {
+    let params = initialize_params(declared.as_deref());
     let opening = ask(&link, Method::Initialize, &params, limits::CHILD_HANDSHAKE);
     let (_, description) = opening
         .await
         .and_then(read_initialize)
         .map_err(|error| as_opening(error, "`initialize`"))?;
     link.tell("notifications/initialized").await?;
-    Ok(Process::legacy(link, description))
+    Ok(Process::legacy(link, description, declared))
 }
 
 /// One request of our own.

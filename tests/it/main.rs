@@ -17,6 +17,8 @@ mod dashboard;
 #[cfg(test)]
 mod eras;
 #[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod refusals;

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use hayward::budget::{Count, Shortage, span};
-use hayward::gateway::{Addressee, Cause, Door, Failure, Refusal, TokenProblem};
+use hayward::gateway::{Addressee, Cause, Door, Failure, Refusal, TokenProblem, Unanswered};
 use hayward::policy::{Charge, DenialReason, Place, RefusalStyle};
 use hayward::protocol::{RequestId, raw};
 use hayward::types::{BudgetKey, CallId, Limit, Period, ServerName, Timestamp, Window, Zone};
@@ -91,6 +91,8 @@ fn kind(failure: &Failure) -> &'static str {
     match failure {
         Failure::NotJson(_) => "NotJson",
         Failure::NotAMessage(_) => "NotAMessage",
+        Failure::NothingAsked => "NothingAsked",
+        Failure::IdInUse => "IdInUse",
         Failure::UnknownMethod(_) => "UnknownMethod",
         Failure::InvalidParams(_) => "InvalidParams",
         Failure::UnknownTool(_) => "UnknownTool",
@@ -125,6 +127,8 @@ fn failures() -> Vec<Failure> {
     vec![
         Failure::NotJson("the body is not JSON: line 1".into()),
         Failure::NotAMessage("`jsonrpc` must be \"2.0\"".into()),
+        Failure::NothingAsked,
+        Failure::IdInUse,
         Failure::UnknownMethod("no/such".into()),
         Failure::InvalidParams("`name` must be a string".into()),
         Failure::UnknownTool("paint".into()),
@@ -286,6 +290,10 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       400 -32700 the body is not JSON: line 1
     NotAMessage (malformed)
       400 -32600 `jsonrpc` must be "2.0"
+    NothingAsked (malformed)
+      400 -32600 nothing was asked that this could answer
+    IdInUse (malformed)
+      400 -32600 a request of this id is still in hand in this session
     UnknownMethod (unknown_method)
       200 -32601 the method `no/such` is not offered here
       2026-07-28: 404 -32601
@@ -418,7 +426,7 @@ fn every_failure_has_its_code_its_status_and_its_words() {
 fn every_answer_at_the_door_has_its_status_and_its_words() {
     let mut text = String::new();
     for door in doors() {
-        let answer = door.answer();
+        let answer = door.answer(Unanswered::Unread);
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(
             (&body["jsonrpc"], &body["id"]),

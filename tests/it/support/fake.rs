@@ -92,6 +92,9 @@ pub(crate) struct FakeUpstream {
     serving: JoinHandle<()>,
 }
 
+/// What stands for the method of an answer to a question of the server, among the asides.
+pub(crate) const ANSWER: &str = "(answer)";
+
 const TOOLS: [&str; 3] = ["imagine", "describe", "blend"];
 
 /// What is set before a server starts.
@@ -276,9 +279,15 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 struct Rpc<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
+    /// Without one it is an answer to a question.
+    #[serde(default = "answer_method")]
     method: String,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
+}
+
+fn answer_method() -> String {
+    ANSWER.into()
 }
 
 #[derive(Deserialize)]
@@ -313,7 +322,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         headers: parts.headers,
         body: body.clone(),
     };
-    let Some(id) = rpc.id.map(RawValue::get) else {
+    let Some(id) = rpc.id.map(RawValue::get).filter(|_| rpc.method != ANSWER) else {
         state.remember(|memory| memory.asides.push(seen));
         return Ok(empty(202));
     };
@@ -529,6 +538,7 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
             response
         }
         "huge" => json_answer(200, &ok(id, &format!("{{\"x\":\"{}\"}}", "x".repeat(HUGE)))),
+        "inquire" => inquire(state, ok(id, &finish(state, echo))),
         "narrate" => narrate(state, ok(id, &finish(state, echo)), call.meta),
         // Wants to know a name first, and brings a state of its own.
         "elicit" if !seen.params.contains("inputResponses") => {
@@ -544,6 +554,26 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
         ),
         _ => good,
     })
+}
+
+/// Asks a question on the stream of the call, and goes on when it is let.
+fn inquire(state: &Arc<State>, answer: String) -> Response<Body> {
+    let (parts, body) = mpsc::channel(8);
+    let state = Arc::clone(state);
+    tokio::spawn(async move {
+        let params = json!({"message": "sure?", "_meta": {"progressToken": "theirs"}});
+        let question =
+            json!({"jsonrpc": "2.0", "id": "q1", "method": "elicitation/create", "params": params});
+        let say = async |message: &str| {
+            let event = format!("event: message\ndata: {message}\n\n");
+            // Whoever listened may have gone.
+            drop(parts.send(Ok(Frame::data(Bytes::from(event)))).await);
+        };
+        say(&question.to_string()).await;
+        wait(&state).await;
+        say(&answer).await;
+    });
+    streamed("text/event-stream", body)
 }
 
 /// Says how far it is, and goes on when it is let.
