@@ -15,6 +15,10 @@ mod calls;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod isolation;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod refusals;

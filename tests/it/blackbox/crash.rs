@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::agent::{Agent, Answer};
 use super::gateway::Site;
-use super::random::{Random, seed};
+use crate::support::{Random, seed};
 use super::records::{Call, Records};
 use super::truth::{Execution, Truth};
 
