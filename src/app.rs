@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::Head;
+use crate::audit::{Head, SigningKey};
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::dashboard::{Access, Dashboard};
@@ -55,6 +55,10 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The key that signs checkpoints of the log.
+    pub signing_key: Option<SigningKey>,
+    /// The file that checkpoints are exported to; best on another machine.
+    pub checkpoints: Option<PathBuf>,
 }
 
 /// A gateway that serves.
@@ -88,6 +92,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         limits,
         environment,
         clock,
+        signing_key,
+        checkpoints,
     } = settings;
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}; is another program using the port?")
@@ -102,6 +108,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         database: db::open(&path, durability).await?,
         durability,
         clock: Arc::clone(&clock),
+        signing_key,
+        checkpoints,
     })
     .await?;
     let readers = Readers::open(&path).await?;

@@ -425,7 +425,7 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), DbError>
 }
 
 /// The migrations, oldest first. What shipped is never edited.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (
         1,
         "ledger and log",
@@ -440,6 +440,11 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
         3,
         "windows that roll",
         include_str!("../migrations/0003_windows_that_roll.sql"),
+    ),
+    (
+        4,
+        "checkpoints",
+        include_str!("../migrations/0004_checkpoints.sql"),
     ),
 ];
 

@@ -32,6 +32,8 @@ agents: {{clawd: {{token_hash: \"{hash}\", servers: [{{server: silent, tools: [a
         clock: Arc::new(ManualClock::at(Timestamp::from_micros(
             1_795_172_400_000_000,
         ))),
+        signing_key: None,
+        checkpoints: None,
     };
     start(settings).await.unwrap()
 }

@@ -17,6 +17,8 @@ pub enum Kind {
     Stopped,
     /// A policy revision came into force.
     Policy,
+    /// The end of the chain was noted; so it is when the gateway starts and stops.
+    Checkpoint,
     /// A call was let through; its holds were taken in the same transaction.
     Admitted,
     /// A call was refused. It has no other event.
@@ -32,10 +34,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Started,
         Self::Stopped,
         Self::Policy,
+        Self::Checkpoint,
         Self::Admitted,
         Self::Denied,
         Self::Settled,
@@ -50,6 +53,7 @@ impl Kind {
             Self::Started => "started",
             Self::Stopped => "stopped",
             Self::Policy => "policy",
+            Self::Checkpoint => "checkpoint",
             Self::Admitted => "admitted",
             Self::Denied => "denied",
             Self::Settled => "settled",
@@ -63,7 +67,12 @@ impl Kind {
     pub fn closes(self) -> bool {
         match self {
             Self::Settled | Self::Failed | Self::Released | Self::Abandoned => true,
-            Self::Started | Self::Stopped | Self::Policy | Self::Admitted | Self::Denied => false,
+            Self::Started
+            | Self::Stopped
+            | Self::Policy
+            | Self::Checkpoint
+            | Self::Admitted
+            | Self::Denied => false,
         }
     }
 }

@@ -280,3 +280,29 @@ pub async fn load_repeats(connection: &mut SqliteConnection) -> Result<Folds, Db
     }
     Ok(Folds::new(repeats))
 }
+
+/// Notes the last checkpoint: the sequence of its event, and when it was taken.
+///
+/// # Errors
+/// When SQLite refuses; nothing of the transaction may be kept then.
+pub async fn write_checkpoint(
+    tx: &mut WriteTx<'_>,
+    (seq, at): (i64, Timestamp),
+) -> Result<(), DbError> {
+    let note = "UPDATE gateway SET checkpoint_seq = $1, checkpoint_at_us = $2 WHERE one = 1";
+    let note = sqlx::query(note).bind(seq).bind(at.micros());
+    note.execute(tx.connection()).await?;
+    Ok(())
+}
+
+/// Reads what [`write_checkpoint`] noted; sequence 0 when there was none.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn load_checkpoint(
+    connection: &mut SqliteConnection,
+) -> Result<(i64, Timestamp), DbError> {
+    let noted = "SELECT checkpoint_seq, checkpoint_at_us FROM gateway WHERE one = 1";
+    let (seq, at): (i64, i64) = sqlx::query_as(noted).fetch_one(connection).await?;
+    Ok((seq, Timestamp::from_micros(at)))
+}

@@ -1,6 +1,7 @@
 //! The log: events that are only ever added, chained by hash, read back page by page and verified.
 
 mod chain;
+mod checkpoint;
 mod event;
 mod folds;
 mod log;
@@ -8,9 +9,11 @@ pub mod read;
 mod verify;
 
 pub use chain::{Head, genesis, next_hash};
+pub use checkpoint::{Checkpoint, EVENTS, EVERY, PublicKey, Signed, SigningKey, bytes};
 pub use event::{Entry, Kind};
 pub use folds::{Folds, Repeats};
 pub use log::{
-    Chained, Names, append, contains, load_head, load_names, load_repeats, write_repeats,
+    Chained, Names, append, contains, load_checkpoint, load_head, load_names, load_repeats,
+    write_checkpoint, write_repeats,
 };
-pub use verify::{Fault, Verified, verify};
+pub use verify::{Fault, Known, Verified, verify, verify_against};

@@ -10,10 +10,14 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Acquire, FromRow, Row, SqliteConnection};
 
 use crate::db::{DbError, LogId, Readers, read_identity};
-use crate::types::CallId;
+use crate::types::{CallId, Timestamp, hex};
 
-use super::Names;
 use super::chain::{Head, next_hash};
+use super::{Checkpoint, Names, PublicKey};
+
+mod marks;
+
+use marks::Marks;
 
 /// Events read at once.
 const CHUNK: i64 = 4_096;
@@ -56,6 +60,33 @@ pub enum Fault {
     },
     /// The head that was kept elsewhere is nowhere in this log.
     HeadNotFound,
+    /// An exported checkpoint covers events that this log does not have any more.
+    CutOff {
+        /// The last event that was exported.
+        seq: i64,
+    },
+    /// An event is not the one whose hash was exported.
+    Rewritten {
+        /// Which.
+        seq: i64,
+    },
+    /// This is another log than the one that was asked for or exported.
+    OtherLog {
+        /// The one that was meant.
+        meant: LogId,
+    },
+    /// A checkpoint is not signed with the key that was asked for, or its signature does not fit.
+    NotSigned {
+        /// Where.
+        seq: i64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A checkpoint was due and is not there.
+    Stale {
+        /// The first event without one; the last when there is none at all since.
+        seq: i64,
+    },
 }
 
 impl fmt::Display for Fault {
@@ -83,6 +114,23 @@ impl fmt::Display for Fault {
             Self::HeadNotFound => f.write_str(
                 "the expected head is not in this log: it was cut, rolled back or replaced",
             ),
+            Self::CutOff { seq } => write!(
+                f,
+                "event {seq} was exported and is gone: the log was cut or rolled back"
+            ),
+            Self::Rewritten { seq } => write!(
+                f,
+                "event {seq} is not the one that was exported: the log was rewritten, or rolled back and continued"
+            ),
+            Self::OtherLog { meant } => {
+                write!(f, "this is not the log {}: it was replaced", hex(&meant.0))
+            }
+            Self::NotSigned { seq, what } => write!(f, "checkpoint {seq}: {what}"),
+            Self::Stale { seq } => write!(
+                f,
+                "event {seq}: no checkpoint for more than an hour: some were taken out, or the gateway ended without \
+                 a word"
+            ),
         }
     }
 }
@@ -96,6 +144,8 @@ pub struct Verified {
     pub head: Head,
     /// Calls that are in flight, or were when the gateway stopped.
     pub open_calls: usize,
+    /// The last event that a checkpoint covers, signed as asked for; 0 when there is none.
+    pub checkpoint: i64,
     /// What is wrong; empty for a sound log.
     pub faults: Vec<Fault>,
 }
@@ -111,6 +161,10 @@ struct Meta {
     reason: Option<String>,
     #[serde(default)]
     budgets: Vec<MetaBudget>,
+    through: Option<i64>,
+    head: Option<String>,
+    key: Option<String>,
+    signature: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -169,6 +223,21 @@ const EVENTS: &str =
     LEFT JOIN name tool ON tool.id = tool_id
     WHERE seq > $1 ORDER BY seq LIMIT $2";
 
+/// What is known about a log from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// A head that must be in it.
+    pub head: Option<[u8; 32]>,
+    /// Its id.
+    pub log: Option<LogId>,
+    /// The key its checkpoints are signed with.
+    pub key: Option<PublicKey>,
+    /// Checkpoints that were exported.
+    pub checkpoints: Vec<Checkpoint>,
+    /// The time: a log that is not closed must have a checkpoint of the last hour.
+    pub now: Option<Timestamp>,
+}
+
 /// Reads a log from its first event to its last; `expected` is a head kept elsewhere that must be in it.
 ///
 /// # Errors
@@ -176,12 +245,28 @@ const EVENTS: &str =
 pub async fn verify(
     readers: &Readers,
     expected: Option<[u8; 32]>,
+    progress: impl FnMut(i64),
+) -> Result<Verified, DbError> {
+    let known = Known {
+        head: expected,
+        ..Known::default()
+    };
+    verify_against(readers, known, progress).await
+}
+
+/// The same against all that is known from elsewhere.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn verify_against(
+    readers: &Readers,
+    known: Known,
     mut progress: impl FnMut(i64),
 ) -> Result<Verified, DbError> {
     let mut connection = readers.pool().acquire().await?;
     let mut snapshot = connection.begin().await?;
     let log = read_identity(&mut snapshot).await?;
-    let mut check = Check::new(log, expected);
+    let mut check = Check::new(log, known);
     loop {
         let rows: Vec<EventRow> = sqlx::query_as(EVENTS)
             .bind(check.head.seq)
@@ -211,6 +296,7 @@ struct Check {
     expected: Option<[u8; 32]>,
     head: Head,
     broken: bool,
+    marks: Marks,
     names: Names,
     open: HashMap<String, Vec<MetaBudget>>,
     used: HashMap<(String, i64), i64>,
@@ -218,17 +304,23 @@ struct Check {
 }
 
 impl Check {
-    fn new(log: LogId, expected: Option<[u8; 32]>) -> Self {
+    fn new(log: LogId, known: Known) -> Self {
         let head = Head::empty(log);
+        let expected = known.head.filter(|hash| *hash != head.hash);
+        let (marks, faults) = Marks::new(log, known);
         Self {
             log,
-            expected: expected.filter(|hash| *hash != head.hash),
+            expected,
             head,
-            broken: false,
+            // Of another log nothing else is worth saying.
+            broken: faults
+                .iter()
+                .any(|fault| matches!(fault, Fault::OtherLog { .. })),
+            marks,
+            faults,
             names: Names::default(),
             open: HashMap::new(),
             used: HashMap::new(),
-            faults: Vec::new(),
         }
     }
 
@@ -245,10 +337,12 @@ impl Check {
         let (true, Ok(meta)) = (row.hash == hash, meta) else {
             return self.break_off(Fault::Changed { seq: due });
         };
-        self.head = Head { seq: due, hash };
+        let before = std::mem::replace(&mut self.head, Head { seq: due, hash });
         if self.expected == Some(hash) {
             self.expected = None;
         }
+        self.faults
+            .extend(self.marks.event(before, self.head, &meta));
         if let Some(column) = self.differing_column(row, &meta) {
             self.faults.push(Fault::Column { seq: due, column });
         }
@@ -371,10 +465,14 @@ impl Check {
         if self.expected.is_some() && !self.broken {
             self.faults.push(Fault::HeadNotFound);
         }
+        if !self.broken {
+            self.faults.extend(self.marks.end(self.head));
+        }
         Verified {
             log: self.log,
             head: self.head,
             open_calls: self.open.len(),
+            checkpoint: self.marks.covered(),
             faults: self.faults,
         }
     }

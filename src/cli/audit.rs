@@ -1,18 +1,44 @@
-//! `hayward audit`: look into the log and check it.
+//! `hayward audit`: check the log, and the key that vouches for it.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
 use super::{Exit, Failure, Screen, plain};
-use crate::audit::verify as verify_log;
-use crate::db::Readers;
+use crate::audit::{
+    Checkpoint, Fault, Known, PublicKey, SigningKey, Verified, bytes, verify_against,
+};
+use crate::clock::{Clock, SystemClock};
+use crate::db::{DbError, LogId, Readers};
+use crate::types::hex;
+
+/// What stands before the digits in the file of a key, so that nobody takes it for something else.
+const KEY_PREFIX: &str = "hayward-signing-key:";
+
+/// What `verify` ends with, for scripts.
+const CODES: &str = "\
+Exit codes:
+  0  sound
+  2  an event, a column or a checkpoint is not what was written
+  3  events are missing or stand elsewhere
+  4  the log was cut, rolled back or rewritten since a checkpoint or a head was kept elsewhere
+  5  another log, another key, or no signature
+  6  budgets or calls are not what the events add up to
+  7  cannot be verified: the file, or what it is compared to, cannot be read
+  8  no checkpoint where one was due";
 
 /// What can be done with the log.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// Compute the whole chain and all budgets again; exit 1 when they differ from what is written
+    /// Compute the whole chain and all budgets again, and compare with what was kept elsewhere
+    #[command(after_help = CODES)]
     Verify(VerifyArguments),
+    /// Make a key that signs checkpoints, and print its public half
+    Key(KeyArguments),
 }
 
 /// Flags of `hayward audit verify`.
@@ -27,8 +53,25 @@ pub struct VerifyArguments {
     )]
     pub db: PathBuf,
     /// A head that was noted elsewhere; the log must contain it, or it was cut or replaced since
-    #[arg(long, value_name = "HASH", env = "HAYWARD_EXPECT_HEAD", value_parser = head_hash)]
+    #[arg(long, value_name = "HASH", env = "HAYWARD_EXPECT_HEAD", value_parser = digits::<32>)]
     pub expect_head: Option<[u8; 32]>,
+    /// The id of the log, as `serve` prints it; any other log is refused
+    #[arg(long, value_name = "ID", env = "HAYWARD_LOG_ID", value_parser = digits::<16>)]
+    pub log_id: Option<[u8; 16]>,
+    /// The key that checkpoints must be signed with
+    #[arg(long, value_name = "KEY", env = "HAYWARD_PUBLIC_KEY", value_parser = digits::<32>)]
+    pub public_key: Option<[u8; 32]>,
+    /// A file of exported checkpoints, all of which the log must contain; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub checkpoints: Vec<PathBuf>,
+}
+
+/// Flags of `hayward audit key`.
+#[derive(Debug, Clone, Args)]
+pub struct KeyArguments {
+    /// The file to write it to; it must not exist
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// Reads the whole log and says whether it is what was written.
@@ -36,41 +79,150 @@ pub(super) async fn verify(
     arguments: &VerifyArguments,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let readers = Readers::open(&arguments.db).await?;
-    let found = verify_log(&readers, arguments.expect_head, |_| ()).await;
-    readers.close().await;
-    let found = found?;
+    let known = match known(arguments) {
+        Ok(known) => known,
+        Err(error) => return unreadable(&error, screen),
+    };
+    let exported = known.checkpoints.len();
+    let found = match read(&arguments.db, known).await {
+        Ok(found) => found,
+        Err(error @ DbError::Missing(_)) => return Err(error.into()),
+        Err(error) => return unreadable(&error.into(), screen),
+    };
     let head = format!("{} {}", found.head.seq, found.head.hex());
-    if found.faults.is_empty() {
-        screen.answer(&format!(
-            "ok: {} events, head {head}, {} calls open",
-            found.head.seq, found.open_calls
-        ))?;
+    let Some(first) = found.faults.first() else {
+        say_sound(&found, exported, screen)?;
         return Ok(Exit::Yes);
-    }
+    };
     for fault in &found.faults {
         screen.answer(&format!("broken: {}", plain(&fault.to_string())))?;
     }
     screen.answer(&format!("the last event that verifies is {head}"))?;
-    Ok(Exit::No)
+    screen.answer(&format!(
+        "the last event that a checkpoint covers is {}",
+        found.checkpoint
+    ))?;
+    Ok(Exit::Verdict(code(first)))
 }
 
-/// 64 hexadecimal digits, with or without `sha256:` before them.
-fn head_hash(text: &str) -> Result<[u8; 32], String> {
+fn say_sound(found: &Verified, exported: usize, screen: &mut Screen) -> Result<(), Failure> {
+    screen.answer(&format!(
+        "ok: {} events, head {} {}, {} calls open",
+        found.head.seq,
+        found.head.seq,
+        found.head.hex(),
+        found.open_calls
+    ))?;
+    screen.answer(&format!(
+        "log {}, checkpoints cover {} events, {exported} exported ones compared",
+        hex(&found.log.0),
+        found.checkpoint
+    ))?;
+    Ok(())
+}
+
+async fn read(db: &Path, known: Known) -> Result<Verified, DbError> {
+    let readers = Readers::open(db).await?;
+    let found = verify_against(&readers, known, |_| ()).await;
+    readers.close().await;
+    found
+}
+
+fn unreadable(error: &anyhow::Error, screen: &mut Screen) -> Result<Exit, Failure> {
+    let why = plain(&format!("{error:#}")).to_string();
+    screen.answer(&format!("cannot be verified: {why}"))?;
+    Ok(Exit::Verdict(7))
+}
+
+/// The code of the first thing that is wrong; see [`CODES`].
+fn code(fault: &Fault) -> u8 {
+    match fault {
+        Fault::Changed { .. } | Fault::Column { .. } => 2,
+        Fault::Missing { .. } => 3,
+        Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,
+        Fault::OtherLog { .. } | Fault::NotSigned { .. } => 5,
+        Fault::Call { .. } | Fault::Ledger { .. } => 6,
+        Fault::Stale { .. } => 8,
+    }
+}
+
+fn known(arguments: &VerifyArguments) -> anyhow::Result<Known> {
+    let mut checkpoints = Vec::new();
+    for path in &arguments.checkpoints {
+        checkpoints.append(&mut read_checkpoints(path)?);
+    }
+    Ok(Known {
+        head: arguments.expect_head,
+        log: arguments.log_id.map(LogId),
+        key: arguments.public_key.map(PublicKey),
+        checkpoints,
+        now: Some(SystemClock::start().now()),
+    })
+}
+
+/// All checkpoints of an exported file. One without any proves nothing, so it is refused.
+fn read_checkpoints(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the checkpoints in `{}`", path.display()))?;
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty());
+    let read = lines.map(|(index, line)| {
+        let wrong = |error| anyhow::anyhow!("`{}`, line {}: {error}", path.display(), index + 1);
+        Checkpoint::from_line(line).map_err(wrong)
+    });
+    let read: Vec<Checkpoint> = read.collect::<anyhow::Result<_>>()?;
+    if read.is_empty() {
+        bail!("`{}` holds no checkpoint", path.display());
+    }
+    Ok(read)
+}
+
+/// Makes a key. Never overwrites: the old file may hold the only copy of a key in use.
+pub(super) fn key(arguments: &KeyArguments, screen: &mut Screen) -> Result<Exit, Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).context("the system gives no random numbers")?;
+    let key = SigningKey::from_seed(&seed).map_err(anyhow::Error::msg)?;
+    let mut options = OpenOptions::new();
+    let path = &arguments.file;
+    let written = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(format!("{KEY_PREFIX}{}\n", hex(&seed)).as_bytes())?;
+            file.sync_all()
+        });
+    written.with_context(|| format!("cannot write the key to `{}`", path.display()))?;
+    screen.say(&format!(
+        "The key is in `{}`; start the gateway with --signing-key and keep it off the machine that verifies.\n\
+         This public half is for `hayward audit verify --public-key`:",
+        path.display()
+    ));
+    screen.answer(&hex(&key.public().0))?;
+    Ok(Exit::Yes)
+}
+
+/// Reads the key that signs.
+pub(super) fn read_signing_key(path: &Path) -> anyhow::Result<SigningKey> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the signing key in `{}`", path.display()))?;
+    let seed = text.trim().strip_prefix(KEY_PREFIX).and_then(bytes::<32>);
+    let seed = seed.with_context(|| {
+        format!(
+            "`{}` holds no signing key; `hayward audit key FILE` makes one",
+            path.display()
+        )
+    })?;
+    SigningKey::from_seed(&seed).map_err(anyhow::Error::msg)
+}
+
+/// Hexadecimal digits, with or without `sha256:` before them.
+fn digits<const N: usize>(text: &str) -> Result<[u8; N], String> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    let nibbles = digits.chars().map(|digit| digit.to_digit(16));
-    let nibbles: Option<Vec<u32>> = nibbles.collect();
-    nibbles
-        .map(|nibbles| {
-            let bytes = nibbles.chunks(2).filter_map(|pair| match pair {
-                [high, low] => u8::try_from(high * 16 + low).ok(),
-                _ => None,
-            });
-            bytes.collect::<Vec<u8>>()
-        })
-        .filter(|bytes| bytes.len() * 2 == digits.len())
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| "a head is written as 64 hexadecimal digits".into())
+    bytes(digits).ok_or_else(|| format!("it is written as {} hexadecimal digits", N * 2))
 }
 
 #[cfg(test)]
@@ -80,9 +232,9 @@ mod tests {
     #[test]
     fn a_head_is_64_hexadecimal_digits() {
         let text = "00ff".repeat(16);
-        let head = head_hash(&text).unwrap();
+        let head: [u8; 32] = digits(&text).unwrap();
         assert_eq!((head[0], head[1], head[31]), (0, 255, 255));
-        assert_eq!(head_hash(&format!("sha256:{text}")), Ok(head));
+        assert_eq!(digits(&format!("sha256:{text}")), Ok(head));
         for wrong in [
             "",
             "00",
@@ -90,7 +242,26 @@ mod tests {
             &format!("{text}0"),
             &text.replace('f', "g"),
         ] {
-            assert!(head_hash(wrong).is_err(), "{wrong}");
+            assert!(digits::<32>(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_key_reads_as_it_was_written_and_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        let arguments = KeyArguments { file: file.clone() };
+        let mut screen = Screen::standard(super::super::Color::Never, true);
+        key(&arguments, &mut screen).unwrap();
+        let public = read_signing_key(&file).unwrap().public();
+        assert!(key(&arguments, &mut screen).is_err());
+        assert_eq!(read_signing_key(&file).unwrap().public(), public);
+        std::fs::write(&file, "0123").unwrap();
+        assert!(
+            read_signing_key(&file)
+                .unwrap_err()
+                .to_string()
+                .contains("no signing key")
+        );
     }
 }

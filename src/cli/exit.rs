@@ -15,6 +15,8 @@ pub enum Exit {
     Policy,
     /// 4: a file, the database or the network does not play along.
     Environment,
+    /// Another number, which the command's own help explains.
+    Verdict(u8),
     /// 130: interrupted from the terminal.
     Interrupted,
 }
@@ -28,6 +30,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Policy => 3,
             Self::Environment => 4,
+            Self::Verdict(code) => code,
             Self::Interrupted => 130,
         }
     }

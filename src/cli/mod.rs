@@ -17,7 +17,7 @@ mod token;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
-pub use audit::{AuditCommand, VerifyArguments};
+pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
 pub use demo::DemoArguments;
 pub use example::Which;
 pub use exit::{Exit, Failure};
@@ -106,6 +106,7 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::ExampleServer { which } => example::run(which).await,
         Command::Serve(arguments) => serve::run(arguments, screen).await,
         Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
+        Command::Audit(AuditCommand::Key(arguments)) => audit::key(&arguments, screen),
         Command::Demo(arguments) => demo::run(arguments, screen).await,
     };
     done.unwrap_or_else(|failure| {

@@ -10,6 +10,7 @@ use clap::Args;
 use clap::builder::{BoolishValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::audit::read_signing_key;
 use super::{Exit, Failure, LogArguments, Screen};
 use crate::app::{self, Running, Settings};
 use crate::clock::SystemClock;
@@ -65,6 +66,12 @@ pub struct ServeArguments {
         value_delimiter = ','
     )]
     pub allowed_origins: Vec<String>,
+    /// Append the end of the log to this file, hourly and at start and stop; best on another machine
+    #[arg(long, value_name = "FILE", env = "HAYWARD_CHECKPOINTS")]
+    pub checkpoints: Option<PathBuf>,
+    /// Sign what is appended with the key in this file; `hayward audit key` makes one
+    #[arg(long, value_name = "FILE", env = "HAYWARD_SIGNING_KEY")]
+    pub signing_key: Option<PathBuf>,
     /// What to log.
     #[command(flatten)]
     pub log: LogArguments,
@@ -102,6 +109,7 @@ pub(super) async fn run(arguments: ServeArguments, screen: &mut Screen) -> Resul
     } else {
         Access::Viewers
     };
+    let signing_key = arguments.signing_key.as_deref().map(read_signing_key);
     let settings = settings(
         policy,
         &arguments.db,
@@ -115,6 +123,11 @@ pub(super) async fn run(arguments: ServeArguments, screen: &mut Screen) -> Resul
             arguments.allowed_origins.clone(),
         ),
     );
+    let settings = Settings {
+        signing_key: signing_key.transpose()?,
+        checkpoints: arguments.checkpoints.clone(),
+        ..settings
+    };
     let interrupted = interruption()?;
     let running = app::start(settings).await?;
     let address = running.address;
@@ -158,6 +171,8 @@ pub(super) fn settings(
         limits: Limits::default(),
         environment: environment(),
         clock: Arc::new(SystemClock::start()),
+        signing_key: None,
+        checkpoints: None,
     }
 }
 

@@ -6,6 +6,7 @@
 mod answer;
 mod asks;
 mod call;
+mod checkpoints;
 mod door;
 mod entries;
 mod failure;
@@ -26,6 +27,7 @@ mod stages;
 mod strangers;
 mod writer;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +37,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{Entry, Head, Kind};
+use crate::audit::{Entry, Head, Kind, SigningKey};
 use crate::budget::RateLimits;
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Writer as Database};
@@ -57,6 +59,7 @@ pub use refusal::{Cause, Refusal};
 pub use stages::{AgentEra, Caller};
 
 use asks::Asks;
+use checkpoints::Checkpoints;
 use forward::Forwarder;
 use in_hand::InHand;
 use listener::Listener;
@@ -131,6 +134,10 @@ pub struct Setup {
     pub durability: Durability,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The key that signs checkpoints.
+    pub signing_key: Option<SigningKey>,
+    /// The file that checkpoints are exported to.
+    pub checkpoints: Option<PathBuf>,
 }
 
 /// The gateway between agents and servers.
@@ -167,9 +174,18 @@ impl Gateway {
             database,
             durability,
             clock,
+            signing_key,
+            checkpoints,
         } = setup;
         let first = vec![started(durability), policy_in_force(&permissions)];
-        let writer = Writer::start(database, Arc::clone(&clock), random(), first).await?;
+        let writer = Writer::start(
+            database,
+            Arc::clone(&clock),
+            random(),
+            first,
+            Checkpoints::new(signing_key, checkpoints),
+        )
+        .await?;
         let head = writer.head();
         let (jobs, job_queue) = mpsc::channel(QUEUE);
         let (closings, closing_queue) = mpsc::unbounded_channel();
@@ -301,7 +317,7 @@ impl Gateway {
     /// Writes down what was only counted: requests without a valid token since the last time, and refusals that
     /// repeated one another.
     pub async fn note_counted(&self) {
-        self.recorder.note_repeats();
+        self.recorder.tick();
         if let Some(entry) = self.strangers.take() {
             let count = self.recorder.note(entry).await;
             if count.is_err() {

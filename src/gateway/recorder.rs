@@ -96,10 +96,10 @@ impl Recorder {
         self.closings.send(closing).is_ok()
     }
 
-    /// Has the counts of refusals written down whose time is over.
-    pub(super) fn note_repeats(&self) {
+    /// Has the writer see whether something is due.
+    pub(super) fn tick(&self) {
         // With a full queue the next time will do.
-        drop(self.jobs.try_send(Job::Repeats));
+        drop(self.jobs.try_send(Job::Tick));
     }
 
     /// Writes one event, or counts it; returns after that is durable.

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit::{self, Chained, Entry, Folds, Head, Kind, Names};
+use crate::audit::{self, Chained, Checkpoint, Entry, Folds, Head, Kind, Names};
 use crate::budget::{self, Books, Hold, LedgerRows, Shortage};
 use crate::clock::Clock;
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
 use crate::types::{CallId, Timestamp, Zone};
 
+use super::checkpoints::Checkpoints;
 use super::entries;
 
 /// Requests in one transaction.
@@ -52,8 +53,8 @@ pub(super) enum Job {
         /// Hears about it after the commit; dropped when it was not written.
         reply: oneshot::Sender<()>,
     },
-    /// Write down the counts of refusals whose time is over.
-    Repeats,
+    /// See whether something is due: counts of refusals, a checkpoint.
+    Tick,
 }
 
 /// The end of an admitted call. Never dropped: it is tried again until it is written.
@@ -97,6 +98,7 @@ pub(super) struct Writer {
     healthy: Arc<AtomicBool>,
     events_since_checkpoint: usize,
     folds: Folds,
+    checkpoints: Checkpoints,
 }
 
 enum Reply {
@@ -113,6 +115,8 @@ struct Batch {
     closed: Vec<Closing>,
     /// A refusal was only counted, which is to be written too.
     has_counted: bool,
+    /// Taken in this batch, with the sequence of its event.
+    checkpoint: Option<(i64, Checkpoint)>,
 }
 
 impl Writer {
@@ -122,6 +126,7 @@ impl Writer {
         clock: Arc<dyn Clock>,
         fresh_log: [u8; 16],
         first: Vec<Entry>,
+        checkpoints: Checkpoints,
     ) -> Result<Self, DbError> {
         let log = database.identity(fresh_log, clock.now()).await?;
         let mut writer = Self {
@@ -139,16 +144,21 @@ impl Writer {
             healthy: Arc::new(AtomicBool::new(true)),
             events_since_checkpoint: 0,
             folds: Folds::default(),
+            checkpoints,
         };
         writer.read_back().await?;
         let mut batch = Batch::default();
         let at = writer.now();
         for entry in first {
-            writer.chain(&mut batch, &entry, at);
+            match entry.kind {
+                Kind::Started => writer.checkpoint(&mut batch, entry, at),
+                _ => drop(writer.chain(&mut batch, &entry, at)),
+            }
         }
         writer.unfold(&mut batch, at, true);
         writer.sweep(&mut batch, at, entries::abandoned);
         writer.write(&mut batch).await?;
+        writer.checkpoints.written(batch.checkpoint);
         Ok(writer)
     }
 
@@ -193,6 +203,9 @@ impl Writer {
     async fn commit(&mut self, jobs: Vec<Job>) {
         let at = self.now();
         let mut batch = Batch::default();
+        if self.checkpoints.is_due(self.head, at) {
+            self.checkpoint(&mut batch, Entry::new(Kind::Checkpoint), at);
+        }
         for closing in std::mem::take(&mut self.unwritten) {
             self.close(&mut batch, closing, at);
         }
@@ -235,8 +248,15 @@ impl Writer {
                 self.note(batch, &entry, at);
                 batch.replies.push(Reply::Noted(reply));
             }
-            Job::Repeats => self.unfold(batch, at, false),
+            Job::Tick => self.unfold(batch, at, false),
         }
+    }
+
+    /// Writes an event down that says what the end of the chain is before it.
+    fn checkpoint(&mut self, batch: &mut Batch, entry: Entry, at: Timestamp) {
+        let taken = self.checkpoints.take(self.log, self.head, at);
+        let seq = self.chain(batch, &taken.in_entry(entry), at);
+        batch.checkpoint = Some((seq, taken));
     }
 
     /// Writes an event down, or counts it when it is one more refusal of many.
@@ -291,6 +311,9 @@ impl Writer {
         let mut tx = self.database.begin().await?;
         audit::append(&mut tx, &mut self.names, &batch.events).await?;
         audit::write_repeats(&mut tx, &mut self.folds).await?;
+        if let Some((seq, taken)) = &batch.checkpoint {
+            audit::write_checkpoint(&mut tx, (*seq, taken.at)).await?;
+        }
         budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
         tx.commit().await?;
         self.database.ensure_in_place()?;
@@ -302,6 +325,7 @@ impl Writer {
     }
 
     fn deliver(&mut self, batch: Batch) {
+        self.checkpoints.written(batch.checkpoint);
         for closing in batch.closed {
             self.live.remove(&closing.hold.call());
             if let Some(reply) = closing.reply {
@@ -370,6 +394,7 @@ impl Writer {
         self.names = audit::load_names(tx.connection()).await?;
         self.books = budget::load(tx.connection(), now.max(last_at)).await?;
         self.folds = audit::load_repeats(tx.connection()).await?;
+        self.checkpoints.last = audit::load_checkpoint(tx.connection()).await?;
         self.head = head;
         self.last_at = last_at;
         Ok(())
@@ -413,8 +438,10 @@ impl Writer {
         let at = self.now();
         let mut batch = Batch::default();
         self.unfold(&mut batch, at, true);
-        self.chain(&mut batch, &Entry::new(Kind::Stopped), at);
+        self.checkpoint(&mut batch, Entry::new(Kind::Stopped), at);
         self.write(&mut batch).await?;
+        self.checkpoints.written(batch.checkpoint);
+        self.checkpoints.close().await;
         self.database.close().await?;
         Ok(self.head)
     }

@@ -147,9 +147,14 @@ fn tables_are_strict_and_nothing_is_thrown_away() {
                     migration.display()
                 );
             }
+            // A table that is made anew goes only after all of it was copied.
+            let copied = statement
+                .strip_prefix("DROP TABLE ")
+                .filter(|table| table.ends_with("_before"))
+                .is_some_and(|table| text.contains(&format!("FROM {table} ORDER BY")));
             for word in ["DROP TABLE", "DELETE FROM", "REAL"] {
                 assert!(
-                    !statement.starts_with(word),
+                    copied || !statement.starts_with(word),
                     "{}: {statement}",
                     migration.display()
                 );

@@ -68,9 +68,12 @@ impl CallState {
             Kind::Failed => Self::Failed,
             Kind::Released => Self::Released,
             Kind::Abandoned => Self::Abandoned,
-            Kind::Started | Kind::Stopped | Kind::Policy | Kind::Admitted | Kind::Denied => {
-                Self::Open
-            }
+            Kind::Started
+            | Kind::Stopped
+            | Kind::Policy
+            | Kind::Checkpoint
+            | Kind::Admitted
+            | Kind::Denied => Self::Open,
         }
     }
 }

@@ -31,7 +31,7 @@ impl Desk {
             1_795_172_400_000_000,
         )));
         let first = vec![Entry::new(Kind::Started)];
-        let writer = Writer::start(database, clock, [7; 16], first)
+        let writer = Writer::start(database, clock, [7; 16], first, Checkpoints::default())
             .await
             .unwrap();
         let (jobs, job_queue) = mpsc::channel(QUEUE);

@@ -132,6 +132,8 @@ impl Surroundings {
             limits: self.limits,
             environment: BTreeMap::new(),
             clock: self.clock.clone(),
+            signing_key: None,
+            checkpoints: None,
         };
         let running = soon("the start", app::start(settings)).await.unwrap();
         (running, load().permissions)

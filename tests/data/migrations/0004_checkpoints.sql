@@ -1,0 +1,1 @@
+UPDATE gateway SET checkpoint_seq = 0;
