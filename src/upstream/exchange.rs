@@ -1,8 +1,10 @@
 //! What goes to a server and what comes back, in terms every transport and era shares.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio_util::sync::DropGuard;
 
 use crate::protocol::{Json, LogLevel, Method, Object};
 use crate::types::AgentName;
@@ -66,6 +68,52 @@ pub struct Ask {
     pub params: Object,
     /// Takes the result, or the whole JSON-RPC error object. It is closed when the call ended meanwhile.
     pub reply: oneshot::Sender<Result<Json, Json>>,
+}
+
+/// What of a server's own news an agent wants to hear.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interests {
+    /// `notifications/tools/list_changed`.
+    pub tools: bool,
+    /// `notifications/prompts/list_changed`.
+    pub prompts: bool,
+    /// `notifications/resources/list_changed`.
+    pub resources: bool,
+    /// Resources, by the server's own URI: `notifications/resources/updated`.
+    pub uris: BTreeSet<String>,
+}
+
+/// A list of a server that may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum List {
+    /// Its tools.
+    Tools,
+    /// Its prompts.
+    Prompts,
+    /// Its resources.
+    Resources,
+}
+
+/// Something a server says that belongs to no request.
+#[derive(Debug)]
+pub enum News {
+    /// A list changed, or may have: the connection was lost and is there again.
+    Changed(List),
+    /// `notifications/resources/updated`, its parameters as the server wrote them. After a connection was lost, only
+    /// the `uri`: it may have changed.
+    Updated(Object),
+    /// A legacy server asks the agent something outside of any call. Dropping the reply refuses it.
+    Ask(Ask),
+}
+
+/// An open ear; dropping it ends it at the server too. When the server can be heard no more, the channel of the news
+/// is closed.
+#[derive(Debug)]
+pub struct Listening {
+    /// What the server agreed to; nothing when it has no news for anyone.
+    pub granted: Interests,
+    /// `None` when there is nothing to end.
+    pub(super) _open: Option<DropGuard>,
 }
 
 /// What a server answered.

@@ -45,6 +45,9 @@ mod stdio_tests;
 #[cfg(test)]
 mod testing;
 
-pub use exchange::{Ask, Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError};
+pub use exchange::{
+    Ask, Description, Era, Interests, Lane, List, Listening, News, Notice, Outgoing, Reply,
+    UpstreamError,
+};
 pub use registry::{SetupError, Upstreams};
 pub use server::{Health, Upstream};

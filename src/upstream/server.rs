@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::clock::Clock;
+use crate::protocol::Object;
 use crate::types::{Connection, Endpoint, ServerName, Template, Timestamp};
 
 use super::child::Program;
@@ -15,7 +16,10 @@ use super::http::Http;
 use super::opening::locked;
 use super::stdio::Stdio;
 use super::wire::Wire;
-use super::{Description, Lane, Notice, Outgoing, Reply, SetupError, UpstreamError, limits};
+use super::{
+    Description, Interests, Lane, Listening, News, Notice, Outgoing, Reply, SetupError,
+    UpstreamError, limits,
+};
 
 /// What is known about a server from the last contact with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +127,25 @@ impl Upstream {
         let reply = sending.instrument(span).await;
         self.note(lane, reply.as_ref().err());
         reply
+    }
+
+    /// Opens an ear for news of this server; resolves when the server has agreed. News that the listener is too slow
+    /// for are told when there is room, each list once.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or gave no answer that could be read. A server that has no news for anyone is
+    /// no error: it grants nothing.
+    pub async fn listen(
+        &self,
+        _lane: &Lane,
+        _interests: Interests,
+        _capabilities: Object,
+        _news: mpsc::Sender<News>,
+    ) -> Result<Listening, UpstreamError> {
+        Err(UpstreamError::Refused(format!(
+            "`{}` cannot be listened to",
+            self.name
+        )))
     }
 
     /// The agent's session ended: forgets its connections, and ends them in the background. A child process is
