@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::support::{
-    ANSWER, Event, FakeUpstream, Reply, Seen, Sending, Session, World, events, find, rpc, soon,
+    ANSWER, Event, FakeUpstream, PAGE, Reply, Seen, Sending, Session, World, events, find, rpc,
+    soon,
 };
 
 const POLICY: &str = r#"
@@ -678,5 +679,80 @@ async fn what_is_turned_away_names_the_request_it_answers() {
         assert_eq!(answer.status, status, "{what}: {answer:?}");
         assert_eq!(answer.json().get("id"), id.as_ref(), "{what}");
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_that_may_use_the_gateway_can_and_no_other() {
+    let world = world().await;
+    let ask = |path: &str| {
+        let asking = world.stranger().request("OPTIONS", path);
+        asking.header("access-control-request-method", "POST")
+    };
+    for path in ["/mcp", "/mcp/images", "/sse", "/messages"] {
+        let asked = ask(path).header("origin", PAGE).header(
+            "access-control-request-headers",
+            "authorization,mcp-param-x",
+        );
+        let may = asked.send().await;
+        assert_eq!(may.status, 204, "{path}: {may:?}");
+        let allowed = |name: &str| may.header(name).unwrap_or_default().to_owned();
+        assert_eq!(allowed("access-control-allow-origin"), PAGE);
+        assert!(allowed("access-control-allow-methods").contains("POST"));
+        assert!(allowed("access-control-allow-headers").contains("Authorization"));
+        assert!(allowed("access-control-allow-headers").contains("mcp-param-x"));
+        assert_eq!(allowed("access-control-allow-credentials"), "");
+        let evil = ask(path).header("origin", "https://evil.example");
+        let evil = evil.send().await;
+        assert_eq!(evil.status, 403);
+        assert_eq!(evil.header("access-control-allow-origin"), None);
+    }
+    let opened = |reply: &Reply| reply.header("access-control-allow-origin").is_some();
+    let clawd = world.agent("clawd");
+    let ping = || clawd.post("/mcp", request(json!(1), "ping", &json!({})));
+    let answer = ping().header("origin", PAGE).send().await;
+    assert!(answer.status == 200 && opened(&answer), "{answer:?}");
+    assert_eq!(answer.header("vary"), Some("Origin"));
+    assert!(!opened(&ping().send().await));
+    let refused = world.stranger().post("/mcp", "{}").header("origin", PAGE);
+    let refused = refused.send().await;
+    assert!(refused.status == 401 && opened(&refused), "{refused:?}");
+    // What is for people is for no page of another origin, and no question is answered there.
+    for path in ["/audit", "/health", "/"] {
+        let seen = clawd.get(path).header("origin", PAGE).send().await;
+        assert!(!opened(&seen), "{path}");
+        let asked = ask(path).header("origin", PAGE).send().await;
+        assert!(asked.status >= 400 && !opened(&asked), "{path}: {asked:?}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn other_methods_are_told_which_work() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    for path in ["/mcp", "/mcp/", "/mcp/images", "/mcp/images/"] {
+        for method in ["GET", "HEAD", "OPTIONS", "PUT", "PATCH"] {
+            let answer = clawd.request(method, path).send().await;
+            assert_eq!(answer.status, 405, "{method} {path}");
+            let allowed = answer.header("allow").unwrap();
+            assert!(allowed.contains("POST"), "{method} {path}: {allowed}");
+        }
+        let ping = clawd.post(path, request(json!(1), "ping", &json!({})));
+        assert_eq!(ping.send().await.status, 200, "{path}");
+    }
+    for (method, path, allowed) in [
+        ("POST", "/sse", "GET"),
+        ("HEAD", "/sse/images/", "GET"),
+        ("GET", "/messages?session=x", "POST"),
+        ("DELETE", "/messages/?session=x", "POST"),
+        ("POST", "/health", "GET"),
+    ] {
+        let answer = clawd.request(method, path).send().await;
+        assert_eq!(answer.status, 405, "{method} {path}");
+        assert!(answer.header("allow").unwrap().contains(allowed));
+    }
+    let health = world.stranger().request("HEAD", "/health").send().await;
+    assert_eq!((health.status, &*health.body), (200, ""));
     world.stop().await;
 }
