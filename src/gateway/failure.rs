@@ -13,6 +13,8 @@ use super::refusal::{Cause, Refusal};
 // Our own codes; they lie outside the range that JSON-RPC reserves.
 pub(super) const POLICY: i32 = -31_403;
 const BUDGET: i32 = -31_429;
+/// A budget that does not reset is used up.
+const SPENT: i32 = -31_402;
 const UNAVAILABLE: i32 = -31_503;
 const TIMED_OUT: i32 = -31_504;
 
@@ -155,8 +157,9 @@ impl Failure {
             | Self::AmbiguousTool { .. } => code::INVALID_PARAMS,
             Self::HeaderMismatch(_) => code::HEADER_MISMATCH,
             Self::UnsupportedVersion { .. } => code::UNSUPPORTED_VERSION,
-            Self::Refused(refusal) => match refusal.cause {
+            Self::Refused(refusal) => match &refusal.cause {
                 Cause::Policy { .. } => POLICY,
+                Cause::Budget { shortage, .. } if shortage.span.never_ends() => SPENT,
                 Cause::Budget { .. } | Cause::Rate { .. } => BUDGET,
             },
             Self::Upstream {

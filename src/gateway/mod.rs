@@ -42,7 +42,7 @@ use crate::db::{DbError, Durability, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
 use crate::protocol::{Json, LogLevel, Object, RequestId};
 use crate::types::{AgentName, ServerName, TokenHash};
-use crate::upstream::{Lane, Upstreams};
+use crate::upstream::{Era, Lane, Upstreams};
 
 pub(crate) use opening::client_name;
 
@@ -361,8 +361,12 @@ impl Gateway {
 
     /// Ends what a finished session of an agent holds open at servers.
     pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
-        let session = Some(session);
-        self.forwarder.end_session(&Lane { agent, session }).await;
+        let lane = Lane {
+            agent,
+            session: Some(session),
+            prefers: Some(Era::Legacy),
+        };
+        self.forwarder.end_session(&lane).await;
     }
 
     /// Resolves when the writer has failed, which only a mistake in it can bring about.

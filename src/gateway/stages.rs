@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::policy::{Agent, Decision, Denial, Grant, Permissions, Question, Target, decide};
 use crate::protocol::Version;
 use crate::types::{CallId, ServerName, Timestamp};
-use crate::upstream::{Lane, Outgoing, Reply, UpstreamError};
+use crate::upstream::{Era, Lane, Outgoing, Reply, UpstreamError};
 
 use super::recorder::OpenCall;
 
@@ -72,6 +72,12 @@ impl Caller {
         Lane {
             agent: self.agent.name.clone(),
             session: self.session.clone(),
+            // A server of 2026-07-28 cannot push a question to an agent with a session, nor the other way round.
+            prefers: match self.era {
+                AgentEra::Bare => None,
+                AgentEra::Session(_) => Some(Era::Legacy),
+                AgentEra::Modern => Some(Era::Modern),
+            },
         }
     }
 }

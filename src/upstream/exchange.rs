@@ -14,6 +14,8 @@ pub struct Lane {
     pub agent: AgentName,
     /// The agent's own session: the id this gateway gave it, or the label a bare client sent.
     pub session: Option<Arc<str>>,
+    /// What it would rather speak to a server that speaks both.
+    pub prefers: Option<Era>,
 }
 
 /// Which life cycle a server speaks.

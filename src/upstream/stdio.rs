@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::protocol::{Method, Object, code};
@@ -15,7 +16,7 @@ use super::backoff::Backoff;
 use super::child::Program;
 use super::codec::{Outcome, error_code, prepare};
 use super::deadline::Deadline;
-use super::era::{EraCell, Verdict};
+use super::era::{EraCell, Older, Spoken, Verdict};
 use super::handshake::{
     Probed, as_opening, discover_params, initialize_params, judge, read_initialize,
 };
@@ -93,7 +94,7 @@ impl Stdio {
             program: Arc::new(program),
             instances,
             timeout,
-            era: EraCell::new(server, choice, clock.clone()),
+            era: EraCell::new(server, choice, clock),
             processes,
             backoff: Arc::default(),
             clock: clock.clone(),
@@ -101,12 +102,23 @@ impl Stdio {
     }
 
     pub(super) async fn describe(&self, lane: &Lane) -> Result<Arc<Description>, UpstreamError> {
-        let unknown = || UpstreamError::Refused("it does not answer `server/discover`".into());
-        match self.era().await? {
-            Era::Legacy => self.describe_legacy(lane).await?,
-            Era::Modern => self.era.verdict(|| self.probe()).await?.description.clone(),
-        }
-        .ok_or_else(unknown)
+        let described = match self.spoken(lane).await? {
+            Spoken::Only(Era::Legacy) => self.noted(self.describe_legacy(lane).await)?,
+            Spoken::Only(Era::Modern) => self.describe_modern().await?,
+            Spoken::Both => match self.describe_legacy(lane).await {
+                Ok(described) => described,
+                Err(_) => {
+                    self.era.doubt_older();
+                    self.describe_modern().await?
+                }
+            },
+        };
+        described
+            .ok_or_else(|| UpstreamError::Refused("it does not answer `server/discover`".into()))
+    }
+
+    async fn describe_modern(&self) -> Result<Option<Arc<Description>>, UpstreamError> {
+        Ok(self.era.verdict(|| self.probe()).await?.description.clone())
     }
 
     /// What the server is, from any process of this lane.
@@ -129,11 +141,18 @@ impl Stdio {
         outgoing: Outgoing,
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
-        let era = self.era().await?;
-        let owner = self.owner(era, lane);
-        // A process that everyone shares, or that is stateless, has nobody to ask.
-        let declared = Declared::of(&outgoing).filter(|_| owner.is_some());
-        let process = self.process(era, owner, declared.as_ref()).await?;
+        let seated = match self.spoken(lane).await? {
+            Spoken::Only(era) => self.noted(self.seated(era, lane, &outgoing).await)?,
+            Spoken::Both => match self.seated(Era::Legacy, lane, &outgoing).await {
+                Ok(seated) => seated,
+                Err(_) => {
+                    self.era.doubt_older();
+                    self.seated(Era::Modern, lane, &outgoing).await?
+                }
+            },
+        };
+        let (process, declared) = seated;
+        let era = process.era;
         let questions = declared.map(|declared| Questions::new(declared, notices));
         let mut deadline = Deadline::of(questions.as_ref(), self.timeout);
 
@@ -158,8 +177,38 @@ impl Stdio {
         })
     }
 
-    async fn era(&self) -> Result<Era, UpstreamError> {
-        self.era.era(|| self.probe()).await
+    /// What to speak for a lane. Processes that everyone shares speak one era, as nobody could be asked there.
+    async fn spoken(&self, lane: &Lane) -> Result<Spoken, UpstreamError> {
+        let era = self.era.era(|| self.probe()).await?;
+        match self.instances {
+            Instances::Shared => Ok(Spoken::Only(era)),
+            Instances::PerAgent => {
+                let initialize = || self.probe_older(lane);
+                Ok(self.era.spoken(era, lane, initialize).await)
+            }
+        }
+    }
+
+    /// The process for one call, and what it may ask the agent.
+    async fn seated(
+        &self,
+        era: Era,
+        lane: &Lane,
+        outgoing: &Outgoing,
+    ) -> Result<(Lease<Process>, Option<Arc<Declared>>), UpstreamError> {
+        let owner = self.owner(era, lane);
+        // A process that everyone shares, or that is stateless, has nobody to ask.
+        let declared = Declared::of(outgoing).filter(|_| owner.is_some());
+        let process = self.process(era, owner, declared.as_ref()).await?;
+        Ok((process, declared))
+    }
+
+    /// `initialize` was refused, so the verdict that led there has no ground.
+    fn noted<T>(&self, opened: Result<T, UpstreamError>) -> Result<T, UpstreamError> {
+        if let Err(UpstreamError::Refused(_)) = &opened {
+            self.era.forget();
+        }
+        opened
     }
 
     /// Whose process serves a lane. The sessions of one agent share it: it is the agent's, not the session's.
@@ -191,9 +240,6 @@ impl Stdio {
         // It may have ended while this call waited for the one before it.
         if matches!(&process, Ok(seated) if seated.lease.link.died_at().is_some()) {
             process = seat().await;
-        }
-        if let Err(UpstreamError::Refused(_)) = &process {
-            self.era.forget();
         }
         Ok(process?.lease)
     }
@@ -274,6 +320,28 @@ impl Stdio {
                 Ok(Probed::Unknown(versions)) => Err(UpstreamError::Refused(format!(
                     "it speaks only protocol versions we do not: {versions}"
                 ))),
+            }
+        }
+    }
+
+    /// Starts a process of the agent, of a program that is known to be modern, and opens it with `initialize`. One
+    /// that opens is kept for the agent's calls.
+    fn probe_older(&self, lane: &Lane) -> impl Future<Output = Older> + Send + use<> {
+        let owner = self.owner(Era::Legacy, lane);
+        let (starting, processes) = (self.start(&owner), self.processes.clone());
+        async move {
+            let Ok(link) = starting.await else {
+                return Older::Unclear;
+            };
+            match timeout(limits::CHILD_PROBE, initialize(link, None)).await {
+                Ok(Ok(process)) => {
+                    let opened = async { Ok(process) };
+                    // Where there is no room, or one is open already, it is ended.
+                    drop(processes.get(&Seat::shared(owner), || opened).await);
+                    Older::Opens
+                }
+                // It started before, and answered `server/discover`.
+                Ok(Err(_)) | Err(_) => Older::Refuses,
             }
         }
     }

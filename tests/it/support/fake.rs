@@ -38,6 +38,8 @@ enum Speaks {
     Sessions,
     /// `initialize`, without.
     NoSessions,
+    /// 2026-07-28, and `initialize` with sessions.
+    Both,
 }
 
 /// A request that the server looked at, as it came.
@@ -161,6 +163,16 @@ impl FakeUpstream {
         Script::new(Speaks::NoSessions)
     }
 
+    /// A server of 2026-07-28 that opens sessions, too.
+    pub(crate) fn both() -> Script {
+        Script::new(Speaks::Both)
+    }
+
+    /// Sessions that are open.
+    pub(crate) fn sessions(&self) -> usize {
+        locked(&self.state.sessions).len()
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}/mcp", self.address)
     }
@@ -205,6 +217,12 @@ impl FakeUpstream {
             memory.asides.iter().any(|seen| seen.method == method)
         })
         .await;
+    }
+
+    /// Waits until so many sessions are open.
+    pub(crate) async fn until_sessions(&self, number: usize) {
+        self.until(&format!("{number} sessions"), |_| self.sessions() == number)
+            .await;
     }
 
     /// Forgets all sessions, as a server does that was restarted.
@@ -291,6 +309,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         Method::POST => {}
         Method::DELETE => {
             let known = session.is_some_and(|id| locked(&state.sessions).remove(&id));
+            state.changed.send_replace(());
             return Ok(empty(if known { 200 } else { 404 }));
         }
         _ => return Ok(empty(405)),
@@ -320,7 +339,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
 
 fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Response<Body> {
     match (state.speaks, method) {
-        (Speaks::Modern, "server/discover") => {
+        (Speaks::Modern | Speaks::Both, "server/discover") => {
             let result = json!({
                 "resultType": "complete",
                 "supportedVersions": ["2026-07-28"],
@@ -331,7 +350,7 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
             });
             json_answer(200, &ok(id, &result.to_string()))
         }
-        (Speaks::Sessions | Speaks::NoSessions, "initialize") => {
+        (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "initialize") => {
             let result = json!({
                 "protocolVersion": "2025-11-25",
                 "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "logging": {}},
@@ -339,7 +358,7 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
                 "instructions": "Be brief.",
             });
             let mut response = json_answer(200, &ok(id, &result.to_string()));
-            if state.speaks == Speaks::Sessions {
+            if state.speaks != Speaks::NoSessions {
                 let mut sessions = locked(&state.sessions);
                 let asides = state.memory().asides.len();
                 let session = format!("session-{}-{asides}", sessions.len());
@@ -353,7 +372,9 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
         (Speaks::Sessions, "server/discover") if session.is_none() => {
             json_answer(400, &error(id, -32000, "Bad Request: no session"))
         }
-        (Speaks::Sessions | Speaks::NoSessions, "ping") => json_answer(200, &ok(id, "{}")),
+        (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "ping") => {
+            json_answer(200, &ok(id, "{}"))
+        }
         _ => json_answer(200, &error(id, -32601, "Method not found")),
     }
 }
@@ -366,15 +387,9 @@ fn out_of_era(
 ) -> Option<Response<Body>> {
     match state.speaks {
         Speaks::NoSessions => None,
-        Speaks::Sessions => match session {
-            None => Some(json_answer(
-                400,
-                &error(id, -32000, "Bad Request: no session"),
-            )),
-            Some(id) if locked(&state.sessions).contains(id) => None,
-            Some(_) => Some(json_answer(404, &error(id, -32001, "Session not found"))),
-        },
-        Speaks::Modern => {
+        Speaks::Both if session.is_some() => known_session(state, id, session),
+        Speaks::Sessions => known_session(state, id, session),
+        Speaks::Modern | Speaks::Both => {
             let meta = seen.param("_meta");
             let claims = &meta["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
                 && meta["io.modelcontextprotocol/clientCapabilities"].is_object();
@@ -383,6 +398,17 @@ fn out_of_era(
                 && session.is_none();
             (!claims || !agrees).then(|| unsupported(id, "none"))
         }
+    }
+}
+
+fn known_session(state: &State, id: &str, session: Option<&str>) -> Option<Response<Body>> {
+    match session {
+        None => Some(json_answer(
+            400,
+            &error(id, -32000, "Bad Request: no session"),
+        )),
+        Some(known) if locked(&state.sessions).contains(known) => None,
+        Some(_) => Some(json_answer(404, &error(id, -32001, "Session not found"))),
     }
 }
 
