@@ -6,6 +6,7 @@
 mod answer;
 mod asks;
 mod call;
+mod capability;
 mod door;
 mod entries;
 mod failure;

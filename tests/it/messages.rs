@@ -756,3 +756,74 @@ async fn other_methods_are_told_which_work() {
     assert_eq!((health.status, &*health.body), (200, ""));
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_servers_own_error_keeps_its_status_for_who_can_read_it() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let session = clawd.session("/mcp/notes", "2025-11-25").await;
+    for (status, code, expected) in [
+        (200, -32601, 404),
+        (404, -32601, 404),
+        (200, -32020, 400),
+        (200, -32021, 400),
+        (400, -32022, 400),
+        (200, -32602, 200),
+        (400, -32602, 400),
+        (500, -32603, 500),
+        (401, -32000, 200),
+        (403, -32000, 200),
+    ] {
+        let arguments = json!({"do": "refuse", "status": status, "code": code});
+        let params = json!({"name": "imagine", "arguments": arguments});
+        let modern = clawd.modern("/mcp/notes", "tools/call", params.clone());
+        let modern = modern.send().await;
+        assert_eq!(modern.code(), (expected, code), "{status} {code}");
+        let data = &modern.json()["error"]["data"];
+        assert_eq!(data["requiredCapabilities"], json!({"sampling": {}}));
+        if code == -32021 {
+            continue;
+        }
+        for old in [
+            session.post(request(json!(1), "tools/call", &params)),
+            clawd.post("/mcp/notes", request(json!(1), "tools/call", &params)),
+        ] {
+            assert_eq!(old.send().await.code(), (200, code), "{status} {code}");
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_cannot_give_an_answer_is_told_what_is_missing() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let needs = json!({"do": "refuse", "status": 400, "code": -32021});
+    let needs = json!({"name": "imagine", "arguments": needs});
+    let session = clawd.session("/mcp/notes", "2025-11-25").await;
+    for old in [
+        session.post(request(json!(1), "tools/call", &needs)),
+        clawd.post("/mcp/notes", request(json!(1), "tools/call", &needs)),
+    ] {
+        let told = old.send().await;
+        assert_eq!(told.status, 200);
+        let result = &told.json()["result"];
+        assert_eq!(result["isError"], true, "{told:?}");
+        let refusal = &result["_meta"]["dev.hayward/refusal"];
+        assert_eq!(refusal["reason"], "client_cannot_answer");
+        assert_eq!(refusal["server"], "notes");
+    }
+    // Nor is anyone of 2026-07-28 asked for what it did not declare.
+    let elicit = json!({"name": "imagine", "arguments": {"do": "elicit"}});
+    let modern = clawd.modern("/mcp/notes", "tools/call", elicit.clone());
+    let refused = modern.send().await;
+    assert_eq!(refused.code(), (400, -32021), "{refused:?}");
+    let data = &refused.json()["error"]["data"];
+    assert_eq!(data["requiredCapabilities"], json!({"elicitation": {}}));
+    assert_eq!(refused.json()["id"], 1);
+    let can = json!({"elicitation": {}});
+    let asked = clawd.modern_that_can("/mcp/notes", "tools/call", elicit, can);
+    let asked = asked.send().await.json();
+    assert_eq!(asked["result"]["resultType"], "input_required");
+    world.stop().await;
+}

@@ -497,6 +497,17 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
                 &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
             )
         }
+        // An error of the server's own, with this status and code.
+        "refuse" => {
+            let code = wanted["code"].as_i64().unwrap();
+            let data = json!({"requiredCapabilities": {"sampling": {}}});
+            let error = json!({"code": code, "message": "no", "data": data});
+            let status = u16::try_from(wanted["status"].as_u64().unwrap()).unwrap();
+            json_answer(
+                status,
+                &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+            )
+        }
         // The result is the argument `result`, to the byte.
         "say" => {
             #[derive(Deserialize)]
