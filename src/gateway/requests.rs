@@ -98,6 +98,7 @@ impl Gateway {
             scope,
             params,
             log_level,
+            session_level,
             param_headers,
             capabilities,
             ..
@@ -106,6 +107,7 @@ impl Gateway {
             method,
             params,
             log_level,
+            session_level,
             param_headers,
             capabilities: askable(&capabilities, agent),
             client_info: None,

@@ -827,3 +827,61 @@ async fn a_client_that_cannot_give_an_answer_is_told_what_is_missing() {
     assert_eq!(asked["result"]["resultType"], "input_required");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn the_level_of_a_session_reaches_every_connection_of_it_once() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let session = clawd.session("/mcp", "2025-11-25").await;
+    let sister = clawd.session("/mcp", "2025-11-25").await;
+    let imagine = async |session: &Session, server: &str| {
+        let params = json!({"name": format!("{server}__imagine")});
+        let called = session.ask("tools/call", params).await;
+        assert_eq!(called["result"]["content"][0]["text"], "done");
+    };
+    let set = async |level: &str| {
+        let set = session
+            .ask("logging/setLevel", json!({"level": level}))
+            .await;
+        assert_eq!(set["result"], json!({}), "{set}");
+    };
+    imagine(&session, "images").await;
+    set("error").await;
+    for server in ["images", "images", "notes"] {
+        imagine(&session, server).await;
+    }
+    imagine(&sister, "images").await;
+    set("debug").await;
+    imagine(&session, "images").await;
+    // A server that was restarted hears it again.
+    world.server("images").forget_sessions();
+    imagine(&session, "images").await;
+    let told = |server: &str| {
+        let asides = world.server(server).asides().into_iter();
+        let told = asides.filter(|seen| seen.method == "logging/setLevel");
+        told.map(|seen| {
+            let session = seen.header("mcp-session-id").unwrap().to_owned();
+            (seen.params, session)
+        })
+        .collect::<Vec<_>>()
+    };
+    let requests = world.server("images").requests();
+    let of = |at: usize| requests[at].header("mcp-session-id").unwrap().to_owned();
+    let (error, debug) = (r#"{"level":"error"}"#, r#"{"level":"debug"}"#);
+    let (first, second) = (of(0), of(requests.len() - 1));
+    assert_ne!(first, second);
+    assert_eq!(
+        told("images"),
+        [
+            (error.to_owned(), first.clone()),
+            (debug.to_owned(), first),
+            (debug.to_owned(), second)
+        ]
+    );
+    assert_eq!(told("notes"), [], "2026-07-28 has it in each request");
+    let wrong = session
+        .ask("logging/setLevel", json!({"level": "shouting"}))
+        .await;
+    assert_eq!(wrong["error"]["code"], -32602);
+    world.stop().await;
+}
