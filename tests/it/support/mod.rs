@@ -11,7 +11,7 @@ mod world;
 use std::time::Duration;
 
 pub(crate) use client::{Client, Reply, Sending, Session, rpc};
-pub(crate) use fake::FakeUpstream;
+pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
 pub(crate) use log::{Event, events, find};
 pub(crate) use random::{Random, seed};
 pub(crate) use world::{World, token};
