@@ -113,7 +113,7 @@ async fn round(name: &'static str, truth: &Arc<Truth>, gateway: &Gateway) -> usi
 async fn visit(number: usize, round: &str, truth: Arc<Truth>, address: std::net::SocketAddr) {
     let kind = KINDS[number % KINDS.len()];
     let tag = format!("{round}-{number}");
-    let leaves_early = number % 3 == 0;
+    let leaves_early = number.is_multiple_of(3);
     let call = match (leaves_early, number % 5) {
         // Leaving ends this call, which nobody else will; the others are finished all the same.
         (true, _) if kind == Kind::Modern => {
