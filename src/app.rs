@@ -173,6 +173,7 @@ impl Running {
             ..
         } = self;
         stop.cancel();
+        gateway.end_streams();
         let announced = Instant::now();
         server.await.context("the listener failed")?;
         strangers.await.context("the count of strangers failed")?;

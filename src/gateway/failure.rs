@@ -93,6 +93,17 @@ pub enum Failure {
         /// The whole error object.
         error: Json,
     },
+    /// The answer is a stream, and the client does not take one.
+    #[error("the answer is a stream: the Accept header must name text/event-stream")]
+    NeedsStream,
+    /// The agent has as many of these as it may have.
+    #[error("there are {limit} {what} already; end one first")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The call was cancelled by its agent.
     #[error("the call was cancelled")]
     Cancelled,
@@ -126,6 +137,8 @@ impl Failure {
             Self::Upstream { .. } => "upstream_unavailable",
             Self::NeedsInput { .. } => "needs_input",
             Self::Relayed { .. } => "relayed",
+            Self::NeedsStream => "not_acceptable",
+            Self::TooMany { .. } => "too_many",
             Self::Cancelled => "cancelled",
             Self::Unrecorded => "audit_unavailable",
             Self::Overloaded => "overloaded",
@@ -136,7 +149,7 @@ impl Failure {
     fn code(&self) -> i32 {
         match self {
             Self::NotJson(_) => code::PARSE_ERROR,
-            Self::NotAMessage(_) => code::INVALID_REQUEST,
+            Self::NotAMessage(_) | Self::NeedsStream => code::INVALID_REQUEST,
             Self::UnknownMethod(_) => code::METHOD_NOT_FOUND,
             Self::InvalidParams(_)
             | Self::UnknownTool(_)
@@ -153,7 +166,10 @@ impl Failure {
                 error: UpstreamError::TimedOut,
                 ..
             } => TIMED_OUT,
-            Self::Upstream { .. } | Self::Unrecorded | Self::Overloaded => UNAVAILABLE,
+            Self::Upstream { .. }
+            | Self::TooMany { .. }
+            | Self::Unrecorded
+            | Self::Overloaded => UNAVAILABLE,
             Self::NeedsInput { .. } | Self::Relayed { .. } | Self::Cancelled | Self::Internal => {
                 code::INTERNAL_ERROR
             }
@@ -171,6 +187,7 @@ impl Failure {
             Self::UnknownMethod(_) if modern => 404,
             Self::InvalidParams(_) if modern => 400,
             Self::Relayed { status, .. } if modern => *status,
+            Self::NeedsStream => 406,
             Self::Overloaded => 503,
             Self::UnknownMethod(_)
             | Self::InvalidParams(_)
@@ -182,6 +199,7 @@ impl Failure {
             | Self::Upstream { .. }
             | Self::NeedsInput { .. }
             | Self::Relayed { .. }
+            | Self::TooMany { .. }
             | Self::Cancelled
             | Self::Unrecorded
             | Self::Internal => 200,
@@ -214,6 +232,10 @@ impl Failure {
                 data.insert("reason".into(), self.reason().into());
                 data.insert("retry_after_ms".into(), 1_000.into());
             }
+            Self::TooMany { limit, .. } => {
+                data.insert("reason".into(), self.reason().into());
+                data.insert("limit".into(), (*limit).into());
+            }
             Self::NotJson(_)
             | Self::NotAMessage(_)
             | Self::UnknownMethod(_)
@@ -221,6 +243,7 @@ impl Failure {
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::HeaderMismatch(_)
+            | Self::NeedsStream
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Internal => {}
@@ -245,6 +268,8 @@ impl Failure {
             | Self::AmbiguousTool { .. }
             | Self::HeaderMismatch(_)
             | Self::UnsupportedVersion { .. }
+            | Self::NeedsStream
+            | Self::TooMany { .. }
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Overloaded

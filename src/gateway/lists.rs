@@ -5,12 +5,14 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
+use serde_json::value::RawValue;
 
 use crate::policy::{Question, Target, is_granted, may_see_server};
 use crate::protocol::{Json, META, Method, Object, array_items, json_string, raw, write_array};
 use crate::types::{ServerName, Timestamp};
 use crate::upstream::{Era, Outgoing};
 
+use super::known::GivenPage;
 use super::listener::Listener;
 use super::names::{exposed, exposed_uri};
 use super::stages::{Caller, Subject, Wish};
@@ -52,11 +54,20 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<Json, Failure> {
         let method = request.method;
+        let from = request.params.get("cursor").map(ToOwned::to_owned);
         let (era, result) = self.fetch_list(caller, server, request, agent).await?;
         let modern = caller.era.is_modern();
         let page = read_page(method, &result, era, modern, |item| {
             self.may_see(caller, server, method, item)
         });
+        if let Some(page) = &page {
+            let given = GivenPage {
+                from: from.as_deref().map(RawValue::get),
+                items: &page.items,
+                next: page.next.as_deref().map(RawValue::get),
+            };
+            self.audiences.got(caller, server, method, &given);
+        }
         // What cannot be read cannot be filtered, so none of it is shown.
         let items = page.map(|page| page.items).unwrap_or_default();
         let mut fields = Object::parse(result.get()).unwrap_or_default();
@@ -84,6 +95,12 @@ impl Gateway {
         for (server, list) in join_all(lists).await {
             match list {
                 Ok(mut list) => {
+                    let given = GivenPage {
+                        from: None,
+                        items: &list,
+                        next: None,
+                    };
+                    self.audiences.got(caller, server, method, &given);
                     list.iter_mut().for_each(|item| expose(item, server));
                     items.extend(list);
                 }
@@ -91,7 +108,10 @@ impl Gateway {
                 Err(Failure::Relayed { .. }) => {}
                 // Nobody was asked: an empty list would look as if every tool were gone.
                 Err(Failure::Unrecorded) => return Err(Failure::Unrecorded),
-                Err(_) => unavailable.push(json_string(server.as_str())),
+                Err(_) => {
+                    self.audiences.missed(caller, server, method);
+                    unavailable.push(json_string(server.as_str()));
+                }
             }
         }
         let mut result = Object::default();

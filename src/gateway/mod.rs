@@ -5,15 +5,20 @@
 
 mod answer;
 mod asks;
+mod audience;
+mod audiences;
 mod call;
 mod door;
+mod ears;
 mod entries;
 mod failure;
 mod forward;
+mod known;
 mod listener;
 mod lists;
 mod names;
 mod opening;
+mod recheck;
 mod recorder;
 mod refusal;
 mod requests;
@@ -23,6 +28,8 @@ mod seal;
 mod shape;
 mod stages;
 mod strangers;
+mod subscriptions;
+mod waiting;
 mod writer;
 
 use std::sync::Arc;
@@ -39,13 +46,14 @@ use crate::budget::RateLimits;
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
-use crate::protocol::{Json, LogLevel, Object, RequestId};
+use crate::protocol::{Json, LogLevel, Method, Object, RequestId};
 use crate::types::{AgentName, ServerName, TokenHash};
 use crate::upstream::{Lane, Upstreams};
 
 pub(crate) use opening::client_name;
 
 pub use answer::{Addressee, Answer};
+pub use audience::NewsStream;
 pub use door::{Door, TokenProblem};
 pub use failure::{Failure, REFUSAL};
 pub use listener::Asking;
@@ -55,6 +63,7 @@ pub use refusal::{Cause, Refusal};
 pub use stages::{AgentEra, Caller};
 
 use asks::Asks;
+use audiences::Audiences;
 use forward::Forwarder;
 use listener::Listener;
 use recorder::{QUEUE, Recorder};
@@ -136,6 +145,7 @@ pub struct Gateway {
     strangers: Strangers,
     asks: Arc<Asks>,
     rounds: Rounds,
+    audiences: Arc<Audiences>,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     calls: TaskTracker,
@@ -175,6 +185,7 @@ impl Gateway {
             strangers: Strangers::default(),
             asks: Arc::default(),
             rounds: Rounds::new(random()),
+            audiences: Arc::default(),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
@@ -246,6 +257,9 @@ impl Gateway {
             drop(parts.try_send(Part::Answer(Failure::Overloaded.answer(&to))));
             return answer;
         };
+        // A stream stays open for hours and is counted by itself.
+        let is_stream = Method::named(&request.method) == Some(Method::Listen);
+        let permit = (!is_stream).then_some(permit);
         let gateway = Arc::clone(self);
         self.calls.spawn(async move {
             let listener = Listener {
@@ -294,6 +308,7 @@ impl Gateway {
 
     /// Ends what a finished session of an agent holds open at servers.
     pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
+        self.audiences.end(&session);
         let session = Some(session);
         self.forwarder.end_session(&Lane { agent, session }).await;
     }

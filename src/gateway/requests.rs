@@ -12,7 +12,7 @@ use super::listener::{Asking, Listener};
 use super::names::exposed_uri;
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
-use super::{AgentRequest, Gateway, Scope, shape};
+use super::{AgentEra, AgentRequest, Gateway, Scope, shape};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
 const KNOWN_PARAMS: &[&str] = &[
@@ -26,6 +26,7 @@ const KNOWN_PARAMS: &[&str] = &[
     "context",
     "inputResponses",
     "requestState",
+    "notifications",
 ];
 
 /// The longest name of a tool or prompt, in characters. It may stand in the key of a budget, and those are kept.
@@ -37,7 +38,7 @@ const REFERENCE_PARAMS: &[&str] = &["type", "name", "uri"];
 impl Gateway {
     /// Answers one request.
     pub(super) async fn answer(
-        &self,
+        self: &Arc<Self>,
         caller: &Arc<Caller>,
         request: AgentRequest,
         agent: &Listener,
@@ -63,12 +64,12 @@ impl Gateway {
         let modern = caller.era.is_modern();
         let method = method.filter(|method| match method {
             Method::Initialize | Method::Ping | Method::SetLevel => !modern,
-            Method::Discover => modern,
+            Method::Discover | Method::Listen => modern,
+            Method::Subscribe | Method::Unsubscribe => {
+                matches!(caller.era, AgentEra::Session(_))
+            }
             // Not offered, to nobody.
-            Method::Subscribe
-            | Method::Unsubscribe
-            | Method::Listen
-            | Method::TasksGet
+            Method::TasksGet
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
@@ -88,13 +89,14 @@ impl Gateway {
     }
 
     async fn dispatch(
-        &self,
+        self: &Arc<Self>,
         caller: &Arc<Caller>,
         request: AgentRequest,
         method: Method,
         agent: &Listener,
     ) -> Result<Json, Failure> {
         let AgentRequest {
+            id,
             scope,
             params,
             log_level,
@@ -127,10 +129,20 @@ impl Gateway {
                 };
                 self.ask(caller, &scope, wish, agent).await
             }
-            Method::Subscribe
-            | Method::Unsubscribe
-            | Method::Listen
-            | Method::TasksGet
+            Method::Subscribe | Method::Unsubscribe => {
+                let Outgoing {
+                    params,
+                    capabilities,
+                    ..
+                } = outgoing;
+                self.subscribe(caller, &scope, method, &params, &capabilities)
+                    .await
+            }
+            Method::Listen => {
+                let params = outgoing.params;
+                self.listen(caller, &scope, &id, &params, agent).await
+            }
+            Method::TasksGet
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
@@ -282,9 +294,16 @@ fn addressee<'a>(caller: &Caller, id: &'a RequestId, method: Option<Method>) -> 
 
 /// What an agent can be asked over this gateway, of all it declared.
 fn askable(capabilities: &Object, agent: &Listener) -> Object {
+    match agent.asking {
+        Asking::No => Object::default(),
+        Asking::Push { .. } | Asking::Retry => can_be_asked(capabilities),
+    }
+}
+
+/// What somebody who declared this can be asked.
+pub(super) fn can_be_asked(capabilities: &Object) -> Object {
     let mut askable = capabilities.clone();
-    let known = ["sampling", "elicitation", "roots"];
-    askable.retain(|key| known.contains(&key) && !matches!(agent.asking, Asking::No));
+    askable.retain(|key| ["sampling", "elicitation", "roots"].contains(&key));
     askable
 }
 
@@ -306,7 +325,7 @@ fn name_param(params: &Object) -> Result<String, Failure> {
     Ok(name)
 }
 
-fn text_param(params: &Object, key: &str) -> Result<String, Failure> {
+pub(super) fn text_param(params: &Object, key: &str) -> Result<String, Failure> {
     let text = params.get_str(key).filter(|text| !text.is_empty());
     text.map(|text| text.into_owned())
         .ok_or_else(|| Failure::InvalidParams(format!("`{key}` must be a string")))

@@ -75,6 +75,7 @@ impl Front {
             capabilities: params.get_object("capabilities").unwrap_or_default(),
             stream: None,
         };
+        self.gateway.begin_session(&session_id, &session.scope);
         let ended = self.sessions.open(Arc::clone(&session_id), session);
         for (id, session) in ended {
             self.gateway.end_session(session.agent, id).await;

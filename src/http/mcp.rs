@@ -66,6 +66,7 @@ impl Front {
         let mut visit = self.admit(parts.headers, server).await?;
         match parts.method {
             HttpMethod::POST => {}
+            HttpMethod::GET => return self.stand(visit).await,
             HttpMethod::DELETE => return self.end_session(&mut visit).await,
             _ => return Err(refuse(&Door::MethodNotAllowed("POST, DELETE"))),
         }
@@ -219,6 +220,10 @@ impl Front {
             _ => {}
         }
         let streams = delivery::takes_stream(&visit.headers);
+        if !streams && method == "subscriptions/listen" && visit.caller.era.is_modern() {
+            let failure = Failure::NeedsStream;
+            return Err(self.fail(&visit, Some(&id), &method, failure).await);
+        }
         let parts = self.hand_over(visit, id, method, params, streams);
         Ok(delivery::deliver(parts, streams).await)
     }

@@ -13,6 +13,7 @@ mod listener;
 mod mcp;
 mod patience;
 mod session;
+mod standing;
 mod two_endpoints;
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::gateway::{AgentEra, Answer, Door, Part};
+use crate::gateway::{AgentEra, Answer, Door, NewsStream, Part};
 use crate::protocol::{Message, Object, RequestId, Version, write_event};
 use crate::types::{AgentName, hex};
 
@@ -96,6 +96,7 @@ impl Front {
             agent: session.agent.clone(),
             id: Arc::clone(&id),
         };
+        self.gateway.begin_session(&id, &session.scope);
         for (id, ended) in self.sessions.open(id, session) {
             self.gateway.end_session(ended.agent, id).await;
         }
@@ -154,11 +155,18 @@ impl Front {
                     .initialize(&visit.caller, &visit.scope, &params)
                     .await;
                 let capabilities = params.get_object("capabilities").unwrap_or_default();
-                if let Some(session) = &visit.caller.session {
-                    self.sessions
-                        .agree(session, opened.version, opened.client, capabilities);
+                let mut caller = visit.caller;
+                caller.era = AgentEra::Session(opened.version);
+                caller.client.clone_from(&opened.client);
+                if let Some(session) = &caller.session {
+                    let (version, client) = (opened.version, opened.client);
+                    let declared = capabilities.clone();
+                    self.sessions.agree(session, version, client, declared);
                 }
                 drop(events.send(Answer::result(&id, &opened.result).body).await);
+                if let Some(news) = self.gateway.stand(caller, &capabilities) {
+                    tokio::spawn(pump_news(news, events));
+                }
             }
             "logging/setLevel" => {
                 let answer = self.set_level(&visit, &id, &params).await;
@@ -180,6 +188,15 @@ async fn pump(mut parts: mpsc::Receiver<Part>, events: mpsc::Sender<String>) {
             Part::Answer(answer) => (answer.body, true),
         };
         if events.send(text).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// Puts what is heard outside of requests onto the stream, until one of the two ends.
+async fn pump_news(mut news: NewsStream, events: mpsc::Sender<String>) {
+    while let Some(message) = news.next().await {
+        if events.send(message).await.is_err() {
             return;
         }
     }
