@@ -328,8 +328,9 @@ pub(super) fn methods(list: List) -> &'static [Method] {
 
 /// Whether a resource is what was subscribed to, or a part of it (MCP 2025-11-25, resources, subscriptions).
 fn is_part(uri: &str, of: &str) -> bool {
-    uri.strip_prefix(of)
-        .is_some_and(|rest| rest.is_empty() || of.ends_with('/') || rest.starts_with(['/', '#', '?']))
+    uri.strip_prefix(of).is_some_and(|rest| {
+        rest.is_empty() || of.ends_with('/') || rest.starts_with(['/', '#', '?'])
+    })
 }
 
 /// The stream of an audience. Dropped, everything that was open for it ends.

@@ -17,7 +17,7 @@ use super::stages::Caller;
 use super::{AgentEra, Failure, Scope};
 
 /// Streams of `subscriptions/listen` that one agent has open.
-const MAX_LISTENS: usize = 256;
+const MAX_LISTENS: usize = 64;
 
 /// All audiences.
 #[derive(Debug)]
@@ -154,6 +154,11 @@ impl Audiences {
     /// Ends all streams, those that are still to come too.
     pub(super) fn close(&self) {
         self.closing.cancel();
+    }
+
+    /// Resolves when they were ended.
+    pub(super) async fn closed(&self) {
+        self.closing.cancelled().await;
     }
 }
 

@@ -220,10 +220,7 @@ impl Ear {
         let identity = self.identity()?;
         let retuned = self.retune(&identity, None).await;
         // Where the rules say no, asking again would only fill the log.
-        self.is_lost = matches!(
-            retuned,
-            Err(Failure::Upstream { .. } | Failure::Unrecorded)
-        );
+        self.is_lost = matches!(retuned, Err(Failure::Upstream { .. } | Failure::Unrecorded));
         retuned.map(drop)
     }
 

@@ -166,10 +166,9 @@ impl Failure {
                 error: UpstreamError::TimedOut,
                 ..
             } => TIMED_OUT,
-            Self::Upstream { .. }
-            | Self::TooMany { .. }
-            | Self::Unrecorded
-            | Self::Overloaded => UNAVAILABLE,
+            Self::Upstream { .. } | Self::TooMany { .. } | Self::Unrecorded | Self::Overloaded => {
+                UNAVAILABLE
+            }
             Self::NeedsInput { .. } | Self::Relayed { .. } | Self::Cancelled | Self::Internal => {
                 code::INTERNAL_ERROR
             }

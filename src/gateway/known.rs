@@ -156,9 +156,8 @@ mod tests {
     fn only_another_list_is_news() {
         let mut known = Knowledge::default();
         let server = "s".parse().unwrap();
-        let mut learn = |names: &[&str]| {
-            known.learn(&server, Method::PromptsList, digest_of(&items(names)))
-        };
+        let mut learn =
+            |names: &[&str]| known.learn(&server, Method::PromptsList, digest_of(&items(names)));
         assert!(learn(&["a"]));
         assert!(!learn(&["a"]));
         assert!(learn(&["a", "b"]));

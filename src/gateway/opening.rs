@@ -113,7 +113,9 @@ fn capabilities(known: &[(&ServerName, Arc<Description>)]) -> Map<String, Value>
             continue;
         }
         let mut details = Map::new();
-        let list = LISTS.into_iter().find(|list| list_name(*list) == capability);
+        let list = LISTS
+            .into_iter()
+            .find(|list| list_name(*list) == capability);
         if list.is_some_and(|list| any(&|server| tells(server, list))) {
             details.insert("listChanged".into(), true.into());
         }

@@ -106,8 +106,7 @@ impl Gateway {
         params: &Object,
     ) -> Result<(Arc<Audience>, String, ServerName, String), Failure> {
         let audience = self.audiences.of_session(caller);
-        let audience =
-            audience.ok_or_else(|| Failure::UnknownMethod(method.as_str().into()))?;
+        let audience = audience.ok_or_else(|| Failure::UnknownMethod(method.as_str().into()))?;
         let asked = super::requests::text_param(params, "uri")?;
         if asked.len() > MAX_URI {
             let why = format!("`uri` is longer than {MAX_URI} bytes");
@@ -253,6 +252,11 @@ impl Gateway {
     /// Tells all streams that this is the end.
     pub fn end_streams(&self) {
         self.audiences.close();
+    }
+
+    /// Resolves when streams have to end.
+    pub async fn streams_end(&self) {
+        self.audiences.closed().await;
     }
 }
 

@@ -130,9 +130,12 @@ mod tests {
         );
         let id = RequestId::number(3);
         waiting.changed(List::Prompts);
-        assert!(waiting.next(Some(&id)).unwrap().ends_with(
-            r#""params":{"_meta":{"io.modelcontextprotocol/subscriptionId":3}}}"#
-        ));
+        assert!(
+            waiting
+                .next(Some(&id))
+                .unwrap()
+                .ends_with(r#""params":{"_meta":{"io.modelcontextprotocol/subscriptionId":3}}}"#)
+        );
     }
 
     #[test]

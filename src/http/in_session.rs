@@ -146,7 +146,7 @@ impl Front {
         declared.unwrap_or_default()
     }
 
-    fn session(&self, visit: &Visit) -> Option<Session> {
+    pub(super) fn session(&self, visit: &Visit) -> Option<Session> {
         let id = visit.caller.session.as_deref()?;
         Some(
             self.sessions

@@ -10,7 +10,7 @@ use futures_util::stream;
 use tokio::time::timeout;
 
 use crate::gateway::{Door, NewsStream};
-use crate::protocol::{Object, Version, write_event};
+use crate::protocol::{Version, write_event};
 
 use super::delivery::{KEEP_ALIVE, stream_of, takes_stream};
 use super::mcp::{Visit, hints};
@@ -32,23 +32,26 @@ impl Front {
         if !takes_stream(&visit.headers) {
             return Err(refuse(&Door::NeedsStream));
         }
-        let opened = match self.resume(&mut visit, &session) {
-            Ok(()) => {
-                let capabilities = self.capabilities(&visit, &Object::default());
-                let id = visit.caller.session.clone();
-                id.zip(self.gateway.stand(visit.caller, &capabilities))
-            }
-            Err(door) => return Err(self.turn_away(&visit.caller, door).await),
-        };
-        let Some((session, news)) = opened else {
-            return Err(refuse(&Door::UnknownSession));
-        };
-        let standing = Standing {
+        if let Err(door) = self.resume(&mut visit, &session) {
+            return Err(self.turn_away(&visit.caller, door).await);
+        }
+        match self.open_standing(visit) {
+            Some(standing) => Ok(stream_of(stream::unfold((true, standing), next_event))),
+            None => Err(refuse(&Door::UnknownSession)),
+        }
+    }
+
+    /// The stream of a session that has none in another transport.
+    fn open_standing(&self, visit: Visit) -> Option<Standing> {
+        let session = self.session(&visit)?;
+        if session.stream.is_some() {
+            return None;
+        }
+        Some(Standing {
             front: self.clone(),
-            session,
-            news,
-        };
-        Ok(stream_of(stream::unfold((true, standing), next_event)))
+            session: visit.caller.session.clone()?,
+            news: self.gateway.stand(visit.caller, &session.capabilities)?,
+        })
     }
 }
 

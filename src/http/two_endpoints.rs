@@ -22,6 +22,7 @@ use crate::types::{AgentName, hex};
 use super::delivery::{KEEP_ALIVE, stream_of};
 use super::mcp::Visit;
 use super::session::Session;
+use super::standing::STILL_HERE;
 use super::{Front, refuse};
 
 /// Where messages are posted.
@@ -228,11 +229,27 @@ async fn next_event(
 ) -> Option<(Result<Bytes, Infallible>, Streaming)> {
     let text = match first {
         Some(first) => first,
-        None => match timeout(KEEP_ALIVE, waiting.recv()).await {
+        None => match timeout(KEEP_ALIVE, open.next(&mut waiting)).await {
             Ok(Some(text)) => write_event(&text),
             Ok(None) => return None,
-            Err(_) => ": keep-alive\n\n".into(),
+            Err(_) => {
+                open.front.sessions.touch(&open.id);
+                STILL_HERE.into()
+            }
         },
     };
     Some((Ok(text.into()), (None, waiting, open)))
+}
+
+impl OpenStream {
+    /// The next message; `None` at the end. A gateway that ends takes no more of this client, and the stream is at
+    /// its end when the last answer is on it.
+    async fn next(&self, waiting: &mut mpsc::Receiver<String>) -> Option<String> {
+        tokio::select! {
+            biased;
+            message = waiting.recv() => return message,
+            () = self.front.gateway.streams_end() => self.front.sessions.close(&self.id),
+        }
+        waiting.recv().await
+    }
 }

@@ -21,4 +21,6 @@ mod refusals;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod subscriptions;
+#[cfg(test)]
 mod support;

@@ -5,11 +5,12 @@
 mod client;
 mod fake;
 mod log;
+mod newsroom;
 mod world;
 
 use std::time::Duration;
 
-pub(crate) use client::{Client, rpc};
+pub(crate) use client::{Client, Session, Stream, rpc};
 pub(crate) use fake::FakeUpstream;
 pub(crate) use log::{Event, events, find};
 pub(crate) use world::{World, token};
