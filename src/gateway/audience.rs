@@ -29,6 +29,9 @@ const ORDERS: usize = 16;
 /// Questions of servers that wait for one stream; more are refused.
 const QUESTIONS: usize = 16;
 
+/// Lists that may have changed.
+type Suspects = BTreeSet<(ServerName, List)>;
+
 /// Who hears.
 #[derive(Debug)]
 pub(super) struct Audience {
@@ -51,7 +54,7 @@ struct State {
     uris: BTreeMap<ServerName, BTreeMap<String, String>>,
     knowledge: Knowledge,
     waiting: Waiting,
-    suspects: BTreeSet<(ServerName, List)>,
+    suspects: Suspects,
     is_checking: bool,
     /// Whether it had a stream before, so that it may have missed something.
     was_away: bool,
@@ -300,7 +303,7 @@ impl Audience {
     }
 
     /// What has to be looked at; `None` when whoever looks can go.
-    pub(super) fn take_suspects(&self) -> Option<(Arc<Caller>, BTreeSet<(ServerName, List)>)> {
+    pub(super) fn take_suspects(&self) -> Option<(Arc<Caller>, Suspects)> {
         let mut state = self.state();
         let suspects = std::mem::take(&mut state.suspects);
         let hearing = state.hearing.as_ref().filter(|_| !suspects.is_empty());

@@ -14,7 +14,7 @@ servers:
   notes: {url: "@notes"}
 agents:
   clawd: {token_hash: "@clawd", servers: [images, notes]}
-  narrow: {token_hash: "@narrow", servers: [{images: {tools: [imagine]}}]}
+  narrow: {token_hash: "@narrow", servers: [{server: images, tools: [imagine]}]}
 "#;
 
 const IMAGES: &str = "/mcp/images";
@@ -450,14 +450,18 @@ async fn a_question_outside_of_calls_reaches_a_client_that_can_be_asked() {
         .session_that_can(IMAGES, "2025-11-25", can)
         .await;
     let mut stream = asked.stand().await;
-    images.until_hearers(1).await;
+    // What its client can be asked is told to a server with the first call of the session.
+    asked
+        .ask("tools/call", json!({"name": "imagine", "arguments": {}}))
+        .await;
+    images.until_hearers(2).await;
     images.ask("elicitation/create", &json!({"message": "your name?"}));
     let question = next(&mut stream).await;
     assert_eq!(question["method"], "elicitation/create", "{question}");
     assert_eq!(question["params"]["message"], "your name?");
     let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}});
     assert_eq!(asked.post(answer.to_string()).send().await.status, 202);
-    images.until_aside("").await;
+    images.until_answers(2).await;
     let answers = |images: &FakeUpstream| -> Vec<Value> {
         let asides = images.asides().into_iter();
         let answers = asides.filter(|seen| seen.method.is_empty());
@@ -465,9 +469,14 @@ async fn a_question_outside_of_calls_reaches_a_client_that_can_be_asked() {
             .map(|seen| serde_json::from_str(&seen.body).unwrap())
             .collect()
     };
-    let answer = &answers(images)[0];
-    assert_eq!(answer["id"], "from-the-server");
-    assert_eq!(answer["result"], json!({"action": "accept"}));
+    let accepted = answers(images)
+        .into_iter()
+        .filter(|answer| answer["result"] == json!({"action": "accept"}));
+    assert_eq!(
+        accepted.count(),
+        1,
+        "the connection that knows nobody is refused"
+    );
     asked.request("DELETE").send().await;
     images.until_hearers(0).await;
 
@@ -475,8 +484,8 @@ async fn a_question_outside_of_calls_reaches_a_client_that_can_be_asked() {
     let stream = mute.stand().await;
     images.until_hearers(1).await;
     images.ask("elicitation/create", &json!({"message": "your name?"}));
-    images.until_answers(2).await;
-    assert_eq!(answers(images)[1]["error"]["code"], -32601);
+    images.until_answers(3).await;
+    assert_eq!(answers(images)[2]["error"]["code"], -32601);
     drop(stream);
     world.stop().await;
 }
@@ -512,6 +521,20 @@ async fn what_was_open_for_a_stream_ends_with_it() {
         images.until_hearers(0).await;
         world.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_session_that_makes_room_takes_its_stream_along() {
+    let world = patient_world().await;
+    let images = world.server("images");
+    let clawd = session(&world, "clawd", IMAGES).await;
+    let mut stream = clawd.stand().await;
+    images.until_hearers(1).await;
+    world.clock().advance(Duration::from_secs(2 * 3_600));
+    let _newer = session(&world, "clawd", IMAGES).await;
+    assert!(stream.next().await.is_none(), "the old session is over");
+    images.until_hearers(0).await;
+    world.stop().await;
 }
 
 #[tokio::test]
