@@ -1,6 +1,7 @@
 //! What a legacy server asks the agent whose call it works on: passed up while the call runs, refused otherwise.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::error::TrySendError;
@@ -30,12 +31,17 @@ pub(super) struct Declared {
 impl Declared {
     /// `None` when the agent of this request cannot be asked anything.
     pub(super) fn of(outgoing: &Outgoing) -> Option<Arc<Self>> {
-        let mut capabilities = outgoing.capabilities.clone();
+        let client_info = outgoing.client_info.clone().unwrap_or_else(client_info);
+        Self::new(&outgoing.capabilities, client_info)
+    }
+
+    /// `None` when there is nothing to ask for among these capabilities.
+    pub(super) fn new(capabilities: &Object, client_info: Json) -> Option<Arc<Self>> {
+        let mut capabilities = capabilities.clone();
         capabilities.retain(|key| ASKS.iter().any(|(_, capability)| *capability == key));
         if capabilities.is_empty() {
             return None;
         }
-        let client_info = outgoing.client_info.clone().unwrap_or_else(client_info);
         Some(Arc::new(Self {
             capabilities,
             client_info,
@@ -51,7 +57,8 @@ impl Declared {
         digest.finalize().into()
     }
 
-    fn allows(&self, method: &str) -> bool {
+    /// Whether the server may ask this.
+    pub(super) fn allows(&self, method: &str) -> bool {
         ASKS.iter().any(|(name, capability)| {
             *name == method && self.capabilities.get(capability).is_some()
         })
@@ -82,6 +89,8 @@ pub(super) struct Question {
     waiting: Option<(mpsc::Sender<Notice>, Notice)>,
     answer: oneshot::Receiver<Outcome>,
     over: CancellationToken,
+    /// How long its server waits, where no call says so.
+    patience: Option<Duration>,
     _open: Open,
 }
 
@@ -135,12 +144,19 @@ impl Asker {
             waiting,
             answer,
             over: self.over.clone(),
+            patience: None,
             _open: Open::new(&self.open),
         })
     }
 }
 
 impl Question {
+    /// Refuses it when it was not answered in so long.
+    pub(super) fn within(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
     /// Waits for the answer of the agent, and writes the message for the server that asked with this id.
     pub(super) async fn answer(self, id: &RequestId, method: &str) -> String {
         let answering = async {
@@ -152,12 +168,20 @@ impl Question {
         let answer = tokio::select! {
             answer = answering => answer,
             () = self.over.cancelled() => None,
+            () = passed(self.patience) => None,
         };
         match answer {
             Some(Ok(result)) => result_response(id, &result),
             Some(Err(error)) => error_response(Some(id), &error, false),
             None => refusal(id, method),
         }
+    }
+}
+
+async fn passed(patience: Option<Duration>) {
+    match patience {
+        Some(patience) => tokio::time::sleep(patience).await,
+        None => std::future::pending().await,
     }
 }
 

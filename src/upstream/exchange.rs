@@ -83,6 +83,27 @@ pub struct Interests {
     pub uris: BTreeSet<String>,
 }
 
+impl Interests {
+    /// Whether nothing is wanted at all.
+    pub fn is_empty(&self) -> bool {
+        self.lists().next().is_none() && self.uris.is_empty()
+    }
+
+    /// The lists of which changes are wanted.
+    pub fn lists(&self) -> impl Iterator<Item = List> {
+        List::ALL.into_iter().filter(|list| self.wants(*list))
+    }
+
+    /// Whether changes of this list are wanted.
+    pub fn wants(&self, list: List) -> bool {
+        match list {
+            List::Tools => self.tools,
+            List::Prompts => self.prompts,
+            List::Resources => self.resources,
+        }
+    }
+}
+
 /// A list of a server that may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum List {
@@ -94,13 +115,18 @@ pub enum List {
     Resources,
 }
 
+impl List {
+    const ALL: [Self; 3] = [Self::Tools, Self::Prompts, Self::Resources];
+}
+
 /// Something a server says that belongs to no request.
 #[derive(Debug)]
 pub enum News {
     /// A list changed, or may have: the connection was lost and is there again.
     Changed(List),
-    /// `notifications/resources/updated`, its parameters as the server wrote them. After a connection was lost, only
-    /// the `uri`: it may have changed.
+    /// `notifications/resources/updated`, its parameters as the server wrote them, without the tag of our own request.
+    /// The `uri` alone when it may have changed: the connection was lost and is there again, or the parameters were
+    /// too large to wait for a slow listener.
     Updated(Object),
     /// A legacy server asks the agent something outside of any call. Dropping the reply refuses it.
     Ask(Ask),

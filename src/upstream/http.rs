@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -12,12 +13,14 @@ use crate::protocol::{Json, code};
 use crate::types::{EraChoice, ServerName};
 
 use super::codec::error_code;
+use super::ears::Ear;
 use super::era::{EraCell, Verdict};
 use super::legacy::{Legacy, not_in_time};
+use super::listen_modern;
 use super::modern;
 use super::session::Choice;
 use super::wire::{Sent, Wire};
-use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
+use super::{Description, Era, Interests, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
 
 /// One server over HTTP.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(super) struct Http {
     era: EraCell,
     /// Ids are never used twice towards one server, whichever session or connection carries them.
     ids: Arc<AtomicU64>,
-    legacy: Legacy,
+    legacy: Arc<Legacy>,
     timeout: Duration,
 }
 
@@ -46,7 +49,13 @@ impl Http {
         };
         let (wire, ids) = (Arc::new(wire), Arc::new(AtomicU64::new(1)));
         Self {
-            legacy: Legacy::new(wire.clone(), ids.clone(), timeout, transport, clock),
+            legacy: Arc::new(Legacy::new(
+                wire.clone(),
+                ids.clone(),
+                timeout,
+                transport,
+                clock,
+            )),
             wire,
             era: EraCell::new(server, choice, clock.clone()),
             ids,
@@ -77,6 +86,25 @@ impl Http {
         match self.era(until).await? {
             Era::Legacy => self.noted(self.legacy.send(lane, outgoing, notices, until).await),
             Era::Modern => self.send_modern(outgoing, notices).await,
+        }
+    }
+
+    pub(super) async fn listen(
+        &self,
+        lane: &Lane,
+        ear: Arc<Ear>,
+    ) -> Result<Interests, UpstreamError> {
+        let until = Instant::now() + limits::HANDSHAKE;
+        match self.era(until).await? {
+            Era::Legacy => self.noted(self.legacy.listen(lane, ear).await),
+            Era::Modern => {
+                let (wire, ids) = (self.wire.clone(), self.ids.clone());
+                let asking = move |subscription| {
+                    let id = ids.fetch_add(1, Ordering::Relaxed);
+                    modern::listen(wire.clone(), id, subscription).boxed()
+                };
+                listen_modern::listen(ear, Box::new(asking)).await
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Knows nothing of grants, budgets or the log. Only `gateway::forward` calls [`Upstream::send`].
 
 mod asking;
+mod audience;
 mod backoff;
 mod body;
 mod channel;
@@ -10,14 +11,17 @@ mod child;
 mod codec;
 mod deadline;
 mod dial;
+mod ears;
 mod era;
 mod exchange;
 mod handshake;
 mod http;
+mod keeper;
 mod legacy;
 mod limits;
 mod lines;
 mod link;
+mod listen_modern;
 mod listener;
 mod modern;
 mod opening;
@@ -38,6 +42,8 @@ mod wire;
 mod ask_tests;
 #[cfg(test)]
 mod http_tests;
+#[cfg(test)]
+mod listen_tests;
 #[cfg(test)]
 mod sse_tests;
 #[cfg(test)]

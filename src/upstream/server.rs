@@ -12,6 +12,7 @@ use crate::types::{Connection, Endpoint, ServerName, Template, Timestamp};
 
 use super::child::Program;
 use super::dial::Dial;
+use super::ears::Ears;
 use super::http::Http;
 use super::opening::locked;
 use super::stdio::Stdio;
@@ -46,6 +47,7 @@ pub struct Upstream {
     name: ServerName,
     connection: Connection,
     transport: Transport,
+    ears: Ears,
     health: Mutex<Health>,
     clock: Arc<dyn Clock>,
 }
@@ -53,7 +55,7 @@ pub struct Upstream {
 #[derive(Debug)]
 enum Transport {
     Http(Box<Http>),
-    Stdio(Box<Stdio>),
+    Stdio(Arc<Stdio>),
 }
 
 impl Upstream {
@@ -70,6 +72,7 @@ impl Upstream {
             name: name.clone(),
             transport: Transport::new(name, &connection, environment, dial, &clock)?,
             connection,
+            ears: Ears::default(),
             health: Mutex::new(Health::Unknown),
             clock,
         })
@@ -137,20 +140,28 @@ impl Upstream {
     /// no error: it grants nothing.
     pub async fn listen(
         &self,
-        _lane: &Lane,
-        _interests: Interests,
-        _capabilities: Object,
-        _news: mpsc::Sender<News>,
+        lane: &Lane,
+        interests: Interests,
+        capabilities: Object,
+        news: mpsc::Sender<News>,
     ) -> Result<Listening, UpstreamError> {
-        Err(UpstreamError::Refused(format!(
-            "`{}` cannot be listened to",
-            self.name
-        )))
+        let ear = self.ears.open(lane, interests, capabilities, news)?;
+        // Whoever stops waiting for the server closes the ear as well.
+        let open = ear.over.clone().drop_guard();
+        let granted = match &self.transport {
+            Transport::Http(http) => http.listen(lane, ear).await,
+            Transport::Stdio(stdio) => stdio.listen(lane, ear).await,
+        };
+        self.note(lane, granted.as_ref().err());
+        let granted = granted?;
+        let _open = Some(open).filter(|_| !granted.is_empty());
+        Ok(Listening { granted, _open })
     }
 
     /// The agent's session ended: forgets its connections, and ends them in the background. A child process is
     /// the agent's and not the session's, so it stays until it is idle.
     pub async fn end_session(&self, lane: &Lane) {
+        self.ears.end(lane);
         match &self.transport {
             Transport::Http(http) => http.end_session(lane),
             Transport::Stdio(_) => {}
@@ -163,6 +174,7 @@ impl Upstream {
     }
 
     pub(super) async fn close(&self) {
+        self.ears.close();
         match &self.transport {
             Transport::Http(http) => http.close().await,
             Transport::Stdio(stdio) => stdio.close().await,
@@ -274,7 +286,7 @@ impl Transport {
                 instances,
             } => {
                 let program = Program::new(command, args, env, cwd.clone(), environment);
-                Ok(Self::Stdio(Box::new(Stdio::new(
+                Ok(Self::Stdio(Arc::new(Stdio::new(
                     name, program, *instances, era, timeout, clock,
                 ))))
             }

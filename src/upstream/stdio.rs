@@ -11,6 +11,7 @@ use crate::protocol::{Method, Object, code};
 use crate::types::{AgentName, EraChoice, Instances, ServerName};
 
 use super::asking::{Declared, Questions};
+use super::audience::{Audience, Audiences, Hearers};
 use super::backoff::Backoff;
 use super::child::Program;
 use super::codec::{Outcome, error_code, prepare};
@@ -26,6 +27,8 @@ use super::pool::{Lease, Pool, Turns};
 use super::seat::Seat;
 use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
 
+mod hearing;
+
 /// Whose process: that of one agent, or everyone's.
 type Owner = Option<AgentName>;
 
@@ -40,15 +43,18 @@ pub(super) struct Stdio {
     processes: Arc<Pool<Seat<Owner>, Process>>,
     backoff: Arc<Mutex<Backoff<Owner>>>,
     clock: Arc<dyn Clock>,
+    audiences: Audiences<Owner>,
 }
 
 /// A process whose opening is done.
 #[derive(Debug)]
-struct Process {
+pub(super) struct Process {
     link: Arc<Link>,
     era: Era,
     /// What a legacy process said about itself.
     description: Option<Arc<Description>>,
+    /// Who hears what a legacy process says outside of calls.
+    audience: Option<Arc<Audience>>,
     /// Whether it ever answered a call.
     was_useful: AtomicBool,
 }
@@ -59,15 +65,17 @@ impl Process {
             link: Arc::new(link),
             era: Era::Modern,
             description: None,
+            audience: None,
             was_useful: AtomicBool::new(false),
         }
     }
 
-    fn legacy(link: Link, description: Description) -> Self {
+    fn legacy(link: Link, description: Description, audience: Arc<Audience>) -> Self {
         Self {
             link: Arc::new(link),
             era: Era::Legacy,
             description: Some(Arc::new(description)),
+            audience: Some(audience),
             was_useful: AtomicBool::new(false),
         }
     }
@@ -83,7 +91,7 @@ impl Stdio {
         clock: &Arc<dyn Clock>,
     ) -> Self {
         // A process that is not used any more is ended by dropping it.
-        let processes = Pool::new(limits::PROCESSES, clock.clone(), drop);
+        let processes = Pool::new(limits::PROCESSES, clock.clone(), drop, is_listened_to);
         Self {
             server: server.clone(),
             program: Arc::new(program),
@@ -93,6 +101,7 @@ impl Stdio {
             processes,
             backoff: Arc::default(),
             clock: clock.clone(),
+            audiences: Audiences::default(),
         }
     }
 
@@ -216,12 +225,16 @@ impl Stdio {
         declared: Option<Arc<Declared>>,
     ) -> impl Future<Output = Result<Process, UpstreamError>> + Send + use<> {
         let starting = self.start(&owner);
+        let hearers = Hearers {
+            audience: self.audiences.of(&owner),
+            declared,
+        };
         let (backoff, clock) = (self.backoff.clone(), self.clock.clone());
         async move {
             hold_back(&locked(&backoff), &owner, clock.monotonic())?;
             let opened = match (starting.await, era) {
                 (Err(error), _) => Err(error),
-                (Ok(link), Era::Legacy) => initialize(link, declared.as_deref()).await,
+                (Ok(link), Era::Legacy) => initialize(link, hearers).await,
                 (Ok(link), Era::Modern) => Ok(Process::modern(link)),
             };
             if opened.is_err() {
@@ -284,6 +297,14 @@ impl Stdio {
     }
 }
 
+/// Whether news are expected of a process, so that it must not end.
+fn is_listened_to(process: &Process) -> bool {
+    process
+        .audience
+        .as_ref()
+        .is_some_and(|audience| audience.is_open())
+}
+
 fn hold_back(backoff: &Backoff<Owner>, owner: &Owner, now: Duration) -> Result<(), UpstreamError> {
     match backoff.wait(owner, now) {
         None => Ok(()),
@@ -294,15 +315,17 @@ fn hold_back(backoff: &Backoff<Owner>, owner: &Owner, now: Duration) -> Result<(
     }
 }
 
-async fn initialize(link: Link, declared: Option<&Declared>) -> Result<Process, UpstreamError> {
-    let params = initialize_params(declared);
+async fn initialize(link: Link, hearers: Hearers) -> Result<Process, UpstreamError> {
+    let params = initialize_params(hearers.declared.as_deref());
+    let audience = hearers.audience.clone();
+    link.listened_by(hearers);
     let opening = ask(&link, Method::Initialize, &params, limits::CHILD_HANDSHAKE);
     let (_, description) = opening
         .await
         .and_then(read_initialize)
         .map_err(|error| as_opening(error, "`initialize`"))?;
     link.tell("notifications/initialized").await?;
-    Ok(Process::legacy(link, description))
+    Ok(Process::legacy(link, description, audience))
 }
 
 /// One request of our own.
