@@ -215,6 +215,12 @@ impl<S: Sources> Keeper<S> {
     }
 }
 
+/// Why there is no connection for those who only listen.
+pub(super) fn full() -> UpstreamError {
+    let why = "there is no room for another connection that is only listened to";
+    UpstreamError::Unreachable(why.into())
+}
+
 fn refuse(joining: Vec<Joining>, error: &UpstreamError) {
     for Joining { ear, granted } in joining {
         ear.over.cancel();

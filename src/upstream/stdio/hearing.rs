@@ -12,7 +12,7 @@ use crate::protocol::{Method, Object};
 use super::super::codec::Outcome;
 use super::super::deadline::Deadline;
 use super::super::ears::Ear;
-use super::super::keeper::{self, Sources};
+use super::super::keeper::{self, Sources, full};
 use super::super::listen_modern::{self, Subscription};
 use super::super::listener::{Hearing, Listener};
 use super::super::{Era, Interests, Lane, UpstreamError, limits};
@@ -68,6 +68,9 @@ impl Sources for Stdio {
         open.sort_by_key(|(seat, _)| seat.rank());
         if let Some((_, process)) = open.into_iter().next() {
             return Ok(process);
+        }
+        if !self.processes.has_room() {
+            return Err(full());
         }
         let process = self.process(Era::Legacy, owner.clone(), None).await?;
         Ok(process.shared().clone())
