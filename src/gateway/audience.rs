@@ -273,6 +273,8 @@ impl Audience {
         let listener = Listener {
             parts: stage.questions.clone(),
             hangup_cancels: false,
+            // Whose stream has ended cannot answer what came on it.
+            cancelled: stage.token.clone(),
             asking: Asking::Push {
                 session: Arc::clone(session),
                 declared: hearing.identity.capabilities.clone(),

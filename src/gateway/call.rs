@@ -22,6 +22,10 @@ impl Gateway {
         wish: Wish,
         agent: &Listener,
     ) -> Result<Settled, Failure> {
+        // Between two requests of one answer nothing is open that had to be closed.
+        if agent.has_cancelled() {
+            return Err(Failure::Cancelled);
+        }
         let reserved = self.reserve(caller, wish).await?;
         let forwarded = self.forwarder.forward(reserved, agent).await;
         let entry = entries::closing(&forwarded);
@@ -151,7 +155,7 @@ impl Settled {
                 error,
                 call: self.call,
             }),
-            Outcome::Cancelled => Err(Failure::Cancelled),
+            Outcome::Cancelled | Outcome::Withdrawn => Err(Failure::Cancelled),
         }
     }
 }

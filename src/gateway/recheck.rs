@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::policy::may_see_server;
 use crate::protocol::{Method, Object};
@@ -97,6 +98,7 @@ impl Gateway {
         let nobody = Listener {
             parts: mpsc::channel(1).0,
             hangup_cancels: false,
+            cancelled: CancellationToken::new(),
             asking: Asking::No,
             asks: Arc::clone(&self.asks),
         };

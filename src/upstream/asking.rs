@@ -6,9 +6,12 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::protocol::{Json, Object, RequestId, error_response, raw, result_response};
+use crate::protocol::{
+    Json, Object, RequestId, error_response, notification, raw, result_response,
+};
 
 use super::codec::{Outcome, client_info, not_offered};
 use super::{Ask, Notice, Outgoing, limits};
@@ -19,6 +22,12 @@ const ASKS: [(&str, &str); 3] = [
     ("roots/list", "roots"),
     ("sampling/createMessage", "sampling"),
 ];
+
+/// Says that the agent's roots are others now (MCP 2025-11-25, roots).
+pub(super) const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
+
+/// Notifications of progress on a question that wait to be carried back; more are dropped.
+const PROGRESS: usize = 8;
 
 /// What a server is told, when a connection opens, about the agent behind it. Without one it is told that nobody
 /// can be asked anything.
@@ -57,6 +66,11 @@ impl Declared {
         digest.finalize().into()
     }
 
+    /// Whether the agent has roots to ask for.
+    pub(super) fn has_roots(&self) -> bool {
+        self.capabilities.get("roots").is_some()
+    }
+
     /// Whether the server may ask this.
     pub(super) fn allows(&self, method: &str) -> bool {
         ASKS.iter().any(|(name, capability)| {
@@ -88,10 +102,20 @@ pub(super) struct Question {
     /// What did not fit into the queue at once.
     waiting: Option<(mpsc::Sender<Notice>, Notice)>,
     answer: oneshot::Receiver<Outcome>,
+    progress: mpsc::Receiver<Object>,
     over: CancellationToken,
-    /// How long its server waits, where no call says so.
-    patience: Option<Duration>,
+    /// When it is refused at last, where no call says so.
+    until: Option<Instant>,
     _open: Open,
+}
+
+/// What there is to tell a server that asked.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// How far the agent is.
+    Progress(String),
+    /// What it answered; the last.
+    Answer(String),
 }
 
 impl Questions {
@@ -128,11 +152,13 @@ impl Asker {
             return None;
         }
         let (reply, answer) = oneshot::channel();
+        let (saying, progress) = mpsc::channel(PROGRESS);
         let method = method.to_owned();
         let ask = Notice::Ask(Ask {
             method,
             params,
             reply,
+            progress: saying,
         });
         // Progress is dropped while the agent is slow. A question is not: its server would wait for ever.
         let waiting = match self.notices.try_send(ask) {
@@ -143,8 +169,9 @@ impl Asker {
         Some(Question {
             waiting,
             answer,
+            progress,
             over: self.over.clone(),
-            patience: None,
+            until: None,
             _open: Open::new(&self.open),
         })
     }
@@ -153,34 +180,40 @@ impl Asker {
 impl Question {
     /// Refuses it when it was not answered in so long.
     pub(super) fn within(mut self, patience: Duration) -> Self {
-        self.patience = Some(patience);
+        self.until = Some(Instant::now() + patience);
         self
     }
 
-    /// Waits for the answer of the agent, and writes the message for the server that asked with this id.
-    pub(super) async fn answer(self, id: &RequestId, method: &str) -> String {
-        let answering = async {
-            if let Some((notices, ask)) = self.waiting {
-                notices.send(ask).await.ok()?;
+    /// Waits for what the agent says, and writes the message for the server that asked with this id.
+    pub(super) async fn next(&mut self, id: &RequestId, method: &str) -> Told {
+        if let Some((notices, ask)) = self.waiting.take() {
+            tokio::select! {
+                // Should the call be over, the answer says so below.
+                _ = notices.send(ask) => {}
+                () = self.over.cancelled() => {}
+                () = passed(self.until) => {}
             }
-            self.answer.await.ok()
-        };
+        }
         let answer = tokio::select! {
-            answer = answering => answer,
+            biased;
             () = self.over.cancelled() => None,
-            () = passed(self.patience) => None,
+            () = passed(self.until) => None,
+            Some(params) = self.progress.recv() => {
+                return Told::Progress(notification("notifications/progress", Some(&params)));
+            }
+            answer = &mut self.answer => answer.ok(),
         };
-        match answer {
+        Told::Answer(match answer {
             Some(Ok(result)) => result_response(id, &result),
             Some(Err(error)) => error_response(Some(id), &error, false),
             None => refusal(id, method),
-        }
+        })
     }
 }
 
-async fn passed(patience: Option<Duration>) {
-    match patience {
-        Some(patience) => tokio::time::sleep(patience).await,
+async fn passed(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
         None => std::future::pending().await,
     }
 }
@@ -227,6 +260,13 @@ mod tests {
         RequestId::number(7)
     }
 
+    async fn answer(mut question: Question) -> String {
+        match question.next(&id(), "roots/list").await {
+            Told::Answer(answer) => answer,
+            Told::Progress(progress) => panic!("{progress}"),
+        }
+    }
+
     #[test]
     fn only_what_can_be_asked_is_declared() {
         assert!(declared("{}").is_none());
@@ -270,7 +310,7 @@ mod tests {
             .ask("roots/list", Object::default())
             .unwrap();
         assert_eq!(*questions.open().borrow(), 1);
-        let answering = tokio::spawn(async move { question.answer(&id(), "roots/list").await });
+        let answering = tokio::spawn(answer(question));
         assert!(matches!(heard.recv().await, Some(Notice::Progress(_))));
         assert!(matches!(heard.recv().await, Some(Notice::Ask(_))));
         let answer = answering.await.unwrap();
@@ -282,13 +322,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn progress_goes_before_the_answer_and_a_flood_of_it_is_dropped() {
+        let (notices, mut heard) = mpsc::channel(4);
+        let questions = Questions::new(declared(r#"{"roots":{}}"#).unwrap(), &notices);
+        let question = questions.asker().ask("roots/list", Object::default());
+        let mut question = question.unwrap();
+        let Some(Notice::Ask(ask)) = heard.recv().await else {
+            panic!("a question");
+        };
+        let said = (0..100)
+            .filter(|_| ask.progress.try_send(Object::default()).is_ok())
+            .count();
+        assert_eq!(said, PROGRESS);
+        ask.reply.send(Ok(raw("{}".into()))).unwrap();
+        for _ in 0..PROGRESS {
+            let told = question.next(&id(), "roots/list").await;
+            assert!(matches!(told, Told::Progress(_)), "{told:?}");
+        }
+        assert!(answer(question).await.contains("result"));
+    }
+
+    #[tokio::test]
     async fn the_end_of_the_call_refuses_what_is_open_and_what_comes_later() {
         let (notices, mut heard) = mpsc::channel(4);
         let questions = Questions::new(declared(r#"{"roots":{}}"#).unwrap(), &notices);
         let asker = questions.asker();
         let question = asker.ask("roots/list", Object::default()).unwrap();
         drop(questions);
-        let answer = question.answer(&id(), "roots/list").await;
+        let answer = answer(question).await;
         assert!(answer.contains("-32601"), "{answer}");
         let Some(Notice::Ask(ask)) = heard.recv().await else {
             panic!("a question");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 
 use crate::protocol::{Json, LogLevel, Method, Object};
@@ -16,6 +16,8 @@ pub struct Lane {
     pub agent: AgentName,
     /// The agent's own session: the id this gateway gave it, or the label a bare client sent.
     pub session: Option<Arc<str>>,
+    /// What it would rather speak to a server that speaks both.
+    pub prefers: Option<Era>,
 }
 
 /// Which life cycle a server speaks.
@@ -68,6 +70,8 @@ pub struct Ask {
     pub params: Object,
     /// Takes the result, or the whole JSON-RPC error object. It is closed when the call ended meanwhile.
     pub reply: oneshot::Sender<Result<Json, Json>>,
+    /// Takes the parameters of `notifications/progress` on this question, with the server's own token in them.
+    pub progress: mpsc::Sender<Object>,
 }
 
 /// What of a server's own news an agent wants to hear.

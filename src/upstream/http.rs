@@ -14,7 +14,8 @@ use crate::types::{EraChoice, ServerName};
 
 use super::codec::error_code;
 use super::ears::Ear;
-use super::era::{EraCell, Verdict};
+use super::era::{EraCell, Spoken, Verdict};
+use super::keeper::Sources;
 use super::legacy::{Legacy, not_in_time};
 use super::listen_modern;
 use super::modern;
@@ -30,6 +31,8 @@ pub(super) struct Http {
     /// Ids are never used twice towards one server, whichever session or connection carries them.
     ids: Arc<AtomicU64>,
     legacy: Arc<Legacy>,
+    /// The same sessions, where it is modern and opens with `initialize` too.
+    older: Arc<Legacy>,
     timeout: Duration,
 }
 
@@ -48,31 +51,29 @@ impl Http {
             }
         };
         let (wire, ids) = (Arc::new(wire), Arc::new(AtomicU64::new(1)));
+        let legacy = Legacy::new(wire.clone(), ids.clone(), timeout, transport, clock);
         Self {
-            legacy: Arc::new(Legacy::new(
-                wire.clone(),
-                ids.clone(),
-                timeout,
-                transport,
-                clock,
-            )),
+            older: Arc::new(legacy.beside_modern()),
+            legacy: Arc::new(legacy),
             wire,
-            era: EraCell::new(server, choice, clock.clone()),
+            era: EraCell::new(server, choice, clock),
             ids,
             timeout,
         }
     }
 
     pub(super) async fn describe(&self, lane: &Lane) -> Result<Arc<Description>, UpstreamError> {
-        let until = Instant::now() + limits::HANDSHAKE;
-        match self.era(until).await? {
-            Era::Legacy => self.noted(self.legacy.describe(lane, until).await),
-            Era::Modern => {
-                let verdict = self.era.verdict(|| self.discovery()).await?;
-                let unknown =
-                    || UpstreamError::Refused("it does not answer `server/discover`".into());
-                verdict.description.clone().ok_or_else(unknown)
-            }
+        let (spoken, until) = self.spoken(lane).await?;
+        match spoken {
+            Spoken::Only(Era::Legacy) => self.noted(self.legacy.describe(lane, until).await),
+            Spoken::Only(Era::Modern) => self.describe_modern().await,
+            Spoken::Both => match self.older.describe(lane, until).await {
+                Ok(description) => Ok(description),
+                Err(_) => {
+                    self.era.doubt_older();
+                    self.describe_modern().await
+                }
+            },
         }
     }
 
@@ -82,11 +83,27 @@ impl Http {
         outgoing: Outgoing,
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
-        let until = Instant::now() + limits::HANDSHAKE;
-        match self.era(until).await? {
-            Era::Legacy => self.noted(self.legacy.send(lane, outgoing, notices, until).await),
-            Era::Modern => self.send_modern(outgoing, notices).await,
-        }
+        let (spoken, until) = self.spoken(lane).await?;
+        let (legacy, opened) = match spoken {
+            Spoken::Only(Era::Modern) => return self.send_modern(outgoing, notices).await,
+            Spoken::Only(Era::Legacy) => {
+                let opened = self.legacy.open(lane, &outgoing, until).await;
+                (&self.legacy, self.noted(opened)?)
+            }
+            Spoken::Both => match self.older.open(lane, &outgoing, until).await {
+                Ok(opened) => {
+                    if !opened.lease.can_be_answered() {
+                        self.era.doubt_older();
+                    }
+                    (&self.older, opened)
+                }
+                Err(_) => {
+                    self.era.doubt_older();
+                    return self.send_modern(outgoing, notices).await;
+                }
+            },
+        };
+        legacy.send(opened, outgoing, notices).await
     }
 
     pub(super) async fn listen(
@@ -94,26 +111,42 @@ impl Http {
         lane: &Lane,
         ear: Arc<Ear>,
     ) -> Result<Interests, UpstreamError> {
-        let until = Instant::now() + limits::HANDSHAKE;
-        match self.era(until).await? {
-            Era::Legacy => self.noted(self.legacy.listen(lane, ear).await),
-            Era::Modern => {
-                let (wire, ids) = (self.wire.clone(), self.ids.clone());
-                let asking = move |subscription| {
-                    let id = ids.fetch_add(1, Ordering::Relaxed);
-                    modern::listen(wire.clone(), id, subscription).boxed()
-                };
-                listen_modern::listen(ear, Box::new(asking)).await
-            }
+        let (spoken, _) = self.spoken(lane).await?;
+        match spoken {
+            Spoken::Only(Era::Legacy) => self.noted(self.legacy.listen(lane, ear).await),
+            Spoken::Only(Era::Modern) => self.listen_modern(ear).await,
+            Spoken::Both => match self.older.source(lane).await {
+                Ok(_) => self.older.listen(lane, ear).await,
+                Err(_) => {
+                    self.era.doubt_older();
+                    self.listen_modern(ear).await
+                }
+            },
         }
     }
 
-    /// Finds out how to speak to the server. Probe and session are bounded each; `until` bounds the two together.
-    async fn era(&self, until: Instant) -> Result<Era, UpstreamError> {
+    async fn listen_modern(&self, ear: Arc<Ear>) -> Result<Interests, UpstreamError> {
+        let (wire, ids) = (self.wire.clone(), self.ids.clone());
+        let asking = move |subscription| {
+            let id = ids.fetch_add(1, Ordering::Relaxed);
+            modern::listen(wire.clone(), id, subscription).boxed()
+        };
+        listen_modern::listen(ear, Box::new(asking)).await
+    }
+
+    /// Finds out what to speak, and until when a session must be open. The first probe and a session are bounded
+    /// each, and together by that.
+    async fn spoken(&self, lane: &Lane) -> Result<(Spoken, Instant), UpstreamError> {
+        let until = Instant::now() + limits::HANDSHAKE;
         let probing = self.era.era(|| self.discovery());
-        timeout_at(until, probing)
+        let era = timeout_at(until, probing)
             .await
-            .unwrap_or_else(|_| Err(not_in_time()))
+            .unwrap_or_else(|_| Err(not_in_time()))?;
+        match self.era.spoken(era, lane, || self.older.probe()).await {
+            // What is known to answer gets its time for a session of its own.
+            Spoken::Both => Ok((Spoken::Both, Instant::now() + limits::HANDSHAKE)),
+            only @ Spoken::Only(_) => Ok((only, until)),
+        }
     }
 
     /// `initialize` was refused, so the verdict that led there has no ground.
@@ -122,6 +155,12 @@ impl Http {
             self.era.forget();
         }
         answer
+    }
+
+    async fn describe_modern(&self) -> Result<Arc<Description>, UpstreamError> {
+        let verdict = self.era.verdict(|| self.discovery()).await?;
+        let unknown = || UpstreamError::Refused("it does not answer `server/discover`".into());
+        verdict.description.clone().ok_or_else(unknown)
     }
 
     async fn send_modern(
@@ -147,6 +186,11 @@ impl Http {
 
     fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A modern server keeps nothing of an agent that could have changed.
+    pub(super) async fn roots_changed(&self, lane: &Lane) {
+        self.legacy.roots_changed(lane).await;
     }
 
     pub(super) fn end_session(&self, lane: &Lane) {

@@ -14,6 +14,7 @@ mod dial;
 mod ears;
 mod era;
 mod exchange;
+mod finding;
 mod handshake;
 mod http;
 mod keeper;
@@ -40,6 +41,8 @@ mod wire;
 
 #[cfg(test)]
 mod ask_tests;
+#[cfg(test)]
+mod dual_tests;
 #[cfg(test)]
 mod http_tests;
 #[cfg(test)]

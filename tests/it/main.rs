@@ -15,6 +15,14 @@ mod calls;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod eras;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod isolation;
+#[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod refusals;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hayward::http::Limits;
 use serde_json::{Value, json};
 
-use super::support::{Client, FakeUpstream, Session, Stream, World, find, rpc};
+use super::support::{ANSWER, Client, FakeUpstream, Session, Stream, World, find, rpc};
 
 const POLICY: &str = r#"
 servers:
@@ -464,7 +464,7 @@ async fn a_question_outside_of_calls_reaches_a_client_that_can_be_asked() {
     images.until_answers(2).await;
     let answers = |images: &FakeUpstream| -> Vec<Value> {
         let asides = images.asides().into_iter();
-        let answers = asides.filter(|seen| seen.method.is_empty());
+        let answers = asides.filter(|seen| seen.method == ANSWER);
         answers
             .map(|seen| serde_json::from_str(&seen.body).unwrap())
             .collect()

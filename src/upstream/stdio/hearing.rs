@@ -12,6 +12,7 @@ use crate::protocol::{Method, Object};
 use super::super::codec::Outcome;
 use super::super::deadline::Deadline;
 use super::super::ears::Ear;
+use super::super::era::Spoken;
 use super::super::keeper::{self, Sources, full};
 use super::super::listen_modern::{self, Subscription};
 use super::super::listener::{Hearing, Listener};
@@ -24,18 +25,33 @@ impl Stdio {
         lane: &Lane,
         ear: Arc<Ear>,
     ) -> Result<Interests, UpstreamError> {
-        match self.era().await? {
-            Era::Legacy => {
-                let owner = self.owner(Era::Legacy, lane);
-                let audience = self.audiences.of(&owner);
-                keeper::listen(self, &owner, audience, ear).await
-            }
-            Era::Modern => {
-                let stdio = self.clone();
-                let asking = move |subscription| stdio.clone().subscribe(subscription).boxed();
-                listen_modern::listen(ear, Box::new(asking)).await
-            }
+        match self.spoken(lane).await? {
+            Spoken::Only(Era::Legacy) => self.noted(self.listen_legacy(lane, ear).await),
+            Spoken::Only(Era::Modern) => self.listen_modern(ear).await,
+            Spoken::Both => match self.source(&self.owner(Era::Legacy, lane)).await {
+                Ok(_) => self.listen_legacy(lane, ear).await,
+                Err(_) => {
+                    self.era.doubt_older();
+                    self.listen_modern(ear).await
+                }
+            },
         }
+    }
+
+    async fn listen_legacy(
+        self: &Arc<Self>,
+        lane: &Lane,
+        ear: Arc<Ear>,
+    ) -> Result<Interests, UpstreamError> {
+        let owner = self.owner(Era::Legacy, lane);
+        let audience = self.audiences.of(&owner);
+        keeper::listen(self, &owner, audience, ear).await
+    }
+
+    async fn listen_modern(self: &Arc<Self>, ear: Arc<Ear>) -> Result<Interests, UpstreamError> {
+        let stdio = self.clone();
+        let asking = move |subscription| stdio.clone().subscribe(subscription).boxed();
+        listen_modern::listen(ear, Box::new(asking)).await
     }
 
     /// One request to listen, which is over when the process says so. The process is in use as long.

@@ -6,13 +6,15 @@ mod client;
 mod fake;
 mod log;
 mod newsroom;
+mod random;
 mod world;
 
 use std::time::Duration;
 
-pub(crate) use client::{Client, Session, Stream, rpc};
-pub(crate) use fake::FakeUpstream;
+pub(crate) use client::{Client, Reply, Sending, Session, Stream, rpc};
+pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
 pub(crate) use log::{Event, events, find};
+pub(crate) use random::{Random, seed};
 pub(crate) use world::{World, token};
 
 /// Far beyond what anything here takes, so that it passes only when something hangs.

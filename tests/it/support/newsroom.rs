@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::FakeUpstream;
-use super::fake::{Body, Seen, Speaks, State, empty, json_answer, locked, ok, streamed};
+use super::fake::{ANSWER, Body, Seen, Speaks, State, empty, json_answer, locked, ok, streamed};
 
 /// The key that names the request a message belongs to.
 const TAG: &str = "io.modelcontextprotocol/subscriptionId";
@@ -187,7 +187,7 @@ impl FakeUpstream {
         let what = format!("{number} answers");
         self.until(&what, |memory| {
             let answers = memory.asides.iter();
-            answers.filter(|seen| seen.method.is_empty()).count() >= number
+            answers.filter(|seen| seen.method == ANSWER).count() >= number
         })
         .await;
     }
