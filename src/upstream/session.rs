@@ -28,6 +28,8 @@ pub(super) struct Session {
     pub(super) declared: Option<Arc<Declared>>,
     /// Who hears what the server says outside of calls.
     pub(super) audience: Arc<Audience>,
+    /// Whether anybody used it yet.
+    pub(super) was_used: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -110,6 +112,7 @@ impl Session {
             description: Arc::new(description),
             declared: opener.declared,
             audience: opener.audience,
+            was_used: AtomicBool::new(false),
         }
     }
 

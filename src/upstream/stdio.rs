@@ -58,6 +58,8 @@ pub(super) struct Process {
     audience: Option<Arc<Audience>>,
     /// What a legacy process was told about its agent.
     declared: Option<Arc<Declared>>,
+    /// Whether anybody used it yet.
+    was_used: AtomicBool,
     /// Whether it ever answered a call.
     was_useful: AtomicBool,
 }
@@ -70,6 +72,7 @@ impl Process {
             description: None,
             audience: None,
             declared: None,
+            was_used: AtomicBool::new(false),
             was_useful: AtomicBool::new(false),
         }
     }
@@ -81,6 +84,7 @@ impl Process {
             description: Some(Arc::new(description)),
             declared: hearers.declared,
             audience: Some(hearers.audience),
+            was_used: AtomicBool::new(false),
             was_useful: AtomicBool::new(false),
         }
     }
@@ -250,7 +254,14 @@ impl Stdio {
         if matches!(&process, Ok(seated) if seated.lease.link.died_at().is_some()) {
             process = seat().await;
         }
-        Ok(process?.lease)
+        let process = process?.lease;
+        // The first to use it: now it can be found among those that run.
+        if let Some(audience) = &process.audience
+            && !process.was_used.swap(true, Ordering::Relaxed)
+        {
+            audience.meet();
+        }
+        Ok(process)
     }
 
     /// Takes processes out of the pool that ended, or that were opened before the server changed its era.
