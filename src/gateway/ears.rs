@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use crate::policy::{Question, Target, is_granted};
 use crate::protocol::{Method, Object};
 use crate::types::ServerName;
-use crate::upstream::{Description, Interests, List, Listening, News, Outgoing};
+use crate::upstream::{Description, Interests, List, Listening, News};
 
 use super::audience::{Audience, Identity};
 use super::entries;
 use super::opening::subscribes;
+use super::recheck::plain;
 use super::stages::{Reserved, Subject, Wish};
 use super::{Failure, Gateway};
 
@@ -363,14 +364,7 @@ fn wish(server: &ServerName, method: Method, subject: Subject) -> Wish {
     Wish {
         server: server.clone(),
         subject,
-        request: Outgoing {
-            method,
-            params: Object::default(),
-            log_level: None,
-            param_headers: Vec::new(),
-            capabilities: Object::default(),
-            client_info: None,
-        },
+        request: plain(method),
         purpose: String::new(),
         continues: None,
     }

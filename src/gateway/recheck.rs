@@ -114,11 +114,13 @@ impl Gateway {
     }
 }
 
-fn plain(method: Method) -> Outgoing {
+/// A request with nothing but its method.
+pub(super) fn plain(method: Method) -> Outgoing {
     Outgoing {
         method,
         params: Object::default(),
         log_level: None,
+        session_level: None,
         param_headers: Vec::new(),
         capabilities: Object::default(),
         client_info: None,
