@@ -140,7 +140,7 @@ impl Settled {
                 error,
                 call: self.call,
             }),
-            Outcome::Cancelled => Err(Failure::Cancelled),
+            Outcome::Cancelled | Outcome::Expired | Outcome::Stopped => Err(Failure::Cancelled),
         }
     }
 }

@@ -85,6 +85,12 @@ pub enum Failure {
         /// The call.
         call: CallId,
     },
+    /// The user did not want to visit a page that the server asks for.
+    #[error("server `{0}` does nothing before its user has visited a page, and that was declined")]
+    Declined(ServerName),
+    /// The server needs something of the client that it did not declare (2026-07-28).
+    #[error("the server needs something of the client that it did not declare: {}", .0.get())]
+    MissingCapability(Json),
     /// The server answered with an error of its own, which is passed on.
     #[error("the server answered with an error")]
     Relayed {
@@ -125,6 +131,8 @@ impl Failure {
             Self::Refused(refusal) => refusal.reason(),
             Self::Upstream { .. } => "upstream_unavailable",
             Self::NeedsInput { .. } => "needs_input",
+            Self::Declined(_) => "declined",
+            Self::MissingCapability(_) => "missing_capability",
             Self::Relayed { .. } => "relayed",
             Self::Cancelled => "cancelled",
             Self::Unrecorded => "audit_unavailable",
@@ -154,9 +162,12 @@ impl Failure {
                 ..
             } => TIMED_OUT,
             Self::Upstream { .. } | Self::Unrecorded | Self::Overloaded => UNAVAILABLE,
-            Self::NeedsInput { .. } | Self::Relayed { .. } | Self::Cancelled | Self::Internal => {
-                code::INTERNAL_ERROR
-            }
+            Self::MissingCapability(_) => code::MISSING_CAPABILITY,
+            Self::NeedsInput { .. }
+            | Self::Declined(_)
+            | Self::Relayed { .. }
+            | Self::Cancelled
+            | Self::Internal => code::INTERNAL_ERROR,
         }
     }
 
@@ -167,7 +178,8 @@ impl Failure {
             Self::NotJson(_)
             | Self::NotAMessage(_)
             | Self::HeaderMismatch(_)
-            | Self::UnsupportedVersion { .. } => 400,
+            | Self::UnsupportedVersion { .. }
+            | Self::MissingCapability(_) => 400,
             Self::UnknownMethod(_) if modern => 404,
             Self::InvalidParams(_) if modern => 400,
             Self::Relayed { status, .. } if modern => *status,
@@ -181,6 +193,7 @@ impl Failure {
             | Self::Refused(_)
             | Self::Upstream { .. }
             | Self::NeedsInput { .. }
+            | Self::Declined(_)
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Unrecorded
@@ -206,6 +219,14 @@ impl Failure {
                 data.insert("reason".into(), self.reason().into());
                 data.insert("server".into(), server.as_str().into());
                 data.insert("call_id".into(), call.to_string().into());
+            }
+            Self::Declined(server) => {
+                data.insert("reason".into(), self.reason().into());
+                data.insert("server".into(), server.as_str().into());
+            }
+            Self::MissingCapability(required) => {
+                let required: Value = serde_json::from_str(required.get()).unwrap_or_default();
+                data.insert("requiredCapabilities".into(), required);
             }
             Self::AmbiguousTool { choices, .. } => {
                 data.insert("choices".into(), choices.clone().into());
@@ -234,6 +255,7 @@ impl Failure {
             Self::Refused(_)
             | Self::Upstream { .. }
             | Self::NeedsInput { .. }
+            | Self::Declined(_)
             | Self::Unrecorded => true,
             Self::NotJson(_)
             | Self::NotAMessage(_)
@@ -245,6 +267,7 @@ impl Failure {
             | Self::AmbiguousTool { .. }
             | Self::HeaderMismatch(_)
             | Self::UnsupportedVersion { .. }
+            | Self::MissingCapability(_)
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Overloaded

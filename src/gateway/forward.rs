@@ -44,6 +44,7 @@ impl Forwarder {
             request,
             open,
             outcome,
+            rounds: agent.rounds(),
             latency: self.clock.monotonic().saturating_sub(started),
         }
     }
@@ -79,7 +80,7 @@ async fn exchange(
     let outcome = tokio::select! {
         biased;
         answer = upstream.send(lane, request, &notices) => ended(answer),
-        () = agent.relay(&mut heard) => Outcome::Cancelled,
+        () = agent.relay(&mut heard) => agent.given_up(),
     };
     // What came right before the answer goes out before it.
     while let Ok(notice) = heard.try_recv() {

@@ -12,6 +12,8 @@ use crate::upstream::{Ask, Notice};
 
 use super::Part;
 use super::asks::{Answered, Asks};
+use super::exchange::{Line, Round};
+use super::stages::Outcome;
 
 /// How long a person may take to answer a question.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
@@ -32,10 +34,19 @@ pub enum Asking {
     Retry,
 }
 
+/// Where what a server says goes.
+#[derive(Debug, Clone)]
+pub(super) enum Ear {
+    /// Into the answer of the agent's request.
+    Request(mpsc::Sender<Part>),
+    /// To whichever request of the agent follows the call.
+    Exchange(Line),
+}
+
 /// The agent's end of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
-    pub(super) parts: mpsc::Sender<Part>,
+    pub(super) ear: Ear,
     pub(super) hangup_cancels: bool,
     pub(super) asking: Asking,
     pub(super) asks: Arc<Asks>,
@@ -47,23 +58,32 @@ impl Listener {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),
-                () = self.parts.closed(), if self.hangup_cancels => return,
-                else => std::future::pending().await,
+                () = self.gone() => return,
             }
         }
     }
 
+    /// Resolves when the agent has gone, where that cancels the call.
+    pub(super) async fn gone(&self) {
+        match &self.ear {
+            Ear::Request(parts) if self.hangup_cancels => parts.closed().await,
+            Ear::Request(_) => std::future::pending().await,
+            Ear::Exchange(line) => line.gone().await,
+        }
+    }
+
     pub(super) fn pass(&self, notice: Notice) {
+        let parts = match &self.ear {
+            Ear::Request(parts) => parts,
+            Ear::Exchange(line) => return line.pass(notice),
+        };
         let (method, params) = match notice {
             Notice::Progress(params) => ("notifications/progress", params),
             Notice::Log(params) => ("notifications/message", params),
             Notice::Ask(ask) => return self.put(ask),
         };
         // A slow agent misses progress, not its answer.
-        drop(
-            self.parts
-                .try_send(Part::Notice(notification(method, Some(&params)))),
-        );
+        drop(parts.try_send(Part::Notice(notification(method, Some(&params)))));
     }
 
     /// Puts a server's question to the agent while the call goes on.
@@ -78,13 +98,30 @@ impl Listener {
         });
     }
 
+    /// How the agent was asked by its next request.
+    pub(super) fn rounds(&self) -> Vec<Round> {
+        match &self.ear {
+            Ear::Request(_) => Vec::new(),
+            Ear::Exchange(line) => line.rounds(),
+        }
+    }
+
+    /// What it means for a call that its agent has gone.
+    pub(super) fn given_up(&self) -> Outcome {
+        match &self.ear {
+            Ear::Request(_) => Outcome::Cancelled,
+            Ear::Exchange(line) => line.given_up(),
+        }
+    }
+
     /// Whether answers can be had while the request is open.
     pub(super) fn can_push(&self) -> bool {
         matches!(self.asking, Asking::Push { .. })
     }
 
     async fn push(&self, method: &str, params: &Object) -> Option<Answered> {
-        let Asking::Push { session, declared } = &self.asking else {
+        let (Asking::Push { session, declared }, Ear::Request(parts)) = (&self.asking, &self.ear)
+        else {
             return None;
         };
         // Nobody is asked what its client did not say it can be asked.
@@ -92,7 +129,7 @@ impl Listener {
         declared.get(capability)?;
         let mut open = self.asks.open(session)?;
         let question = request(&open.id(), method, Some(params));
-        self.parts.send(Part::Notice(question)).await.ok()?;
+        parts.send(Part::Notice(question)).await.ok()?;
         timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
     }
 

@@ -8,12 +8,14 @@ mod asks;
 mod call;
 mod door;
 mod entries;
+mod exchange;
 mod failure;
 mod forward;
 mod listener;
 mod lists;
 mod names;
 mod opening;
+mod parked;
 mod recorder;
 mod refusal;
 mod requests;
@@ -23,6 +25,7 @@ mod seal;
 mod shape;
 mod stages;
 mod strangers;
+mod visits;
 mod writer;
 
 use std::sync::Arc;
@@ -56,7 +59,8 @@ pub use stages::{AgentEra, Caller};
 
 use asks::Asks;
 use forward::Forwarder;
-use listener::Listener;
+use listener::{Ear, Listener};
+use parked::Parked;
 use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
 use rounds::Rounds;
@@ -136,6 +140,7 @@ pub struct Gateway {
     strangers: Strangers,
     asks: Arc<Asks>,
     rounds: Rounds,
+    parked: Parked,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     calls: TaskTracker,
@@ -175,6 +180,7 @@ impl Gateway {
             strangers: Strangers::default(),
             asks: Arc::default(),
             rounds: Rounds::new(random()),
+            parked: Parked::default(),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
@@ -249,7 +255,7 @@ impl Gateway {
         let gateway = Arc::clone(self);
         self.calls.spawn(async move {
             let listener = Listener {
-                parts: parts.clone(),
+                ear: Ear::Request(parts.clone()),
                 hangup_cancels: request.hangup_cancels,
                 asking: request.asking.clone(),
                 asks: Arc::clone(&gateway.asks),
@@ -308,10 +314,11 @@ impl Gateway {
         self.recorder.is_recording()
     }
 
-    /// Waits until no call is in hand; those that take longer than `patience` are given up, are closed as failed
+    /// Waits until no call is in hand. Those that wait for answers of their agents are ended at once; those that take longer than `patience` are given up, are closed as failed
     /// and cost what they hold. Nobody may call [`Gateway::handle`] any more.
     pub async fn drain(&self, patience: Duration) {
         self.calls.close();
+        self.parked.close();
         if timeout(patience, self.calls.wait()).await.is_err() {
             let calls = self.calls.len();
             tracing::warn!(

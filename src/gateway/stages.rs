@@ -11,6 +11,7 @@ use crate::protocol::Version;
 use crate::types::{CallId, ServerName, Timestamp};
 use crate::upstream::{Lane, Outgoing, Reply, UpstreamError};
 
+use super::exchange::Round;
 use super::recorder::OpenCall;
 
 /// How an agent speaks to us.
@@ -183,6 +184,10 @@ pub(super) enum Outcome {
     Unanswered(UpstreamError),
     /// The agent went away first, in a revision where that cancels the call.
     Cancelled,
+    /// The agent was asked something and did not come back with the answer in time.
+    Expired,
+    /// The gateway stopped while the agent was asked something.
+    Stopped,
 }
 
 /// A request that a server was given, or could not be.
@@ -191,6 +196,8 @@ pub(super) struct Forwarded {
     pub(super) request: Authenticated,
     pub(super) open: OpenCall,
     pub(super) outcome: Outcome,
+    /// How its agent was asked in the middle of it, by requests of its own.
+    pub(super) rounds: Vec<Round>,
     pub(super) latency: Duration,
 }
 

@@ -17,6 +17,8 @@ mod dashboard;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod parked;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod sessions;

@@ -25,6 +25,8 @@ use tokio::task::JoinHandle;
 
 use super::soon;
 
+mod pushing;
+
 type Body = BoxBody<Bytes, io::Error>;
 
 /// More than the gateway takes of one answer.
@@ -80,6 +82,7 @@ struct State {
     gate: Semaphore,
     crowd: Mutex<Vec<oneshot::Sender<()>>>,
     sessions: Mutex<HashSet<String>>,
+    questions: pushing::Questions,
 }
 
 /// The server. It ends when it is dropped.
@@ -133,6 +136,7 @@ impl Script {
             gate: Semaphore::new(0),
             crowd: Mutex::default(),
             sessions: Mutex::default(),
+            questions: pushing::Questions::default(),
         });
         FakeUpstream {
             address,
@@ -287,7 +291,15 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         _ => return Ok(empty(405)),
     }
     let body = String::from_utf8(body.to_vec()).unwrap();
-    let rpc: Rpc<'_> = serde_json::from_str(&body).unwrap();
+    let Ok(rpc) = serde_json::from_str::<Rpc<'_>>(&body) else {
+        let answer = serde_json::from_str(&body).unwrap();
+        let status = if state.questions.answer(&answer) {
+            202
+        } else {
+            400
+        };
+        return Ok(empty(status));
+    };
     let seen = Seen {
         method: rpc.method.clone(),
         params: rpc.params.map_or("{}", RawValue::get).to_string(),
@@ -401,13 +413,39 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
             let templates = vec![json!({"uriTemplate": "note://{id}", "name": "any"})];
             list(state, "resourceTemplates", templates, &Value::Null)
         }
+        "prompts/get" if seen.param("arguments")["ask"].is_array() => {
+            return Ok(pushing::push(
+                state,
+                id,
+                &seen.param("arguments")["ask"],
+                Value::Null,
+                |answers| json!({"messages": [], "description": Value::from(answers).to_string()}),
+            ));
+        }
         "prompts/get" => json!({"messages": [
             {"role": "user", "content": {"type": "text", "text": seen.param("name")}}
         ]}),
         "resources/read" if seen.param("uri") == "note://gone" => {
             return Ok(json_answer(200, &error(id, -32002, "Resource not found")));
         }
+        "resources/read" if seen.param("uri") == "note://ask" => {
+            let rounds = json!([["elicitation/create"]]);
+            return Ok(pushing::push(state, id, &rounds, Value::Null, |answers| {
+                let text = Value::from(answers).to_string();
+                json!({"contents": [{"uri": "note://ask", "text": text}]})
+            }));
+        }
         "resources/read" => json!({"contents": [{"uri": seen.param("uri"), "text": "a note"}]}),
+        "completion/complete" if seen.param("argument")["name"] == "ask" => {
+            let rounds = json!([["elicitation/create"]]);
+            return Ok(pushing::push(
+                state,
+                id,
+                &rounds,
+                Value::Null,
+                |answers| json!({"completion": {"values": [answers[0]["error"]["code"].to_string()]}}),
+            ));
+        }
         "completion/complete" => json!({"completion": {"values": ["one", "two"]}}),
         _ => return Ok(json_answer(200, &error(id, -32601, "Method not found"))),
     };
@@ -512,6 +550,37 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
                 "requestState": "state-of-the-server"});
             json_answer(200, &ok(id, &wanted.to_string()))
         }
+        // Asks in the middle of the call: `ask` is a list of rounds, each a list of methods.
+        "push" => {
+            let meta: Value = call.meta.map_or(Value::Null, |meta| {
+                serde_json::from_str(meta.get()).unwrap()
+            });
+            let token = meta["progressToken"].clone();
+            pushing::push(state, id, &wanted["ask"], token, |answers| {
+                let text = Value::from(answers).to_string();
+                json!({"content": [{"type": "text", "text": text}]})
+            })
+        }
+        // Refuses before a page was visited, which counts as done when it is called once more.
+        "visit"
+            if state
+                .memory()
+                .requests
+                .iter()
+                .filter(|seen| seen.params.contains("visit"))
+                .count()
+                == 1 =>
+        {
+            let page = json!({"mode": "url", "elicitationId": "e-1",
+                "url": "https://pay.example/", "message": "pay first"});
+            let error = json!({"code": -32042, "message": "URL elicitation required",
+                "data": {"elicitations": [page]}});
+            json_answer(
+                200,
+                &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+            )
+        }
+        "visit_nothing" => json_answer(200, &error(id, -32042, "URL elicitation required")),
         "ask" => json_answer(
             200,
             &ok(id, r#"{"resultType":"input_required","inputRequests":{}}"#),

@@ -1,0 +1,323 @@
+//! A call that outlasts the requests of its agent. It runs in a task of its own; the agent's requests, one after
+//! the other, hear what its server says and bring the answers to what it asks. Knows nothing of who may bring them.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use crate::protocol::{
+    Json, LogLevel, META, Object, PROGRESS_TOKEN, is_reserved_key, json_string, raw,
+};
+use crate::types::{CallId, ServerName};
+use crate::upstream::{Ask, Notice, Outgoing, Reply};
+
+use super::Failure;
+use super::listener::Listener;
+use super::stages::{Outcome, Wish};
+
+/// How long further questions are waited for after one, so that a person is asked once.
+const COLLECT: Duration = Duration::from_millis(50);
+
+/// Notices that wait for the agent's next request; more are dropped, questions never are.
+const NOTICES: usize = 64;
+
+/// Questions that wait for the agent's next request; a server with more to ask is refused.
+const ASKS: usize = 16;
+
+/// What a call came to: its id, what was wanted, and the server's answer.
+pub(super) type Ran = Result<(CallId, Wish, Reply), Failure>;
+
+/// The agent's end of a call. Dropping it cancels the call.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// Whose answer it waits for.
+    pub(super) server: ServerName,
+    /// What the call is, so that no other request takes it over.
+    pub(super) purpose: String,
+    notices: mpsc::Receiver<Notice>,
+    asks: mpsc::Receiver<Ask>,
+    outcome: oneshot::Receiver<Ran>,
+    /// Questions that are not answered yet, by the keys the agent knows them by.
+    open: Vec<(String, Ask)>,
+    /// Questions so far.
+    asked: usize,
+    minutes: Minutes,
+    given_up: GivenUp,
+}
+
+/// The call's end of an exchange.
+#[derive(Debug, Clone)]
+pub(super) struct Line {
+    notices: mpsc::Sender<Notice>,
+    asks: mpsc::Sender<Ask>,
+    minutes: Minutes,
+    given_up: GivenUp,
+}
+
+/// Why the agent's end is gone; empty when the agent hung up.
+type GivenUp = Arc<OnceLock<Why>>;
+
+/// Why a call is given up for which its agent may still come.
+#[derive(Debug, Clone, Copy)]
+enum Why {
+    /// The agent did not come back in time.
+    Expired,
+    /// The gateway stops.
+    Stopped,
+}
+
+/// What was asked when; the closing event of the call tells it.
+type Minutes = Arc<Mutex<Vec<Round>>>;
+
+/// One time that the agent was asked in the middle of a call.
+#[derive(Debug, Clone)]
+pub(super) struct Round {
+    /// With which methods.
+    pub(super) asked: Vec<String>,
+    /// How long it took to come back; `None` when it did not.
+    pub(super) waited: Option<Duration>,
+}
+
+/// What one request of an agent wants to hear while the call runs.
+#[derive(Debug)]
+pub(super) struct Wants {
+    token: Option<Json>,
+    log_level: Option<LogLevel>,
+}
+
+/// Why a request of an agent need not wait any more.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// The call has ended.
+    Done(Box<Ran>),
+    /// The server wants to know something first.
+    Asked,
+    /// The agent went away.
+    Gone,
+}
+
+impl Exchange {
+    /// Both ends of a call that is about to begin, and where its outcome goes.
+    pub(super) fn new(wish: &Wish) -> (Self, Line, oneshot::Sender<Ran>) {
+        let (notices, heard) = mpsc::channel(NOTICES);
+        let (asks, questions) = mpsc::channel(ASKS);
+        let (ended, outcome) = oneshot::channel();
+        let line = Line {
+            notices,
+            asks,
+            minutes: Minutes::default(),
+            given_up: GivenUp::default(),
+        };
+        let exchange = Self {
+            server: wish.server.clone(),
+            purpose: wish.purpose.clone(),
+            notices: heard,
+            asks: questions,
+            outcome,
+            open: Vec::new(),
+            asked: 0,
+            minutes: Arc::clone(&line.minutes),
+            given_up: Arc::clone(&line.given_up),
+        };
+        (exchange, line, ended)
+    }
+
+    /// Passes on what the server says, until it answers or asks.
+    pub(super) async fn follow(&mut self, agent: &Listener, wants: &Wants) -> Heard {
+        let mut collected = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut self.outcome => {
+                    while let Ok(notice) = self.notices.try_recv() {
+                        wants.pass(notice, agent);
+                    }
+                    return Heard::Done(Box::new(outcome.unwrap_or(Err(Failure::Internal))));
+                }
+                () = agent.gone() => return Heard::Gone,
+                Some(ask) = self.asks.recv() => {
+                    if self.open.is_empty() {
+                        collected = Instant::now() + COLLECT;
+                    }
+                    self.asked = self.asked.saturating_add(1);
+                    self.open.push((format!("in-{}", self.asked), ask));
+                }
+                Some(notice) = self.notices.recv() => wants.pass(notice, agent),
+                () = sleep_until(collected), if !self.open.is_empty() => {
+                    // Those of a call that is just ending are nobody's any more.
+                    self.open.retain(|(_, ask)| !ask.reply.is_closed());
+                    if !self.open.is_empty() {
+                        return Heard::Asked;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the agent is to answer, as 2026-07-28 writes it.
+    pub(super) fn questions(&self) -> Object {
+        let mut questions = Object::default();
+        for (key, ask) in &self.open {
+            questions.set(key, question(ask));
+        }
+        questions
+    }
+
+    /// Hands the server the answers to its questions; what is no answer to one leaves it open.
+    pub(super) fn answer(&mut self, given: &Object) {
+        for (key, ask) in std::mem::take(&mut self.open) {
+            match given
+                .get_object(&key)
+                .filter(|answer| answers(&ask.method, answer))
+            {
+                // Whoever asked may be through meanwhile.
+                Some(answer) => drop(ask.reply.send(Ok(aged(answer)))),
+                None => self.open.push((key, ask)),
+            }
+        }
+    }
+
+    /// Tells the server that nobody answers what it asks, so that the call can go on.
+    pub(super) fn refuse(&mut self) {
+        self.open.clear();
+    }
+
+    /// How often the agent was asked.
+    pub(super) fn rounds(&self) -> usize {
+        locked(&self.minutes).len()
+    }
+
+    /// Notes that the agent is being asked.
+    pub(super) fn note_asked(&self) {
+        let asked = self.open.iter().map(|(_, ask)| ask.method.clone());
+        let (asked, waited) = (asked.collect(), None);
+        locked(&self.minutes).push(Round { asked, waited });
+    }
+
+    /// Notes that the agent came back after so long.
+    pub(super) fn note_back(&self, after: Duration) {
+        if let Some(round) = locked(&self.minutes).last_mut() {
+            round.waited = Some(after);
+        }
+    }
+
+    /// Gives the call up: the agent did not come back in time.
+    pub(super) fn expire(self) {
+        self.give_up(Why::Expired);
+    }
+
+    /// Gives the call up: the gateway stops.
+    pub(super) fn stop(self) {
+        self.give_up(Why::Stopped);
+    }
+
+    fn give_up(self, why: Why) {
+        // The call learns of it when this end is dropped, which is now.
+        self.given_up.get_or_init(|| why);
+    }
+}
+
+impl Line {
+    /// Resolves when nobody waits for the call any more.
+    pub(super) async fn gone(&self) {
+        self.notices.closed().await;
+    }
+
+    /// What it means for the call that nobody waits for it any more.
+    pub(super) fn given_up(&self) -> Outcome {
+        match self.given_up.get() {
+            None => Outcome::Cancelled,
+            Some(Why::Expired) => Outcome::Expired,
+            Some(Why::Stopped) => Outcome::Stopped,
+        }
+    }
+
+    /// Passes on what the server says.
+    pub(super) fn pass(&self, notice: Notice) {
+        match notice {
+            // What does not fit is dropped, which refuses it.
+            Notice::Ask(ask) => drop(self.asks.try_send(ask)),
+            Notice::Progress(_) | Notice::Log(_) => drop(self.notices.try_send(notice)),
+        }
+    }
+
+    /// How the agent was asked so far.
+    pub(super) fn rounds(&self) -> Vec<Round> {
+        locked(&self.minutes).clone()
+    }
+}
+
+impl Wants {
+    /// What a request says about it.
+    pub(super) fn of(request: &Outgoing) -> Self {
+        let meta = request.params.get_object(META).unwrap_or_default();
+        Self {
+            token: meta.get(PROGRESS_TOKEN).map(ToOwned::to_owned),
+            log_level: request.log_level,
+        }
+    }
+
+    /// Passes a notice on as this request wants it: each request of an agent has a progress token of its own.
+    fn pass(&self, notice: Notice, agent: &Listener) {
+        match (notice, &self.token) {
+            (Notice::Progress(mut params), Some(token)) => {
+                params.set(PROGRESS_TOKEN, token.clone());
+                agent.pass(Notice::Progress(params));
+            }
+            (Notice::Log(params), _) if self.hears(&params) => agent.pass(Notice::Log(params)),
+            (Notice::Progress(_) | Notice::Log(_) | Notice::Ask(_), _) => {}
+        }
+    }
+
+    fn hears(&self, log: &Object) -> bool {
+        let level: Option<LogLevel> = log.get_str("level").and_then(|level| level.parse().ok());
+        self.log_level
+            .zip(level)
+            .is_some_and(|(least, level)| level >= least)
+    }
+}
+
+/// A question of a server of an earlier revision as an entry of `inputRequests`.
+fn question(ask: &Ask) -> Json {
+    let mut params = ask.params.clone();
+    // Neither is known to 2026-07-28, and no progress can be told.
+    params.remove("elicitationId");
+    if let Some(mut meta) = params.get_object(META) {
+        meta.retain(|key| key != PROGRESS_TOKEN && !is_reserved_key(key));
+        if meta.is_empty() {
+            params.remove(META);
+        } else {
+            params.set(META, meta.to_json());
+        }
+    }
+    let mut question = Object::default();
+    question.set("method", raw(json_string(&ask.method)));
+    if !params.is_empty() {
+        question.set("params", params.to_json());
+    }
+    question.to_json()
+}
+
+/// Whether this can be the answer to a question of this method (MCP 2026-07-28, multi-round requests: the bare
+/// result; errors have no form there).
+fn answers(method: &str, answer: &Object) -> bool {
+    let required = match method {
+        "elicitation/create" => "action",
+        "sampling/createMessage" => "content",
+        "roots/list" => "roots",
+        _ => return false,
+    };
+    answer.get(required).is_some()
+}
+
+/// The answer as the server's revision knows it.
+fn aged(mut answer: Object) -> Json {
+    answer.remove("resultType");
+    answer.to_json()
+}
+
+fn locked(minutes: &Minutes) -> std::sync::MutexGuard<'_, Vec<Round>> {
+    minutes.lock().unwrap_or_else(PoisonError::into_inner)
+}
