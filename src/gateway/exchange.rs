@@ -321,3 +321,66 @@ fn aged(mut answer: Object) -> Json {
 fn locked(minutes: &Minutes) -> std::sync::MutexGuard<'_, Vec<Round>> {
     minutes.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(text: &str) -> Object {
+        Object::parse(text).unwrap()
+    }
+
+    fn asked(method: &str, params: &str) -> String {
+        let (reply, _) = oneshot::channel();
+        let ask = Ask {
+            method: method.into(),
+            params: object(params),
+            reply,
+        };
+        question(&ask).get().to_owned()
+    }
+
+    #[test]
+    fn a_question_is_told_as_it_was_asked_without_what_its_agent_does_not_know() {
+        let form = r#"{"message":"n\u00e4me?","requestedSchema":{"n":1.10}}"#;
+        assert_eq!(
+            asked("elicitation/create", form),
+            format!(r#"{{"method":"elicitation/create","params":{form}}}"#)
+        );
+        assert_eq!(
+            asked(
+                "elicitation/create",
+                r#"{"mode":"url","elicitationId":"e","url":"u"}"#
+            ),
+            r#"{"method":"elicitation/create","params":{"mode":"url","url":"u"}}"#
+        );
+        assert_eq!(
+            asked("roots/list", r#"{"_meta":{"progressToken":1}}"#),
+            r#"{"method":"roots/list"}"#
+        );
+        let meta =
+            r#"{"_meta":{"progressToken":1,"io.modelcontextprotocol/related-task":{},"a.b/c":2}}"#;
+        assert_eq!(
+            asked("roots/list", meta),
+            r#"{"method":"roots/list","params":{"_meta":{"a.b/c":2}}}"#
+        );
+    }
+
+    #[test]
+    fn only_the_result_of_its_own_method_answers_a_question() {
+        let methods = ["elicitation/create", "sampling/createMessage", "roots/list"];
+        for (method, answer) in [
+            ("elicitation/create", r#"{"action":"cancel"}"#),
+            ("sampling/createMessage", r#"{"role":"user","content":[]}"#),
+            ("roots/list", r#"{"roots":[]}"#),
+            ("", r#"{"code":-32603,"message":"no"}"#),
+            ("", r#"{"error":{"code":-32603,"message":"no"}}"#),
+            ("", "{}"),
+        ] {
+            for other in methods {
+                let is_one = answers(other, &object(answer));
+                assert_eq!(is_one, other == method, "{other}: {answer}");
+            }
+        }
+    }
+}

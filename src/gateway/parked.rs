@@ -213,3 +213,85 @@ impl Gateway {
         self.parked.end_expired(self.clock.monotonic());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::stages::Subject;
+    use crate::protocol::{Method, Object};
+    use crate::types::Timestamp;
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    fn exchange() -> Exchange {
+        let wish = Wish {
+            server: "images".parse().unwrap(),
+            subject: Subject::Tool("imagine".into()),
+            request: Outgoing {
+                method: Method::ToolsCall,
+                params: Object::default(),
+                log_level: None,
+                param_headers: Vec::new(),
+                capabilities: Object::default(),
+                client_info: None,
+            },
+            purpose: String::new(),
+            continues: None,
+        };
+        Exchange::new(&wish).0
+    }
+
+    fn agent(number: usize) -> AgentName {
+        format!("agent-{number}").parse().unwrap()
+    }
+
+    fn round(number: usize) -> CallId {
+        let mut random = [0; 10];
+        random[..8].copy_from_slice(&number.to_be_bytes());
+        CallId::new(Timestamp::from_micros(0), random)
+    }
+
+    #[test]
+    fn a_call_is_taken_up_once_by_its_own_agent_and_in_time() {
+        let parked = Parked::default();
+        let late = NOW + ANSWER_TIME;
+        parked.park(round(1), &agent(1), exchange(), NOW).unwrap();
+        assert!(parked.take(round(1), &agent(2), NOW).is_none());
+        assert!(parked.take(round(2), &agent(1), NOW).is_none());
+        let just_in_time = late.saturating_sub(Duration::from_micros(1));
+        assert!(parked.take(round(1), &agent(1), just_in_time).is_some());
+        assert!(parked.take(round(1), &agent(1), NOW).is_none());
+        parked.park(round(3), &agent(1), exchange(), NOW).unwrap();
+        assert!(parked.take(round(3), &agent(1), late).is_none());
+    }
+
+    #[test]
+    fn so_many_wait_and_no_more_and_those_given_up_make_room() {
+        let parked = Parked::default();
+        let park = |number: usize, now| {
+            let agent = agent(number / MAX_PARKED_OF_AGENT);
+            parked.park(round(number), &agent, exchange(), now)
+        };
+        let first_agent = 0..MAX_PARKED_OF_AGENT;
+        assert!(first_agent.clone().all(|number| park(number, NOW).is_ok()));
+        let one_more = parked.park(round(MAX_PARKED), &agent(0), exchange(), NOW);
+        assert!(one_more.is_err(), "of one agent");
+        let others = first_agent.end..MAX_PARKED;
+        assert!(others.into_iter().all(|number| park(number, NOW).is_ok()));
+        assert!(park(MAX_PARKED, NOW).is_err(), "of all agents");
+        assert!(park(MAX_PARKED, NOW + ANSWER_TIME).is_ok());
+    }
+
+    #[test]
+    fn a_call_is_kept_only_so_often_and_not_by_a_gateway_that_stops() {
+        let parked = Parked::default();
+        let mut waiting = exchange();
+        for number in 0..MAX_ROUNDS {
+            parked.park(round(number), &agent(1), waiting, NOW).unwrap();
+            waiting = parked.take(round(number), &agent(1), NOW).unwrap();
+        }
+        assert!(parked.park(round(99), &agent(1), waiting, NOW).is_err());
+        parked.close();
+        assert!(parked.park(round(1), &agent(1), exchange(), NOW).is_err());
+    }
+}

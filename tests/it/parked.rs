@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::support::{Client, Event, FakeUpstream, World, find};
+use super::support::{Client, Event, FakeUpstream, World, find, soon};
 
 const POLICY: &str = r#"
 servers:
@@ -323,6 +323,27 @@ agents:
     let refused = on("clawd", "c").await;
     assert_eq!(heard(&refused)[0]["error"]["code"], -32601, "{refused}");
     asked(&on("other", "c").await);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_ended_without_its_answer_is_there_for_who_comes_back() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let params = json!({"name": "imagine", "arguments": {"do": "push", "impatient": true}});
+    let (questions, state) = asked(&call(&clawd, params.clone()).await);
+    assert_eq!(questions, json!({"in-1": {"method": "roots/list"}}));
+    world.server("images").release(1);
+    soon("the end of the call", async {
+        while closings(&world.events().await).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let answers = json!({"in-1": {"roots": []}});
+    let done = call(&clawd, again(params, &state, answers)).await;
+    assert_eq!(done["result"]["content"][0]["text"], "done", "{done}");
+    assert_eq!(world.used(BUDGET).await, 1);
     world.stop().await;
 }
 

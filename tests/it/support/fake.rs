@@ -550,12 +550,16 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
                 "requestState": "state-of-the-server"});
             json_answer(200, &ok(id, &wanted.to_string()))
         }
-        // Asks in the middle of the call: `ask` is a list of rounds, each a list of methods.
+        // Asks in the middle of the call: `ask` is a list of rounds, each a list of methods. Told to be impatient,
+        // it waits to be let go on instead of for answers.
         "push" => {
             let meta: Value = call.meta.map_or(Value::Null, |meta| {
                 serde_json::from_str(meta.get()).unwrap()
             });
             let token = meta["progressToken"].clone();
+            if wanted["impatient"] == true {
+                return Ok(pushing::push_and_go_on(state, id, echo));
+            }
             pushing::push(state, id, &wanted["ask"], token, |answers| {
                 let text = Value::from(answers).to_string();
                 json!({"content": [{"type": "text", "text": text}]})

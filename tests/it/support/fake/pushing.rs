@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Body, State, locked, ok, streamed};
+use super::{Body, State, locked, ok, streamed, wait};
 
 /// Questions that wait for their answers, by id.
 #[derive(Debug, Default)]
@@ -72,6 +72,20 @@ pub(super) fn push(
         }
         let answer = event(&ok(&id, &result(answers).to_string()));
         // Whoever called may have gone.
+        drop(parts.send(Ok(Frame::data(Bytes::from(answer)))).await);
+    });
+    streamed("text/event-stream", body)
+}
+
+/// Asks for something, and gives its result without the answer as soon as it is let go on.
+pub(super) fn push_and_go_on(state: &Arc<State>, id: &str, result: String) -> Response<Body> {
+    let (state, id) = (Arc::clone(state), id.to_owned());
+    let (parts, body) = mpsc::channel(8);
+    tokio::spawn(async move {
+        let question = event(&request("unheard", "roots/list").to_string());
+        drop(parts.send(Ok(Frame::data(Bytes::from(question)))).await);
+        wait(&state).await;
+        let answer = event(&ok(&id, &result));
         drop(parts.send(Ok(Frame::data(Bytes::from(answer)))).await);
     });
     streamed("text/event-stream", body)
