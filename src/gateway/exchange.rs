@@ -131,9 +131,7 @@ impl Exchange {
             tokio::select! {
                 biased;
                 outcome = &mut self.outcome => {
-                    while let Ok(notice) = self.notices.try_recv() {
-                        wants.pass(notice, agent);
-                    }
+                    self.pass_on(agent, wants);
                     return Heard::Done(Box::new(outcome.unwrap_or(Err(Failure::Internal))));
                 }
                 () = agent.gone() => return Heard::Gone,
@@ -144,14 +142,25 @@ impl Exchange {
                     self.asked = self.asked.saturating_add(1);
                     self.open.push((format!("in-{}", self.asked), ask));
                 }
-                Some(notice) = self.notices.recv() => wants.pass(notice, agent),
                 () = sleep_until(collected), if !self.open.is_empty() => {
                     // Those of a call that is just ending are nobody's any more.
                     self.open.retain(|(_, ask)| !ask.reply.is_closed());
                     if !self.open.is_empty() {
+                        self.pass_on(agent, wants);
                         return Heard::Asked;
                     }
                 }
+                Some(notice) = self.notices.recv() => wants.pass(notice, agent),
+            }
+        }
+    }
+
+    /// Passes on what was said so far.
+    fn pass_on(&mut self, agent: &Listener, wants: &Wants) {
+        for _ in 0..NOTICES {
+            match self.notices.try_recv() {
+                Ok(notice) => wants.pass(notice, agent),
+                Err(_) => return,
             }
         }
     }
