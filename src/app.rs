@@ -24,8 +24,8 @@ use crate::http::{Guard, Limits};
 use crate::upstream::Upstreams;
 use crate::{dashboard, db, http};
 
-/// How often requests without a valid token are written down, as one event, and calls are given up whose agents did
-/// not come back in time.
+/// How often refusals that were only counted are written down, and calls are given up whose agents did not come back
+/// in time.
 const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
 /// How long calls in flight may go on after the end was announced, whether their agents wait or hung up; then
@@ -148,7 +148,7 @@ async fn keep_house(gateway: Arc<Gateway>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = every.tick() => {
                 gateway.end_expired();
-                gateway.note_strangers().await;
+                gateway.note_counted().await;
             }
         }
     }
@@ -183,7 +183,7 @@ impl Running {
         gateway
             .drain(CALLS_DRAIN.saturating_sub(announced.elapsed()))
             .await;
-        gateway.note_strangers().await;
+        gateway.note_counted().await;
         drop(gateway);
         readers.close().await;
         let written = timeout(WRITER_DRAIN, writer).await;
