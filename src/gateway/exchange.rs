@@ -16,6 +16,7 @@ use crate::upstream::{Ask, Notice, Outgoing, Reply};
 use super::Failure;
 use super::listener::Listener;
 use super::stages::{Outcome, Wish};
+use super::visits::may_ask;
 
 /// How long further questions are waited for after one, so that a person is asked once.
 const COLLECT: Duration = Duration::from_millis(50);
@@ -50,6 +51,8 @@ pub(super) struct Exchange {
 /// The call's end of an exchange.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
+    /// What the agent can be asked.
+    declared: Object,
     notices: mpsc::Sender<Notice>,
     asks: mpsc::Sender<Ask>,
     minutes: Minutes,
@@ -105,6 +108,7 @@ impl Exchange {
         let (asks, questions) = mpsc::channel(ASKS);
         let (ended, outcome) = oneshot::channel();
         let line = Line {
+            declared: wish.request.capabilities.clone(),
             notices,
             asks,
             minutes: Minutes::default(),
@@ -246,8 +250,11 @@ impl Line {
     /// Passes on what the server says.
     pub(super) fn pass(&self, notice: Notice) {
         match notice {
-            // What does not fit is dropped, which refuses it.
-            Notice::Ask(ask) => drop(self.asks.try_send(ask)),
+            Notice::Ask(ask) if may_ask(&self.declared, &ask.method, &ask.params) => {
+                // What does not fit is dropped, which refuses it.
+                drop(self.asks.try_send(ask));
+            }
+            Notice::Ask(_) => {}
             Notice::Progress(_) | Notice::Log(_) => drop(self.notices.try_send(notice)),
         }
     }

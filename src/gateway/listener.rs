@@ -14,6 +14,7 @@ use super::Part;
 use super::asks::{Answered, Asks};
 use super::exchange::{Line, Round};
 use super::stages::Outcome;
+use super::visits::may_ask;
 
 /// How long a person may take to answer a question.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
@@ -125,8 +126,9 @@ impl Listener {
             return None;
         };
         // Nobody is asked what its client did not say it can be asked.
-        let capability = method.split('/').next().unwrap_or_default();
-        declared.get(capability)?;
+        if !may_ask(declared, method, params) {
+            return None;
+        }
         let mut open = self.asks.open(session)?;
         let question = request(&open.id(), method, Some(params));
         parts.send(Part::Notice(question)).await.ok()?;

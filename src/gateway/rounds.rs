@@ -161,18 +161,21 @@ impl Gateway {
         self.end_expired();
         let now = self.clock.now();
         let binding = binding(caller, &wish.server, &wish.purpose);
-        let unsealed = self
-            .rounds
-            .sealer
-            .unseal(&binding, &sealed, now)
-            .ok_or_else(|| {
-                Failure::InvalidParams(format!(
-                    "`{STATE}` is not one that was given for this request, or is too old"
-                ))
-            })?;
+        let unknown = || {
+            Failure::InvalidParams(format!(
+                "`{STATE}` is not one that was given for this request, or is too old"
+            ))
+        };
+        let unsealed = self.rounds.sealer.unseal(&binding, &sealed, now);
+        let unsealed = unsealed.ok_or_else(unknown)?;
         let state = State::read(unsealed.value);
         if matches!(state, State::Parked) {
-            return self.resume(caller, unsealed.call, &wish.request).map(Some);
+            // An agent that speaks otherwise now could not be asked once more.
+            if !caller.era.is_modern() {
+                return Err(unknown());
+            }
+            let resumed = self.resume(caller, unsealed.call, &wish.request);
+            return resumed.map(Some);
         }
         let params = &mut wish.request.params;
         match state {

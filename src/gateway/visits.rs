@@ -44,6 +44,13 @@ pub(super) fn are_possible(capabilities: &Object) -> bool {
     elicitation.is_some_and(|elicitation| elicitation.get("url").is_some())
 }
 
+/// Whether a question may be put to an agent that declared this: the method, and pages only to who can open them.
+pub(super) fn may_ask(declared: &Object, method: &str, params: &Object) -> bool {
+    let capability = method.split('/').next().unwrap_or_default();
+    let is_page = params.get_str("mode").as_deref() == Some("url");
+    declared.get(capability).is_some() && (!is_page || are_possible(declared))
+}
+
 /// What an agent has to declare for that.
 pub(super) fn required() -> Json {
     raw(r#"{"elicitation":{"url":{}}}"#.into())
@@ -98,6 +105,27 @@ mod tests {
         for data in ["", r#","data":7"#, r#","data":{"elicitations":{}}"#] {
             let error = format!(r#"{{"code":-32042,"message":"x"{data}}}"#);
             assert_eq!(visits_of(&error), None, "{error}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_declared_may_be_asked() {
+        let page = r#"{"mode":"url","url":"https://a.example/"}"#;
+        for (declared, method, params, expected) in [
+            (r#"{"elicitation":{}}"#, "elicitation/create", "{}", true),
+            (r#"{"elicitation":{}}"#, "roots/list", "{}", false),
+            (r#"{"elicitation":{}}"#, "elicitation/create", page, false),
+            (
+                r#"{"elicitation":{"url":{}}}"#,
+                "elicitation/create",
+                page,
+                true,
+            ),
+            (r#"{"roots":{}}"#, "elicitation/create", page, false),
+        ] {
+            let object = |text| Object::parse(text).unwrap();
+            let may = may_ask(&object(declared), method, &object(params));
+            assert_eq!(may, expected, "{declared} {method} {params}");
         }
     }
 

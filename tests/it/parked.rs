@@ -385,6 +385,70 @@ async fn who_hangs_up_while_the_server_works_cancels_the_call() {
 }
 
 #[tokio::test]
+async fn who_hangs_up_after_the_answer_cancels_the_call_too() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let mut params = asking(json!([[ELICIT], []]));
+    params["arguments"]["slow"] = true.into();
+    params["_meta"]["progressToken"] = 1.into();
+    let first = clawd.modern_that_can(PATH, "tools/call", params.clone(), everything());
+    let mut stream = first.open().await;
+    let progress = stream.next().await.unwrap();
+    assert_eq!(progress["method"], "notifications/progress", "{progress}");
+    let (_, state) = asked(&stream.next().await.unwrap());
+    drop(stream);
+
+    let answered = again(params.clone(), &state, json!({"in-1": name("Ada")}));
+    let second = clawd.modern_that_can(PATH, "tools/call", answered, everything());
+    let mut stream = second.open().await;
+    let progress = stream.next().await.unwrap();
+    assert_eq!(progress["params"]["progress"], 2, "{progress}");
+    drop(stream);
+    let server = world.server("images");
+    server.until_aside("notifications/cancelled").await;
+    server.until_dropped(1).await;
+    let stopped = world.stop().await;
+    let events = super::support::events(&stopped.file).await;
+    let closed = closings(&events);
+    assert_eq!(closed[0].text("outcome"), "cancelled");
+    assert!(closed[0].meta["rounds"][0]["answered_after_us"].is_u64());
+}
+
+#[tokio::test]
+async fn of_many_who_bring_the_same_answer_one_is_heard() {
+    let world = world().await;
+    let params = asking(json!([[ELICIT]]));
+    let (_, state) = asked(&call(&world.agent("clawd"), params.clone()).await);
+    let bringing = (0..8).map(async |number: u32| {
+        let clawd = world.agent("clawd");
+        let answers = json!({"in-1": name(&number.to_string())});
+        call(&clawd, again(params.clone(), &state, answers)).await
+    });
+    let brought = futures_util::future::join_all(bringing).await;
+    let (stale, answered): (Vec<_>, Vec<_>) = brought
+        .iter()
+        .partition(|answer| answer["error"]["code"] == -32602);
+    assert_eq!((stale.len(), answered.len()), (7, 1), "{brought:?}");
+    assert_eq!(heard(answered[0])[0]["result"]["action"], "accept");
+    assert_eq!(world.used(BUDGET).await, 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_state_is_of_no_use_in_another_revision() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let params = asking(json!([[ELICIT]]));
+    let (_, state) = asked(&call(&clawd, params.clone()).await);
+    let answered = again(params.clone(), &state, json!({"in-1": name("Ada")}));
+    let refused = clawd.bare(PATH, "tools/call", answered.clone()).await;
+    assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    let done = call(&clawd, answered).await;
+    assert_eq!(heard(&done)[0]["result"], name("Ada"), "it is still there");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn prompts_and_resources_ask_as_tools_do() {
     let world = world().await;
     let clawd = world.agent("clawd");

@@ -419,6 +419,7 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
                 id,
                 &seen.param("arguments")["ask"],
                 Value::Null,
+                false,
                 |answers| json!({"messages": [], "description": Value::from(answers).to_string()}),
             ));
         }
@@ -430,10 +431,17 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
         }
         "resources/read" if seen.param("uri") == "note://ask" => {
             let rounds = json!([["elicitation/create"]]);
-            return Ok(pushing::push(state, id, &rounds, Value::Null, |answers| {
-                let text = Value::from(answers).to_string();
-                json!({"contents": [{"uri": "note://ask", "text": text}]})
-            }));
+            return Ok(pushing::push(
+                state,
+                id,
+                &rounds,
+                Value::Null,
+                false,
+                |answers| {
+                    let text = Value::from(answers).to_string();
+                    json!({"contents": [{"uri": "note://ask", "text": text}]})
+                },
+            ));
         }
         "resources/read" => json!({"contents": [{"uri": seen.param("uri"), "text": "a note"}]}),
         "completion/complete" if seen.param("argument")["name"] == "ask" => {
@@ -443,6 +451,7 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
                 id,
                 &rounds,
                 Value::Null,
+                false,
                 |answers| json!({"completion": {"values": [answers[0]["error"]["code"].to_string()]}}),
             ));
         }
@@ -560,7 +569,8 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
             if wanted["impatient"] == true {
                 return Ok(pushing::push_and_go_on(state, id, echo));
             }
-            pushing::push(state, id, &wanted["ask"], token, |answers| {
+            let is_slow = wanted["slow"] == true;
+            pushing::push(state, id, &wanted["ask"], token, is_slow, |answers| {
                 let text = Value::from(answers).to_string();
                 json!({"content": [{"type": "text", "text": text}]})
             })

@@ -27,12 +27,13 @@ impl Questions {
 }
 
 /// Asks what `rounds` says, `[[METHOD, ..], ..]`, one round after the other. The result is made of the answers, in
-/// the order of the questions.
+/// the order of the questions; a slow one has to be let go.
 pub(super) fn push(
     state: &Arc<State>,
     id: &str,
     rounds: &Value,
     token: Value,
+    is_slow: bool,
     result: impl FnOnce(Vec<Value>) -> Value + Send + 'static,
 ) -> Response<Body> {
     let rounds: Vec<Vec<String>> = serde_json::from_value(rounds.clone()).unwrap();
@@ -68,6 +69,12 @@ pub(super) fn push(
                     answer = answer => answers.push(answer.unwrap()),
                     () = parts.closed() => return,
                 }
+            }
+        }
+        if is_slow {
+            tokio::select! {
+                () = wait(&state) => {}
+                () = parts.closed() => return,
             }
         }
         let answer = event(&ok(&id, &result(answers).to_string()));
