@@ -140,7 +140,7 @@ impl Settled {
                 error,
                 call: self.call,
             }),
-            Outcome::Cancelled | Outcome::Expired | Outcome::Stopped => Err(Failure::Cancelled),
+            Outcome::GivenUp(_) => Err(Failure::Cancelled),
         }
     }
 }

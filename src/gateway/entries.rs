@@ -10,7 +10,7 @@ use crate::protocol::json_string;
 use crate::types::CallId;
 
 use super::exchange::Round;
-use super::stages::{Authenticated, Caller, Forwarded, Outcome, Subject};
+use super::stages::{Authenticated, Caller, Forwarded, Outcome, Subject, Why};
 
 /// The longest text of an agent's own making that one field of an event keeps, in characters.
 const MAX_TEXT: usize = 256;
@@ -107,7 +107,7 @@ pub(super) fn closing(forwarded: &Forwarded) -> Entry {
                 .number("bytes_out", size);
         }
         Outcome::Unanswered(error) => entry = entry.text("error", &cut(&error.to_string())),
-        Outcome::Cancelled | Outcome::Expired | Outcome::Stopped => {}
+        Outcome::GivenUp(_) => {}
     }
     entry = entry.number("latency_us", micros(forwarded.latency));
     if forwarded.rounds.is_empty() {
@@ -149,9 +149,10 @@ fn ending(outcome: &Outcome) -> (Kind, &'static str) {
         Outcome::Unanswered(E::TimedOut) => (Kind::Failed, "timed_out"),
         Outcome::Unanswered(E::Broken(_)) => (Kind::Failed, "broken"),
         Outcome::Unanswered(E::TooLarge(_)) => (Kind::Failed, "too_large"),
-        Outcome::Cancelled => (Kind::Failed, "cancelled"),
-        Outcome::Expired => (Kind::Failed, "input_expired"),
-        Outcome::Stopped => (Kind::Failed, "gateway_stopped"),
+        Outcome::GivenUp(Why::HungUp) => (Kind::Failed, "cancelled"),
+        Outcome::GivenUp(Why::Expired) => (Kind::Failed, "input_expired"),
+        Outcome::GivenUp(Why::Displaced) => (Kind::Failed, "input_displaced"),
+        Outcome::GivenUp(Why::Stopped) => (Kind::Failed, "gateway_stopped"),
     }
 }
 

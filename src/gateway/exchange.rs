@@ -15,7 +15,7 @@ use crate::upstream::{Ask, Notice, Outgoing, Reply};
 
 use super::Failure;
 use super::listener::Listener;
-use super::stages::{Outcome, Wish};
+use super::stages::{Why, Wish};
 use super::visits::may_ask;
 
 /// How long further questions are waited for after one, so that a person is asked once.
@@ -61,15 +61,6 @@ pub(super) struct Line {
 
 /// Why the agent's end is gone; empty when the agent hung up.
 type GivenUp = Arc<OnceLock<Why>>;
-
-/// Why a call is given up for which its agent may still come.
-#[derive(Debug, Clone, Copy)]
-enum Why {
-    /// The agent did not come back in time.
-    Expired,
-    /// The gateway stops.
-    Stopped,
-}
 
 /// What was asked when; the closing event of the call tells it.
 type Minutes = Arc<Mutex<Vec<Round>>>;
@@ -216,17 +207,8 @@ impl Exchange {
         }
     }
 
-    /// Gives the call up: the agent did not come back in time.
-    pub(super) fn expire(self) {
-        self.give_up(Why::Expired);
-    }
-
-    /// Gives the call up: the gateway stops.
-    pub(super) fn stop(self) {
-        self.give_up(Why::Stopped);
-    }
-
-    fn give_up(self, why: Why) {
+    /// Gives the call up, though its agent may still come.
+    pub(super) fn give_up(self, why: Why) {
         // The call learns of it when this end is dropped, which is now.
         self.given_up.get_or_init(|| why);
     }
@@ -238,13 +220,9 @@ impl Line {
         self.notices.closed().await;
     }
 
-    /// What it means for the call that nobody waits for it any more.
-    pub(super) fn given_up(&self) -> Outcome {
-        match self.given_up.get() {
-            None => Outcome::Cancelled,
-            Some(Why::Expired) => Outcome::Expired,
-            Some(Why::Stopped) => Outcome::Stopped,
-        }
+    /// Why nobody waits for it any more.
+    pub(super) fn why_gone(&self) -> Why {
+        self.given_up.get().copied().unwrap_or(Why::HungUp)
     }
 
     /// Passes on what the server says.

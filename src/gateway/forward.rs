@@ -61,6 +61,13 @@ impl Forwarder {
         }
     }
 
+    /// How many calls of one agent, of those that its server may ask about, a server takes at once.
+    pub(super) fn leases(&self, server: &ServerName) -> usize {
+        self.upstreams
+            .get(server)
+            .map_or(0, |server| server.leases())
+    }
+
     /// Ends what a finished session of an agent holds open.
     pub(super) async fn end_session(&self, lane: &Lane) {
         for (_, upstream) in self.upstreams.iter() {
@@ -80,7 +87,7 @@ async fn exchange(
     let outcome = tokio::select! {
         biased;
         answer = upstream.send(lane, request, &notices) => ended(answer),
-        () = agent.relay(&mut heard) => agent.given_up(),
+        () = agent.relay(&mut heard) => Outcome::GivenUp(agent.why_gone()),
     };
     // What came right before the answer goes out before it.
     while let Ok(notice) = heard.try_recv() {

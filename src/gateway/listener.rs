@@ -13,7 +13,7 @@ use crate::upstream::{Ask, Notice};
 use super::Part;
 use super::asks::{Answered, Asks};
 use super::exchange::{Line, Round};
-use super::stages::Outcome;
+use super::stages::Why;
 use super::visits::may_ask;
 
 /// How long a person may take to answer a question.
@@ -107,11 +107,11 @@ impl Listener {
         }
     }
 
-    /// What it means for a call that its agent has gone.
-    pub(super) fn given_up(&self) -> Outcome {
+    /// Why nobody listens any more.
+    pub(super) fn why_gone(&self) -> Why {
         match &self.ear {
-            Ear::Request(_) => Outcome::Cancelled,
-            Ear::Exchange(line) => line.given_up(),
+            Ear::Request(_) => Why::HungUp,
+            Ear::Exchange(line) => line.why_gone(),
         }
     }
 

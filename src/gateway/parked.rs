@@ -13,7 +13,7 @@ use super::exchange::{Exchange, Heard, Wants};
 use super::listener::{Asking, Ear, Listener};
 use super::rounds::{ANSWERS, STATE, State, binding};
 use super::shape::input_required;
-use super::stages::{Caller, Settled, Wish};
+use super::stages::{Caller, Settled, Why, Wish};
 use super::{Failure, Gateway};
 
 /// How long an agent may take to come back with answers; then its call is given up.
@@ -22,10 +22,11 @@ const ANSWER_TIME: Duration = Duration::from_secs(10 * 60);
 /// How often an agent is asked in the middle of one call; then its server hears that nobody can be asked.
 const MAX_ROUNDS: usize = 10;
 
-/// Calls of one agent that wait for answers; a server that asks in one more hears that nobody can be asked.
+/// Calls of one agent that wait for answers. For one more the oldest is given up: whoever was asked there has most
+/// likely gone.
 const MAX_PARKED_OF_AGENT: usize = 32;
 
-/// Calls of all agents that wait for answers.
+/// Calls of all agents that wait for answers; a server that asks in one more hears that nobody can be asked.
 const MAX_PARKED: usize = 1_000;
 
 /// The calls that wait for answers of their agents.
@@ -57,27 +58,22 @@ pub(super) enum Attended {
 }
 
 impl Parked {
-    /// Keeps a call until its agent comes back; gives it back when it may not be kept.
-    fn park(
-        &self,
-        round: CallId,
-        agent: &AgentName,
-        exchange: Exchange,
-        now: Duration,
-    ) -> Result<(), Box<Exchange>> {
-        self.end_expired(now);
+    /// Keeps a call until its agent comes back, as one of so many at its server; gives it back when it may not be
+    /// kept.
+    fn park(&self, round: CallId, waiting: Waiting, at_server: usize) -> Result<(), Box<Exchange>> {
+        self.end_expired(waiting.since);
         let mut lot = self.lot();
-        let of_agent = lot.waiting.values().filter(|other| other.agent == *agent);
-        let is_full = lot.waiting.len() >= MAX_PARKED || of_agent.count() >= MAX_PARKED_OF_AGENT;
-        if is_full || lot.is_closed || exchange.rounds() >= MAX_ROUNDS {
-            return Err(Box::new(exchange));
+        if lot.is_closed || waiting.exchange.rounds() >= MAX_ROUNDS {
+            return Err(Box::new(waiting.exchange));
         }
-        exchange.note_asked();
-        let waiting = Waiting {
-            agent: agent.clone(),
-            exchange,
-            since: now,
-        };
+        let server = waiting.exchange.server.clone();
+        let is_there = |other: &Waiting| other.exchange.server == server;
+        lot.displace(&waiting.agent, at_server, is_there);
+        lot.displace(&waiting.agent, MAX_PARKED_OF_AGENT, |_| true);
+        if lot.waiting.len() >= MAX_PARKED {
+            return Err(Box::new(waiting.exchange));
+        }
+        waiting.exchange.note_asked();
         lot.waiting.insert(round, waiting);
         Ok(())
     }
@@ -105,7 +101,7 @@ impl Parked {
             .extract_if(|_, waiting| is_late(waiting))
             .collect::<Vec<_>>();
         for (_, waiting) in late {
-            waiting.exchange.expire();
+            waiting.exchange.give_up(Why::Expired);
         }
     }
 
@@ -114,12 +110,30 @@ impl Parked {
         let mut lot = self.lot();
         lot.is_closed = true;
         for (_, waiting) in lot.waiting.drain() {
-            waiting.exchange.stop();
+            waiting.exchange.give_up(Why::Stopped);
         }
     }
 
     fn lot(&self) -> MutexGuard<'_, Lot> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lot {
+    /// Gives up the oldest calls of an agent, of these, so that one more makes no more than so many.
+    fn displace(&mut self, agent: &AgentName, most: usize, of_these: impl Fn(&Waiting) -> bool) {
+        let of_agent = |waiting: &Waiting| waiting.agent == *agent && of_these(waiting);
+        while self.waiting.values().filter(|it| of_agent(it)).count() >= most.max(1) {
+            let those = self.waiting.iter().filter(|(_, it)| of_agent(it));
+            // Ids of one instant are in no order; any of them is the oldest then.
+            let oldest = those.min_by_key(|(round, it)| (it.since, **round));
+            let Some(oldest) = oldest.map(|(round, _)| *round) else {
+                return;
+            };
+            if let Some(waiting) = self.waiting.remove(&oldest) {
+                waiting.exchange.give_up(Why::Displaced);
+            }
+        }
     }
 }
 
@@ -161,8 +175,14 @@ impl Gateway {
             }
             let round = self.new_call();
             let asking = self.asking(caller, round, &exchange);
-            let now = self.clock.monotonic();
-            match self.parked.park(round, &caller.agent.name, exchange, now) {
+            // One lease stays free, so that no number of questions keeps other calls of the agent waiting.
+            let at_server = self.forwarder.leases(&exchange.server).saturating_sub(1);
+            let waiting = Waiting {
+                agent: caller.agent.name.clone(),
+                since: self.clock.monotonic(),
+                exchange,
+            };
+            match self.parked.park(round, waiting, at_server) {
                 Ok(()) => return Ok(Attended::Asked(asking)),
                 Err(kept) => exchange = *kept,
             }
@@ -223,9 +243,10 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(1);
 
-    fn exchange() -> Exchange {
+    /// A call of an agent at a server that waits since then.
+    fn waiting(agent: usize, server: &str, since: Duration) -> Waiting {
         let wish = Wish {
-            server: "images".parse().unwrap(),
+            server: server.parse().unwrap(),
             subject: Subject::Tool("imagine".into()),
             request: Outgoing {
                 method: Method::ToolsCall,
@@ -238,11 +259,15 @@ mod tests {
             purpose: String::new(),
             continues: None,
         };
-        Exchange::new(&wish).0
+        Waiting {
+            agent: named(agent),
+            exchange: Exchange::new(&wish).0,
+            since,
+        }
     }
 
-    fn agent(number: usize) -> AgentName {
-        format!("agent-{number}").parse().unwrap()
+    fn named(agent: usize) -> AgentName {
+        format!("agent-{agent}").parse().unwrap()
     }
 
     fn round(number: usize) -> CallId {
@@ -255,43 +280,68 @@ mod tests {
     fn a_call_is_taken_up_once_by_its_own_agent_and_in_time() {
         let parked = Parked::default();
         let late = NOW + ANSWER_TIME;
-        parked.park(round(1), &agent(1), exchange(), NOW).unwrap();
-        assert!(parked.take(round(1), &agent(2), NOW).is_none());
-        assert!(parked.take(round(2), &agent(1), NOW).is_none());
-        let just_in_time = late.saturating_sub(Duration::from_micros(1));
-        assert!(parked.take(round(1), &agent(1), just_in_time).is_some());
-        assert!(parked.take(round(1), &agent(1), NOW).is_none());
-        parked.park(round(3), &agent(1), exchange(), NOW).unwrap();
-        assert!(parked.take(round(3), &agent(1), late).is_none());
+        let take = |number, agent, now| parked.take(round(number), &named(agent), now).is_some();
+        parked.park(round(1), waiting(1, "a", NOW), 9).unwrap();
+        assert!(!take(1, 2, NOW), "another agent's");
+        assert!(!take(2, 1, NOW), "another round");
+        assert!(take(1, 1, late.saturating_sub(Duration::from_micros(1))));
+        assert!(!take(1, 1, NOW), "a second time");
+        parked.park(round(3), waiting(1, "a", NOW), 9).unwrap();
+        assert!(!take(3, 1, late));
     }
 
     #[test]
-    fn so_many_wait_and_no_more_and_those_given_up_make_room() {
+    fn an_agents_oldest_call_makes_room_for_its_newest() {
         let parked = Parked::default();
-        let park = |number: usize, now| {
-            let agent = agent(number / MAX_PARKED_OF_AGENT);
-            parked.park(round(number), &agent, exchange(), now)
-        };
-        let first_agent = 0..MAX_PARKED_OF_AGENT;
-        assert!(first_agent.clone().all(|number| park(number, NOW).is_ok()));
-        let one_more = parked.park(round(MAX_PARKED), &agent(0), exchange(), NOW);
-        assert!(one_more.is_err(), "of one agent");
-        let others = first_agent.end..MAX_PARKED;
-        assert!(others.into_iter().all(|number| park(number, NOW).is_ok()));
-        assert!(park(MAX_PARKED, NOW).is_err(), "of all agents");
+        let later = |seconds| NOW + Duration::from_secs(seconds);
+        for (number, agent, server) in [(1, 1, "b"), (2, 1, "a"), (3, 2, "a"), (4, 1, "a")] {
+            let call = waiting(agent, server, later(number));
+            let number = usize::try_from(number).unwrap();
+            parked.park(round(number), call, 2).unwrap();
+        }
+        parked.park(round(5), waiting(1, "a", later(5)), 2).unwrap();
+        let is_there = |number| parked.lot().waiting.contains_key(&round(number));
+        assert_eq!(
+            [1, 2, 3, 4, 5].map(is_there),
+            [true, false, true, true, true]
+        );
+
+        let parked = Parked::default();
+        for number in 0..=MAX_PARKED_OF_AGENT {
+            let server = format!("s{number}");
+            let since = later(u64::try_from(number).unwrap());
+            parked
+                .park(round(number), waiting(1, &server, since), 2)
+                .unwrap();
+        }
+        let lot = parked.lot();
+        assert_eq!(lot.waiting.len(), MAX_PARKED_OF_AGENT);
+        assert!(!lot.waiting.contains_key(&round(0)));
+    }
+
+    #[test]
+    fn so_many_calls_wait_and_no_more_and_those_given_up_make_room() {
+        let parked = Parked::default();
+        let park = |number, now| parked.park(round(number), waiting(number, "a", now), 9);
+        assert!((0..MAX_PARKED).all(|number| park(number, NOW).is_ok()));
+        assert!(park(MAX_PARKED, NOW).is_err());
         assert!(park(MAX_PARKED, NOW + ANSWER_TIME).is_ok());
     }
 
     #[test]
     fn a_call_is_kept_only_so_often_and_not_by_a_gateway_that_stops() {
         let parked = Parked::default();
-        let mut waiting = exchange();
+        let mut call = waiting(1, "a", NOW);
         for number in 0..MAX_ROUNDS {
-            parked.park(round(number), &agent(1), waiting, NOW).unwrap();
-            waiting = parked.take(round(number), &agent(1), NOW).unwrap();
+            parked.park(round(number), call, 9).unwrap();
+            let exchange = parked.take(round(number), &named(1), NOW).unwrap();
+            call = Waiting {
+                exchange,
+                ..waiting(1, "a", NOW)
+            };
         }
-        assert!(parked.park(round(99), &agent(1), waiting, NOW).is_err());
+        assert!(parked.park(round(99), call, 9).is_err());
         parked.close();
-        assert!(parked.park(round(1), &agent(1), exchange(), NOW).is_err());
+        assert!(parked.park(round(1), waiting(1, "a", NOW), 9).is_err());
     }
 }

@@ -182,10 +182,19 @@ pub(super) enum Outcome {
     Answered(Reply),
     /// It did not, or not readably.
     Unanswered(UpstreamError),
-    /// The agent went away first, in a revision where that cancels the call.
-    Cancelled,
+    /// It was cancelled before.
+    GivenUp(Why),
+}
+
+/// Why a call is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The agent went away, in a revision where that cancels the call.
+    HungUp,
     /// The agent was asked something and did not come back with the answer in time.
     Expired,
+    /// The agent was asked something, and then more elsewhere than may wait at once.
+    Displaced,
     /// The gateway stopped while the agent was asked something.
     Stopped,
 }

@@ -125,6 +125,14 @@ impl Upstream {
         reply
     }
 
+    /// How many calls of one agent, of those that the server may ask about, it takes at once; the next waits.
+    pub fn leases(&self) -> usize {
+        match &self.transport {
+            Transport::Http(_) => limits::LEASED_SESSIONS,
+            Transport::Stdio(_) => limits::LEASED_PROCESSES,
+        }
+    }
+
     /// The agent's session ended: forgets its connections, and ends them in the background. A child process is
     /// the agent's and not the session's, so it stays until it is idle.
     pub async fn end_session(&self, lane: &Lane) {

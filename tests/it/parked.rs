@@ -294,36 +294,32 @@ async fn a_server_that_never_stops_asking_is_told_that_nobody_can_be_asked() {
 }
 
 #[tokio::test]
-async fn no_agent_can_have_any_number_of_calls_wait() {
-    // More than one server, since one takes only so many calls of an agent at once.
-    let policy = r#"
-servers: {a: {url: "@a"}, b: {url: "@b"}, c: {url: "@c"}}
-agents:
-  clawd: {token_hash: "@clawd", servers: ["*"]}
-  other: {token_hash: "@other", servers: ["*"]}
-"#;
-    let world = ["a", "b", "c"]
-        .into_iter()
-        .fold(World::builder(), |builder, server| {
-            builder.server(server, FakeUpstream::legacy())
-        });
-    let world = world.start(policy).await;
-    let on = async |agent: &str, server: &str| {
-        let path = format!("/mcp/{server}");
-        let params = asking(json!([[ELICIT]]));
-        let agent = world.agent(agent);
-        let sending = agent.modern_that_can(&path, "tools/call", params, everything());
-        sending.send().await.json()
-    };
-    for server in ["a", "b"] {
-        for _ in 0..16 {
-            asked(&on("clawd", server).await);
-        }
+async fn questions_that_nobody_answers_keep_no_other_call_waiting() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let params = asking(json!([[ELICIT]]));
+    // One more than the sessions that an agent has at a server.
+    let mut states = Vec::new();
+    for _ in 0..17 {
+        states.push(asked(&call(&clawd, params.clone()).await).1);
+        world.clock().advance(Duration::from_micros(1));
     }
-    let refused = on("clawd", "c").await;
-    assert_eq!(heard(&refused)[0]["error"]["code"], -32601, "{refused}");
-    asked(&on("other", "c").await);
-    world.stop().await;
+    asked(&call(&world.agent("other"), params.clone()).await);
+    let plain = call(&clawd, json!({"name": "imagine", "arguments": {}})).await;
+    assert_eq!(plain["result"]["content"][0]["text"], "done", "{plain}");
+    let bring = |state: &str| again(params.clone(), state, json!({"in-1": name("Ada")}));
+    for displaced in &states[..2] {
+        assert_stale(&clawd, bring(displaced)).await;
+    }
+    let done = call(&clawd, bring(&states[2])).await;
+    assert_eq!(heard(&done)[0]["result"], name("Ada"));
+    let stopped = world.stop().await;
+    let events = super::support::events(&stopped.file).await;
+    let closed = closings(&events);
+    let displaced = closed
+        .iter()
+        .filter(|event| event.text("outcome") == "input_displaced");
+    assert_eq!(displaced.count(), 2);
 }
 
 #[tokio::test]
