@@ -107,7 +107,7 @@ pub(super) fn closing(forwarded: &Forwarded) -> Entry {
                 .number("bytes_out", size);
         }
         Outcome::Unanswered(error) => entry = entry.text("error", &cut(&error.to_string())),
-        Outcome::GivenUp(_) => {}
+        Outcome::GivenUp(_) | Outcome::Withdrawn => {}
     }
     entry = entry.number("latency_us", micros(forwarded.latency));
     if forwarded.rounds.is_empty() {
@@ -149,10 +149,11 @@ fn ending(outcome: &Outcome) -> (Kind, &'static str) {
         Outcome::Unanswered(E::TimedOut) => (Kind::Failed, "timed_out"),
         Outcome::Unanswered(E::Broken(_)) => (Kind::Failed, "broken"),
         Outcome::Unanswered(E::TooLarge(_)) => (Kind::Failed, "too_large"),
-        Outcome::GivenUp(Why::HungUp) => (Kind::Failed, "cancelled"),
+        Outcome::GivenUp(Why::Cancelled) => (Kind::Failed, "cancelled"),
         Outcome::GivenUp(Why::Expired) => (Kind::Failed, "input_expired"),
         Outcome::GivenUp(Why::Displaced) => (Kind::Failed, "input_displaced"),
         Outcome::GivenUp(Why::Stopped) => (Kind::Failed, "gateway_stopped"),
+        Outcome::Withdrawn => (Kind::Released, "cancelled"),
     }
 }
 

@@ -220,9 +220,14 @@ impl Line {
         self.notices.closed().await;
     }
 
+    /// Whether nobody waits for the call any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.notices.is_closed()
+    }
+
     /// Why nobody waits for it any more.
     pub(super) fn why_gone(&self) -> Why {
-        self.given_up.get().copied().unwrap_or(Why::HungUp)
+        self.given_up.get().copied().unwrap_or(Why::Cancelled)
     }
 
     /// Passes on what the server says.
@@ -326,10 +331,12 @@ mod tests {
 
     fn asked(method: &str, params: &str) -> String {
         let (reply, _) = oneshot::channel();
+        let (progress, _) = mpsc::channel(1);
         let ask = Ask {
             method: method.into(),
             params: object(params),
             reply,
+            progress,
         };
         question(&ask).get().to_owned()
     }

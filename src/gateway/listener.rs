@@ -6,12 +6,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use crate::protocol::{Object, json_string, notification, raw, request};
+use crate::protocol::{META, Object, PROGRESS_TOKEN, json_string, notification, raw, request};
 use crate::upstream::{Ask, Notice};
 
 use super::Part;
-use super::asks::{Answered, Asks};
+use super::asks::{Answered, Asks, Progress};
 use super::exchange::{Line, Round};
 use super::stages::Why;
 use super::visits::may_ask;
@@ -49,12 +50,14 @@ pub(super) enum Ear {
 pub(super) struct Listener {
     pub(super) ear: Ear,
     pub(super) hangup_cancels: bool,
+    /// Told when the agent cancels the request.
+    pub(super) cancelled: CancellationToken,
     pub(super) asking: Asking,
     pub(super) asks: Arc<Asks>,
 }
 
 impl Listener {
-    /// Passes on what a server says; ends only when the agent has gone and that cancels the call.
+    /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels it.
     pub(super) async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
         loop {
             tokio::select! {
@@ -64,13 +67,28 @@ impl Listener {
         }
     }
 
-    /// Resolves when the agent has gone, where that cancels the call.
+    /// Resolves when the agent cancels the call, or has gone and that cancels it.
     pub(super) async fn gone(&self) {
-        match &self.ear {
-            Ear::Request(parts) if self.hangup_cancels => parts.closed().await,
-            Ear::Request(_) => std::future::pending().await,
-            Ear::Exchange(line) => line.gone().await,
+        let hung_up = async {
+            match &self.ear {
+                Ear::Request(parts) if self.hangup_cancels => parts.closed().await,
+                Ear::Request(_) => std::future::pending().await,
+                Ear::Exchange(line) => line.gone().await,
+            }
+        };
+        tokio::select! {
+            () = hung_up => {}
+            () = self.cancelled.cancelled() => {}
         }
+    }
+
+    /// Whether the agent cancelled the request.
+    pub(super) fn has_cancelled(&self) -> bool {
+        let has_hung_up = match &self.ear {
+            Ear::Request(parts) => self.hangup_cancels && parts.is_closed(),
+            Ear::Exchange(line) => line.is_gone(),
+        };
+        has_hung_up || self.cancelled.is_cancelled()
     }
 
     pub(super) fn pass(&self, notice: Notice) {
@@ -88,12 +106,16 @@ impl Listener {
     }
 
     /// Puts a server's question to the agent while the call goes on.
-    fn put(&self, ask: Ask) {
+    fn put(&self, mut ask: Ask) {
         let listener = self.clone();
         tokio::spawn(async move {
+            let answered = tokio::select! {
+                answered = listener.push(&ask.method, ask.params, Some(ask.progress)) => answered,
+                // The call ended meanwhile: nobody waits for the answer.
+                () = ask.reply.closed() => None,
+            };
             // Without an answer the reply is dropped, which refuses the question.
-            if let Some(answered) = listener.push(&ask.method, &ask.params).await {
-                // The call may have ended meanwhile; then nobody waits for the answer.
+            if let Some(answered) = answered {
                 drop(ask.reply.send(answered));
             }
         });
@@ -110,7 +132,7 @@ impl Listener {
     /// Why nobody listens any more.
     pub(super) fn why_gone(&self) -> Why {
         match &self.ear {
-            Ear::Request(_) => Why::HungUp,
+            Ear::Request(_) => Why::Cancelled,
             Ear::Exchange(line) => line.why_gone(),
         }
     }
@@ -120,19 +142,39 @@ impl Listener {
         matches!(self.asking, Asking::Push { .. })
     }
 
-    async fn push(&self, method: &str, params: &Object) -> Option<Answered> {
+    async fn push(
+        &self,
+        method: &str,
+        mut params: Object,
+        progress: Option<mpsc::Sender<Object>>,
+    ) -> Option<Answered> {
         let (Asking::Push { session, declared }, Ear::Request(parts)) = (&self.asking, &self.ear)
         else {
             return None;
         };
         // Nobody is asked what its client did not say it can be asked.
-        if !may_ask(declared, method, params) {
+        if !may_ask(declared, method, &params) {
             return None;
         }
-        let mut open = self.asks.open(session)?;
-        let question = request(&open.id(), method, Some(params));
-        parts.send(Part::Notice(question)).await.ok()?;
-        timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
+        let mut meta = params.get_object(META).unwrap_or_default();
+        let token = meta.get(PROGRESS_TOKEN).map(ToOwned::to_owned);
+        let is_followed = token.is_some();
+        let progress = token.zip(progress);
+        let progress = progress.map(|(token, to)| Progress { token, to });
+        let mut open = self.asks.open(session, progress)?;
+        if is_followed {
+            meta.set(PROGRESS_TOKEN, raw(open.id().as_json().into()));
+            params.set(META, meta.to_json());
+        }
+        let question = request(&open.id(), method, Some(&params));
+        let asking = async {
+            parts.send(Part::Notice(question)).await.ok()?;
+            timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
+        };
+        tokio::select! {
+            answered = asking => answered,
+            () = self.cancelled.cancelled() => None,
+        }
     }
 
     /// Puts all questions of an `input_required` result; yields the answers by the same keys. `None` when one
@@ -143,7 +185,10 @@ impl Listener {
             let method = question.get_str("method")?.into_owned();
             let mut params = question.get_object("params").unwrap_or_default();
             name_url_question(&mut params);
-            Some((key.to_owned(), self.push(&method, &params).await?.ok()?))
+            Some((
+                key.to_owned(),
+                self.push(&method, params, None).await?.ok()?,
+            ))
         });
         let mut answers = Object::default();
         for answer in join_all(asked).await {

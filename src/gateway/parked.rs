@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::protocol::{Json, json_string, raw};
 use crate::types::{AgentName, CallId};
 use crate::upstream::{Outgoing, Reply};
@@ -144,6 +146,7 @@ impl Gateway {
         let listener = Listener {
             ear: Ear::Exchange(line),
             hangup_cancels: true,
+            cancelled: CancellationToken::new(),
             asking: Asking::Retry,
             asks: Arc::clone(&self.asks),
         };

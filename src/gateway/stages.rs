@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::policy::{Agent, Decision, Denial, Grant, Permissions, Question, Target, decide};
 use crate::protocol::Version;
 use crate::types::{CallId, ServerName, Timestamp};
-use crate::upstream::{Lane, Outgoing, Reply, UpstreamError};
+use crate::upstream::{Era, Lane, Outgoing, Reply, UpstreamError};
 
 use super::exchange::Round;
 use super::recorder::OpenCall;
@@ -42,7 +42,7 @@ impl AgentEra {
 }
 
 /// Who sent a request, under which rules, and how. One snapshot of the rules for the whole request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// The agent whose token it was.
     pub agent: Arc<Agent>,
@@ -73,6 +73,12 @@ impl Caller {
         Lane {
             agent: self.agent.name.clone(),
             session: self.session.clone(),
+            // A server of 2026-07-28 cannot push a question to an agent with a session, nor the other way round.
+            prefers: match self.era {
+                AgentEra::Bare => None,
+                AgentEra::Session(_) => Some(Era::Legacy),
+                AgentEra::Modern => Some(Era::Modern),
+            },
         }
     }
 }
@@ -184,13 +190,15 @@ pub(super) enum Outcome {
     Unanswered(UpstreamError),
     /// It was cancelled before.
     GivenUp(Why),
+    /// The agent cancelled it before anything was sent.
+    Withdrawn,
 }
 
 /// Why a call is cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
-    /// The agent went away, in a revision where that cancels the call.
-    HungUp,
+    /// The agent cancelled it, or went away in a revision where that cancels the call.
+    Cancelled,
     /// The agent was asked something and did not come back with the answer in time.
     Expired,
     /// The agent was asked something, and then more elsewhere than may wait at once.

@@ -18,11 +18,13 @@ pub(super) struct Questions {
 }
 
 impl Questions {
-    /// Takes an answer; says whether it is one to an open question.
-    pub(super) fn answer(&self, answer: &Value) -> bool {
+    /// Takes an answer, if it is one to an open question.
+    pub(super) fn answer(&self, answer: &Value) {
         let id = answer["id"].as_str().unwrap_or_default();
-        let asked = locked(&self.open).remove(id);
-        asked.is_some_and(|asked| asked.send(answer.clone()).is_ok())
+        if let Some(asked) = locked(&self.open).remove(id) {
+            // Whoever asked may have given up.
+            drop(asked.send(answer.clone()));
+        }
     }
 }
 
