@@ -107,6 +107,12 @@ pub(super) fn closing(forwarded: &Forwarded) -> Entry {
         Outcome::Unanswered(error) => entry = entry.text("error", &cut(&error.to_string())),
         Outcome::Cancelled | Outcome::Withdrawn => {}
     }
+    if forwarded.said.passed > 0 {
+        entry = entry.number("notices", forwarded.said.passed);
+    }
+    if forwarded.said.missed > 0 {
+        entry = entry.number("notices_dropped", forwarded.said.missed);
+    }
     let micros = u64::try_from(forwarded.latency.as_micros()).unwrap_or(u64::MAX);
     entry.number("latency_us", micros)
 }

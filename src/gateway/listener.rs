@@ -13,6 +13,7 @@ use crate::upstream::{Ask, Notice};
 
 use super::Part;
 use super::asks::{Answered, Asks, Progress};
+use super::flood::Heard;
 
 /// How long a person may take to answer a question.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
@@ -46,7 +47,7 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels it.
-    pub(super) async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
+    pub(super) async fn relay(&self, heard: &mut Heard) {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),

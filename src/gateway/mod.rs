@@ -10,6 +10,7 @@ mod capability;
 mod door;
 mod entries;
 mod failure;
+mod flood;
 mod forward;
 mod in_hand;
 mod listener;

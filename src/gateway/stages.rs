@@ -11,6 +11,7 @@ use crate::protocol::Version;
 use crate::types::{CallId, ServerName, Timestamp};
 use crate::upstream::{Era, Lane, Outgoing, Reply, UpstreamError};
 
+use super::flood::Said;
 use super::recorder::OpenCall;
 
 /// How an agent speaks to us.
@@ -199,6 +200,7 @@ pub(super) struct Forwarded {
     pub(super) request: Authenticated,
     pub(super) open: OpenCall,
     pub(super) outcome: Outcome,
+    pub(super) said: Said,
     pub(super) latency: Duration,
 }
 

@@ -1,6 +1,7 @@
 //! What goes to a server and what comes back, in terms every transport and era shares.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,6 +41,8 @@ pub struct Outgoing {
     pub log_level: Option<LogLevel>,
     /// The level that the agent set for its whole session; a legacy server that logs is told it before the request.
     pub session_level: Option<LogLevel>,
+    /// Counts what the server says meanwhile that is dropped because it comes too fast.
+    pub missed: Arc<AtomicU64>,
     /// `Mcp-Param-*` headers of the agent, by full name, passed on to a modern server.
     pub param_headers: Vec<(String, String)>,
     /// What the agent can be asked, as it declared it (`sampling`, `elicitation`, `roots`); empty when it cannot be
