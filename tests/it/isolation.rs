@@ -254,8 +254,9 @@ async fn what_one_agent_was_given_is_unknown_to_the_other() {
     let (amber, cobalt) = (world.agent("amber"), world.agent("cobalt"));
     let session = amber.session("/mcp", "2025-11-25").await.id;
     let elicit = json!({"name": "elicit", "arguments": {}});
+    let can = || json!({"elicitation": {}});
     let asked = amber
-        .modern("/mcp/new", "tools/call", elicit.clone())
+        .modern_that_can("/mcp/new", "tools/call", elicit.clone(), can())
         .send()
         .await
         .json();
@@ -277,7 +278,7 @@ async fn what_one_agent_was_given_is_unknown_to_the_other() {
         let mut params = elicit.clone();
         params["requestState"] = state.into();
         params["inputResponses"] = json!({"name": {"action": "decline"}});
-        cobalt.modern("/mcp/new", "tools/call", params)
+        cobalt.modern_that_can("/mcp/new", "tools/call", params, can())
     };
     type Use<'a> = Box<dyn Fn(&str) -> Sending + 'a>;
     let table: [(&str, &str, Use<'_>); 4] = [
@@ -317,7 +318,8 @@ async fn what_one_agent_was_given_is_unknown_to_the_other() {
     let mut params = elicit.clone();
     params["requestState"] = state.into();
     params["inputResponses"] = json!({"name": {"action": "decline"}});
-    let done = amber.modern("/mcp/new", "tools/call", params).send().await;
+    let done = amber.modern_that_can("/mcp/new", "tools/call", params, can());
+    let done = done.send().await;
     assert_eq!(
         done.json()["result"]["content"][0]["text"],
         "done",
