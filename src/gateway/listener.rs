@@ -14,6 +14,7 @@ use crate::upstream::{Ask, Notice};
 use super::Part;
 use super::asks::{Answered, Asks, Progress};
 use super::exchange::{Line, Round};
+use super::flood::Heard;
 use super::stages::Why;
 use super::visits::may_ask;
 
@@ -58,7 +59,7 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels it.
-    pub(super) async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
+    pub(super) async fn relay(&self, heard: &mut Heard) {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),

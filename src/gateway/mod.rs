@@ -11,6 +11,7 @@ mod door;
 mod entries;
 mod exchange;
 mod failure;
+mod flood;
 mod forward;
 mod in_hand;
 mod listener;

@@ -110,6 +110,7 @@ impl Gateway {
             params,
             log_level,
             session_level,
+            missed: Arc::default(),
             param_headers,
             capabilities: askable(&capabilities, agent),
             client_info: None,

@@ -596,6 +596,21 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
             response
         }
         "huge" => json_answer(200, &ok(id, &format!("{{\"x\":\"{}\"}}", "x".repeat(HUGE)))),
+        // Says so many times how far it is, at once.
+        "flood" => {
+            let token = seen.param("_meta")["progressToken"].clone();
+            let events = (0..wanted["times"].as_u64().unwrap()).map(|number| {
+                let params = json!({"progressToken": token, "progress": number});
+                let progress =
+                    json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params});
+                format!("data: {progress}\n\n")
+            });
+            let end = format!("data: {}\n\n", ok(id, &finish(state, echo)));
+            let all: String = events.chain([end]).collect();
+            let (parts, body) = mpsc::channel(1);
+            parts.send(Ok(Frame::data(Bytes::from(all)))).await.unwrap();
+            streamed("text/event-stream", body)
+        }
         "inquire" => inquire(state, ok(id, &finish(state, echo))),
         "narrate" => narrate(state, ok(id, &finish(state, echo)), call.meta),
         "chatter" => chatter(&wanted, ok(id, &finish(state, echo)), call.meta),
