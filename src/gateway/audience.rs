@@ -14,7 +14,7 @@ use crate::upstream::{Ask, Description, Era, Interests, List, Notice};
 use super::asks::Asks;
 use super::ears::Order;
 use super::known::Knowledge;
-use super::listener::{Asking, Listener};
+use super::listener::{Asking, Ear, Listener};
 use super::opening::{subscribes, tells};
 use super::stages::Caller;
 use super::waiting::Waiting;
@@ -271,7 +271,7 @@ impl Audience {
             return;
         };
         let listener = Listener {
-            parts: stage.questions.clone(),
+            ear: Ear::Request(stage.questions.clone()),
             hangup_cancels: false,
             // Whose stream has ended cannot answer what came on it.
             cancelled: stage.token.clone(),

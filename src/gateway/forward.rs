@@ -1,6 +1,7 @@
 //! The only place that sees servers. What reaches one as a request of an agent passes [`Forwarder::forward`].
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -9,10 +10,10 @@ use crate::clock::Clock;
 use crate::protocol::{Object, raw};
 use crate::types::ServerName;
 use crate::upstream::{
-    Description, Era, Interests, Lane, Listening, News, Outgoing, Reply, Upstream, UpstreamError,
-    Upstreams,
+    Description, Era, Interests, Lane, Listening, News, Outgoing, Reply, UpstreamError, Upstreams,
 };
 
+use super::flood::{Heard, Said};
 use super::listener::Listener;
 use super::stages::{Forwarded, Outcome, Reserved};
 
@@ -35,21 +36,29 @@ impl Forwarder {
     pub(super) async fn forward(&self, reserved: Reserved, agent: &Listener) -> Forwarded {
         let Reserved { mut request, open } = reserved;
         let started = self.clock.monotonic();
-        let outgoing = std::mem::take(&mut request.wish.request.params);
+        let missed = Arc::<AtomicU64>::default();
         let outgoing = Outgoing {
-            params: outgoing,
+            params: std::mem::take(&mut request.wish.request.params),
+            missed: Arc::clone(&missed),
             ..request.wish.request.clone()
         };
         let lane = request.caller.lane();
+        let (notices, heard) = mpsc::channel(NOTICES);
+        let mut heard = Heard::new(heard, Arc::clone(&self.clock), missed);
         let outcome = match self.upstreams.get(&request.wish.server) {
             _ if agent.has_cancelled() => Outcome::Withdrawn,
-            Some(upstream) => exchange(upstream, &lane, outgoing, agent).await,
+            Some(upstream) => {
+                let sending = upstream.send(&lane, outgoing, &notices);
+                exchange(sending, &mut heard, agent).await
+            }
             None => Outcome::Unanswered(UpstreamError::Unreachable("it is not connected".into())),
         };
         Forwarded {
             request,
             open,
             outcome,
+            rounds: agent.rounds(),
+            said: heard.said(),
             latency: self.clock.monotonic().saturating_sub(started),
         }
     }
@@ -76,6 +85,8 @@ impl Forwarder {
                 Ok(_) => Outcome::Answered(agreed()),
                 Err(error) => Outcome::Unanswered(error.clone()),
             },
+            rounds: Vec::new(),
+            said: Said::default(),
             latency: self.clock.monotonic().saturating_sub(started),
         };
         (forwarded, listening)
@@ -91,6 +102,13 @@ impl Forwarder {
             Some(upstream) => upstream.describe(lane).await,
             None => Err(UpstreamError::Unreachable("it is not connected".into())),
         }
+    }
+
+    /// How many calls of one agent, of those that its server may ask about, a server takes at once.
+    pub(super) fn leases(&self, server: &ServerName) -> usize {
+        self.upstreams
+            .get(server)
+            .map_or(0, |server| server.leases())
     }
 
     /// Tells servers that the roots of an agent changed, as far as they know of any. This is no request.
@@ -120,19 +138,17 @@ fn agreed() -> Reply {
 
 /// One request and its answer.
 async fn exchange(
-    upstream: &Upstream,
-    lane: &Lane,
-    request: Outgoing,
+    sending: impl Future<Output = Result<Reply, UpstreamError>>,
+    heard: &mut Heard,
     agent: &Listener,
 ) -> Outcome {
-    let (notices, mut heard) = mpsc::channel(NOTICES);
     let outcome = tokio::select! {
         biased;
-        answer = upstream.send(lane, request, &notices) => ended(answer),
-        () = agent.relay(&mut heard) => Outcome::Cancelled,
+        answer = sending => ended(answer),
+        () = agent.relay(heard) => Outcome::GivenUp(agent.why_gone()),
     };
     // What came right before the answer goes out before it.
-    while let Ok(notice) = heard.try_recv() {
+    while let Some(notice) = heard.try_recv() {
         agent.pass(notice);
     }
     outcome

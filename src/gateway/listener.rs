@@ -13,6 +13,10 @@ use crate::upstream::{Ask, Notice};
 
 use super::Part;
 use super::asks::{Answered, Asks, Progress};
+use super::exchange::{Line, Round};
+use super::flood::Heard;
+use super::stages::Why;
+use super::visits::may_ask;
 
 /// How long a person may take to answer a question.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
@@ -33,10 +37,19 @@ pub enum Asking {
     Retry,
 }
 
+/// Where what a server says goes.
+#[derive(Debug, Clone)]
+pub(super) enum Ear {
+    /// Into the answer of the agent's request.
+    Request(mpsc::Sender<Part>),
+    /// To whichever request of the agent follows the call.
+    Exchange(Line),
+}
+
 /// The agent's end of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
-    pub(super) parts: mpsc::Sender<Part>,
+    pub(super) ear: Ear,
     pub(super) hangup_cancels: bool,
     /// Told when the agent cancels the request.
     pub(super) cancelled: CancellationToken,
@@ -46,32 +59,51 @@ pub(super) struct Listener {
 
 impl Listener {
     /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels it.
-    pub(super) async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
+    pub(super) async fn relay(&self, heard: &mut Heard) {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),
-                () = self.parts.closed(), if self.hangup_cancels => return,
-                () = self.cancelled.cancelled() => return,
+                () = self.gone() => return,
             }
+        }
+    }
+
+    /// Resolves when the agent cancels the call, or has gone and that cancels it.
+    pub(super) async fn gone(&self) {
+        let hung_up = async {
+            match &self.ear {
+                Ear::Request(parts) if self.hangup_cancels => parts.closed().await,
+                Ear::Request(_) => std::future::pending().await,
+                Ear::Exchange(line) => line.gone().await,
+            }
+        };
+        tokio::select! {
+            () = hung_up => {}
+            () = self.cancelled.cancelled() => {}
         }
     }
 
     /// Whether the agent cancelled the request.
     pub(super) fn has_cancelled(&self) -> bool {
-        self.cancelled.is_cancelled() || (self.hangup_cancels && self.parts.is_closed())
+        let has_hung_up = match &self.ear {
+            Ear::Request(parts) => self.hangup_cancels && parts.is_closed(),
+            Ear::Exchange(line) => line.is_gone(),
+        };
+        has_hung_up || self.cancelled.is_cancelled()
     }
 
     pub(super) fn pass(&self, notice: Notice) {
+        let parts = match &self.ear {
+            Ear::Request(parts) => parts,
+            Ear::Exchange(line) => return line.pass(notice),
+        };
         let (method, params) = match notice {
             Notice::Progress(params) => ("notifications/progress", params),
             Notice::Log(params) => ("notifications/message", params),
             Notice::Ask(ask) => return self.put(ask),
         };
         // A slow agent misses progress, not its answer.
-        drop(
-            self.parts
-                .try_send(Part::Notice(notification(method, Some(&params)))),
-        );
+        drop(parts.try_send(Part::Notice(notification(method, Some(&params)))));
     }
 
     /// Puts a server's question to the agent while the call goes on.
@@ -90,6 +122,22 @@ impl Listener {
         });
     }
 
+    /// How the agent was asked by its next request.
+    pub(super) fn rounds(&self) -> Vec<Round> {
+        match &self.ear {
+            Ear::Request(_) => Vec::new(),
+            Ear::Exchange(line) => line.rounds(),
+        }
+    }
+
+    /// Why nobody listens any more.
+    pub(super) fn why_gone(&self) -> Why {
+        match &self.ear {
+            Ear::Request(_) => Why::Cancelled,
+            Ear::Exchange(line) => line.why_gone(),
+        }
+    }
+
     /// Whether answers can be had while the request is open.
     pub(super) fn can_push(&self) -> bool {
         matches!(self.asking, Asking::Push { .. })
@@ -101,12 +149,14 @@ impl Listener {
         mut params: Object,
         progress: Option<mpsc::Sender<Object>>,
     ) -> Option<Answered> {
-        let Asking::Push { session, declared } = &self.asking else {
+        let (Asking::Push { session, declared }, Ear::Request(parts)) = (&self.asking, &self.ear)
+        else {
             return None;
         };
         // Nobody is asked what its client did not say it can be asked.
-        let capability = method.split('/').next().unwrap_or_default();
-        declared.get(capability)?;
+        if !may_ask(declared, method, &params) {
+            return None;
+        }
         let mut meta = params.get_object(META).unwrap_or_default();
         let token = meta.get(PROGRESS_TOKEN).map(ToOwned::to_owned);
         let is_followed = token.is_some();
@@ -119,7 +169,7 @@ impl Listener {
         }
         let question = request(&open.id(), method, Some(&params));
         let asking = async {
-            self.parts.send(Part::Notice(question)).await.ok()?;
+            parts.send(Part::Notice(question)).await.ok()?;
             timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
         };
         tokio::select! {

@@ -12,7 +12,9 @@ mod capability;
 mod door;
 mod ears;
 mod entries;
+mod exchange;
 mod failure;
+mod flood;
 mod forward;
 mod in_hand;
 mod known;
@@ -20,6 +22,7 @@ mod listener;
 mod lists;
 mod names;
 mod opening;
+mod parked;
 mod recheck;
 mod recorder;
 mod refusal;
@@ -31,6 +34,7 @@ mod shape;
 mod stages;
 mod strangers;
 mod subscriptions;
+mod visits;
 mod waiting;
 mod writer;
 
@@ -69,7 +73,8 @@ use asks::Asks;
 use audiences::Audiences;
 use forward::Forwarder;
 use in_hand::InHand;
-use listener::Listener;
+use listener::{Ear, Listener};
+use parked::Parked;
 use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
 use rounds::Rounds;
@@ -158,6 +163,7 @@ pub struct Gateway {
     in_hand: Arc<InHand>,
     rounds: Rounds,
     audiences: Arc<Audiences>,
+    parked: Parked,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     calls: TaskTracker,
@@ -199,6 +205,7 @@ impl Gateway {
             in_hand: Arc::default(),
             rounds: Rounds::new(random()),
             audiences: Arc::default(),
+            parked: Parked::default(),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
@@ -281,7 +288,7 @@ impl Gateway {
         self.calls.spawn(async move {
             let place = request.place.take();
             let listener = Listener {
-                parts: parts.clone(),
+                ear: Ear::Request(parts.clone()),
                 hangup_cancels: request.hangup_cancels,
                 cancelled: place.as_ref().map(Place::cancelled).unwrap_or_default(),
                 asking: request.asking.clone(),
@@ -397,10 +404,11 @@ impl Gateway {
         self.recorder.is_recording()
     }
 
-    /// Waits until no call is in hand; those that take longer than `patience` are given up, are closed as failed
+    /// Waits until no call is in hand. Those that wait for answers of their agents are ended at once; those that take longer than `patience` are given up, are closed as failed
     /// and cost what they hold. Nobody may call [`Gateway::handle`] any more.
     pub async fn drain(&self, patience: Duration) {
         self.calls.close();
+        self.parked.close();
         if timeout(patience, self.calls.wait()).await.is_err() {
             let calls = self.calls.len();
             tracing::warn!(

@@ -17,7 +17,7 @@ use crate::upstream::{List, Outgoing};
 use super::Gateway;
 use super::audience::{Audience, methods};
 use super::known::digest_of;
-use super::listener::{Asking, Listener};
+use super::listener::{Asking, Ear, Listener};
 use super::stages::Caller;
 
 /// How long further changes are waited for, to be looked at together.
@@ -96,7 +96,7 @@ impl Gateway {
         // It is never closed.
         let _place = self.audiences.looks().acquire().await;
         let nobody = Listener {
-            parts: mpsc::channel(1).0,
+            ear: Ear::Request(mpsc::channel(1).0),
             hangup_cancels: false,
             cancelled: CancellationToken::new(),
             asking: Asking::No,
@@ -121,6 +121,7 @@ pub(super) fn plain(method: Method) -> Outgoing {
         params: Object::default(),
         log_level: None,
         session_level: None,
+        missed: Arc::default(),
         param_headers: Vec::new(),
         capabilities: Object::default(),
         client_info: None,

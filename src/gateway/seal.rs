@@ -31,7 +31,7 @@ pub(super) struct Binding<'a> {
 /// A value that came back intact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unsealed {
-    /// The call it was made in.
+    /// The call it was made in, or the round it is good for.
     pub(super) call: CallId,
     /// The server's own value.
     pub(super) value: String,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::policy::{Question, Target, is_granted};
@@ -19,7 +19,7 @@ use crate::upstream::{Interests, List};
 
 use super::audience::{Audience, Identity, MAX_SUBSCRIPTIONS, NewsStream};
 use super::ears::{Change, Order};
-use super::listener::Listener;
+use super::listener::{Ear, Listener};
 use super::stages::Caller;
 use super::waiting::address;
 use super::{Failure, Gateway, Part, Scope};
@@ -152,10 +152,13 @@ impl Gateway {
                 return Err(self.turn_away(caller, method, failure).await);
             }
         };
-        let telling = self.tell(caller, &open.audience, filter, agent);
+        // A stream is the answer to its own request, never part of a call that others follow.
+        let Ear::Request(parts) = &agent.ear else {
+            return Err(Failure::Internal);
+        };
         tokio::select! {
-            () = telling => Ok(end(id)),
-            () = agent.parts.closed() => Err(Failure::Cancelled),
+            () = self.tell(caller, &open.audience, filter, parts) => Ok(end(id)),
+            () = parts.closed() => Err(Failure::Cancelled),
         }
     }
 
@@ -165,7 +168,7 @@ impl Gateway {
         caller: &Arc<Caller>,
         audience: &Arc<Audience>,
         filter: Filter,
-        agent: &Listener,
+        parts: &mpsc::Sender<Part>,
     ) {
         let mut stream = audience.stand();
         let agreeing = self.agree(caller, audience, filter);
@@ -175,7 +178,7 @@ impl Gateway {
         let hears_nothing = agreed.is_empty();
         let mut message = Some(acknowledgement(agreed, audience));
         while let Some(text) = message {
-            let sending = agent.parts.send(Part::Notice(text));
+            let sending = parts.send(Part::Notice(text));
             match audience.ended.run_until_cancelled(sending).await {
                 Some(Ok(())) if !hears_nothing => message = stream.next().await,
                 Some(_) | None => return,

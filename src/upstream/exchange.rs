@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
@@ -42,6 +43,8 @@ pub struct Outgoing {
     pub log_level: Option<LogLevel>,
     /// The level that the agent set for its whole session; a legacy server that logs is told it before the request.
     pub session_level: Option<LogLevel>,
+    /// Counts what the server says meanwhile that is dropped because it comes too fast.
+    pub missed: Arc<AtomicU64>,
     /// `Mcp-Param-*` headers of the agent, by full name, passed on to a modern server.
     pub param_headers: Vec<(String, String)>,
     /// What the agent can be asked, as it declared it (`sampling`, `elicitation`, `roots`); empty when it cannot be

@@ -140,9 +140,11 @@ impl Legacy {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (method, level) = (outgoing.method, outgoing.log_level);
         let session_level = outgoing.session_level;
+        let missed = outgoing.missed.clone();
         let prepared = prepare(outgoing, Era::Legacy, id);
         let asker = questions.as_ref().map(Questions::asker);
         let mut listener = Listener::new(id, prepared.agent_token, level, notices)
+            .counting(missed)
             .asking(asker)
             .hearing(Hearing::Lane(lease.audience.clone()));
         let params = Some(&prepared.params).filter(|params: &&Object| !params.is_empty());

@@ -1,6 +1,7 @@
 //! What one call wants to hear while it runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::Sender;
 
@@ -30,7 +31,7 @@ pub(super) struct Listener {
     notices: Sender<Notice>,
     asker: Option<Asker>,
     hearing: Option<Hearing>,
-    dropped: u64,
+    missed: Arc<AtomicU64>,
 }
 
 impl Listener {
@@ -49,8 +50,14 @@ impl Listener {
             notices: notices.clone(),
             asker: None,
             hearing: None,
-            dropped: 0,
+            missed: Arc::default(),
         }
+    }
+
+    /// Counts here what is dropped.
+    pub(super) fn counting(mut self, missed: Arc<AtomicU64>) -> Self {
+        self.missed = missed;
+        self
     }
 
     /// Passes questions up as well.
@@ -120,18 +127,7 @@ impl Listener {
     /// INVARIANT: never waits. A server that floods us loses its own notices, not our memory or its answer.
     fn pass(&mut self, notice: Notice) {
         if self.notices.try_send(notice).is_err() {
-            self.dropped = self.dropped.saturating_add(1);
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if self.dropped > 0 {
-            tracing::debug!(
-                dropped = self.dropped,
-                "notices came faster than they could be passed on"
-            );
+            self.missed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -222,6 +218,6 @@ mod tests {
             let params = format!(r#"{{"progressToken":5,"progress":{progress}}}"#);
             listener.hear("notifications/progress", object(&params));
         }
-        assert_eq!(listener.dropped, 8);
+        assert_eq!(listener.missed.load(Ordering::Relaxed), 8);
     }
 }

@@ -179,9 +179,12 @@ impl Stdio {
         if let Some(level) = outgoing.session_level {
             self.set_level(&process, level).await;
         }
+        let missed = outgoing.missed.clone();
         let prepared = prepare(outgoing, era, id);
         let asker = questions.as_ref().map(Questions::asker);
-        let listener = Listener::new(id, prepared.agent_token, level, notices).asking(asker);
+        let listener = Listener::new(id, prepared.agent_token, level, notices)
+            .counting(missed)
+            .asking(asker);
         let params = &prepared.params;
         let calling = process
             .link
