@@ -70,6 +70,9 @@ pub enum Failure {
         /// What there is.
         supported: Vec<&'static str>,
     },
+    /// The request is part of an extension that it does not declare (2026-07-28).
+    #[error("the request does not declare the extension `{0}` in its `clientCapabilities`")]
+    MissingExtension(&'static str),
     /// The rules, a budget or a rate say no.
     #[error("{}", .0.sentence())]
     Refused(Box<Refusal>),
@@ -134,6 +137,7 @@ impl Failure {
             Self::AmbiguousTool { .. } => "ambiguous_tool",
             Self::HeaderMismatch(_) => "header_mismatch",
             Self::UnsupportedVersion { .. } => "unsupported_version",
+            Self::MissingExtension(_) => "missing_capability",
             Self::Refused(refusal) => refusal.reason(),
             Self::Upstream { .. } => "upstream_unavailable",
             Self::NeedsInput { .. } => "needs_input",
@@ -157,6 +161,7 @@ impl Failure {
             | Self::AmbiguousTool { .. } => code::INVALID_PARAMS,
             Self::HeaderMismatch(_) => code::HEADER_MISMATCH,
             Self::UnsupportedVersion { .. } => code::UNSUPPORTED_VERSION,
+            Self::MissingExtension(_) => code::MISSING_CAPABILITY,
             Self::Refused(refusal) => match &refusal.cause {
                 Cause::Policy { .. } => POLICY,
                 Cause::Budget { shortage, .. } if shortage.span.never_ends() => SPENT,
@@ -183,7 +188,8 @@ impl Failure {
             // Not on 200: it would be taken for the answer to the request that is in hand.
             | Self::IdInUse
             | Self::HeaderMismatch(_)
-            | Self::UnsupportedVersion { .. } => 400,
+            | Self::UnsupportedVersion { .. }
+            | Self::MissingExtension(_) => 400,
             Self::UnknownMethod(_) if modern => 404,
             Self::InvalidParams(_) if modern => 400,
             Self::Relayed { status, .. } if modern => *status,
@@ -217,6 +223,10 @@ impl Failure {
             } => {
                 data.insert("requested".into(), requested.clone().into());
                 data.insert("supported".into(), supported.clone().into());
+            }
+            Self::MissingExtension(name) => {
+                let required = json!({"extensions": {*name: {}}});
+                data.insert("requiredCapabilities".into(), required);
             }
             Self::Upstream { server, call, .. } | Self::NeedsInput { server, call } => {
                 data.insert("reason".into(), self.reason().into());
@@ -265,6 +275,7 @@ impl Failure {
             | Self::AmbiguousTool { .. }
             | Self::HeaderMismatch(_)
             | Self::UnsupportedVersion { .. }
+            | Self::MissingExtension(_)
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Overloaded

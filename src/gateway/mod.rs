@@ -24,6 +24,8 @@ mod seal;
 mod shape;
 mod stages;
 mod strangers;
+mod task_ids;
+mod tasks;
 mod writer;
 
 use std::sync::Arc;
@@ -64,6 +66,7 @@ use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
 use rounds::Rounds;
 use strangers::Strangers;
+use task_ids::Tasks;
 use writer::Writer;
 
 /// Requests of agents in hand at once; more are turned away before anything is done for them.
@@ -145,6 +148,7 @@ pub struct Gateway {
     asks: Arc<Asks>,
     in_hand: Arc<InHand>,
     rounds: Rounds,
+    tasks: Tasks,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     calls: TaskTracker,
@@ -185,6 +189,7 @@ impl Gateway {
             asks: Arc::default(),
             in_hand: Arc::default(),
             rounds: Rounds::new(random()),
+            tasks: Tasks::new(random()),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
@@ -269,6 +274,7 @@ impl Gateway {
                 cancelled: place.as_ref().map(Place::cancelled).unwrap_or_default(),
                 asking: request.asking.clone(),
                 asks: Arc::clone(&gateway.asks),
+                task: None,
             };
             let answering = async {
                 let answer = gateway.answer(&Arc::new(caller), request, &listener).await;
@@ -361,6 +367,7 @@ impl Gateway {
 
     /// Ends what a finished session of an agent holds open at servers.
     pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
+        self.tasks.forget(&session);
         let lane = Lane {
             agent,
             session: Some(session),

@@ -12,6 +12,7 @@ use super::listener::{Asking, Listener};
 use super::names::exposed_uri;
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
+use super::tasks::{self, Dialect};
 use super::{AgentRequest, Gateway, Scope, shape};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
@@ -26,6 +27,8 @@ const KNOWN_PARAMS: &[&str] = &[
     "context",
     "inputResponses",
     "requestState",
+    "task",
+    "taskId",
 ];
 
 /// The longest name of a tool or prompt, in characters. It may stand in the key of a budget, and those are kept.
@@ -65,14 +68,16 @@ impl Gateway {
             Method::Initialize | Method::Ping | Method::SetLevel => !modern,
             Method::Discover => modern,
             // Not offered, to nobody.
-            Method::Subscribe
-            | Method::Unsubscribe
-            | Method::Listen
-            | Method::TasksGet
+            Method::Subscribe | Method::Unsubscribe | Method::Listen => false,
+            Method::TasksGet
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
-            | Method::TasksList => false,
+            | Method::TasksList => {
+                let dialect = Dialect::of(caller.era);
+                matches!(request.scope, Scope::One(_))
+                    && dialect.is_some_and(|dialect| dialect.has(*method))
+            }
             Method::ToolsList
             | Method::ToolsCall
             | Method::PromptsList
@@ -96,18 +101,26 @@ impl Gateway {
     ) -> Result<Json, Failure> {
         let AgentRequest {
             scope,
-            params,
+            mut params,
             log_level,
             param_headers,
             capabilities,
             ..
         } = request;
+        // Asked for where none can be made, a task is a call like any other (2025-11-25, tasks).
+        if Dialect::of(caller.era) != Some(Dialect::Core) || scope == Scope::All {
+            params.remove("task");
+        }
+        let mut passed = askable(&capabilities, agent);
+        if let Some(tasks) = tasks::declaration(caller.era, &scope, &capabilities) {
+            passed.set("extensions", tasks);
+        }
         let outgoing = Outgoing {
             method,
             params,
             log_level,
             param_headers,
-            capabilities: askable(&capabilities, agent),
+            capabilities: passed,
             client_info: None,
         };
         match method {
@@ -127,14 +140,14 @@ impl Gateway {
                 };
                 self.ask(caller, &scope, wish, agent).await
             }
-            Method::Subscribe
-            | Method::Unsubscribe
-            | Method::Listen
-            | Method::TasksGet
+            Method::TasksGet
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
-            | Method::TasksList => Err(Failure::UnknownMethod(method.as_str().into())),
+            | Method::TasksList => self.task(caller, &scope, outgoing, agent).await,
+            Method::Subscribe | Method::Unsubscribe | Method::Listen => {
+                Err(Failure::UnknownMethod(method.as_str().into()))
+            }
         }
     }
 
@@ -246,6 +259,7 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<Json, Failure> {
         let modern = caller.era.is_modern();
+        let asks_for_task = wish.request.params.get("task").is_some();
         let (call, wish, reply) = self.run_rounds(caller, wish, agent).await?;
         let method = wish.request.method;
         let result = reply.outcome.map_err(|error| Failure::Relayed {
@@ -261,6 +275,7 @@ impl Gateway {
                 call,
             });
         }
+        let result = self.made_task(caller, &wish, asks_for_task, call, result);
         let result = shape::result(method, result, reply.era, modern);
         Ok(match (method, scope) {
             (Method::ResourcesRead, Scope::All) => {

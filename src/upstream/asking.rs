@@ -33,6 +33,8 @@ const PROGRESS: usize = 8;
 pub(super) struct Declared {
     pub(super) capabilities: Object,
     pub(super) client_info: Json,
+    /// Whether it is for a request that concerns tasks.
+    pub(super) for_tasks: bool,
 }
 
 impl Declared {
@@ -47,6 +49,7 @@ impl Declared {
         Some(Arc::new(Self {
             capabilities,
             client_info,
+            for_tasks: outgoing.concerns_tasks(),
         }))
     }
 

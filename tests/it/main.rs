@@ -26,3 +26,5 @@ mod refusals;
 mod sessions;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tasks;

@@ -101,6 +101,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::AmbiguousTool { .. } => "AmbiguousTool",
         Failure::HeaderMismatch(_) => "HeaderMismatch",
         Failure::UnsupportedVersion { .. } => "UnsupportedVersion",
+        Failure::MissingExtension(_) => "MissingExtension",
         Failure::Refused(refusal) => match refusal.cause {
             Cause::Policy { .. } => "Refused by policy",
             Cause::Budget { .. } => "Refused by budget",
@@ -143,6 +144,7 @@ fn failures() -> Vec<Failure> {
             requested: "2031-01-01".into(),
             supported: vec!["2026-07-28"],
         },
+        Failure::MissingExtension("io.modelcontextprotocol/tasks"),
         by_policy(DenialReason::AgentDisabled, None),
         by_policy(DenialReason::ServerDisabled, None),
         by_policy(DenialReason::UnknownServer, None),
@@ -316,6 +318,9 @@ fn every_failure_has_its_code_its_status_and_its_words() {
     UnsupportedVersion (unsupported_version)
       400 -32022 protocol version `2031-01-01` is not served here; use 2026-07-28
       {"requested":"2031-01-01","supported":["2026-07-28"]}
+    MissingExtension (missing_capability)
+      400 -32021 the request does not declare the extension `io.modelcontextprotocol/tasks` in its `clientCapabilities`
+      {"requiredCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}
     Refused by policy (disabled)
       200 -31403 Refused by policy (disabled). Agent `clawd` is switched off. Ask whoever keeps permissions.yaml. Retrying will not help. Call id CALL.
       {"call_id":"CALL","reason":"disabled","subject":"images/imagine"}

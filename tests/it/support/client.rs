@@ -81,8 +81,12 @@ impl Client {
     /// A request of 2026-07-28 with everything that is asked of it.
     pub(crate) fn modern(&self, path: &str, method: &str, mut params: Value) -> Sending {
         params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
-        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+        let capabilities = &mut params["_meta"]["io.modelcontextprotocol/clientCapabilities"];
+        if capabilities.is_null() {
+            *capabilities = json!({});
+        }
         let name = params.get("name").or(params.get("uri"));
+        let name = name.or(params.get("taskId"));
         let name = name.and_then(Value::as_str).map(String::from);
         let sending = self
             .post(path, rpc(method, &params))

@@ -25,6 +25,8 @@ use tokio::task::JoinHandle;
 
 use super::soon;
 
+mod tasks;
+
 type Body = BoxBody<Bytes, io::Error>;
 
 /// More than the gateway takes of one answer.
@@ -82,6 +84,8 @@ struct State {
     gate: Semaphore,
     crowd: Mutex<Vec<oneshot::Sender<()>>>,
     sessions: Mutex<HashSet<String>>,
+    has_tasks: bool,
+    tasks: Mutex<Vec<tasks::Task>>,
 }
 
 /// The server. It ends when it is dropped.
@@ -103,6 +107,7 @@ pub(crate) struct Script {
     speaks: Speaks,
     tools: Vec<String>,
     page: usize,
+    has_tasks: bool,
 }
 
 impl Script {
@@ -111,6 +116,7 @@ impl Script {
             speaks,
             tools: TOOLS.map(String::from).to_vec(),
             page: usize::MAX,
+            has_tasks: false,
         }
     }
 
@@ -126,6 +132,12 @@ impl Script {
         self
     }
 
+    /// It makes tasks for who asks for them, and says so.
+    pub(crate) fn tasks(mut self) -> Self {
+        self.has_tasks = true;
+        self
+    }
+
     pub(crate) async fn start(self) -> FakeUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -138,6 +150,8 @@ impl Script {
             gate: Semaphore::new(0),
             crowd: Mutex::default(),
             sessions: Mutex::default(),
+            has_tasks: self.has_tasks,
+            tasks: Mutex::default(),
         });
         FakeUpstream {
             address,
@@ -334,13 +348,18 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         return Ok(refusal);
     }
     state.remember(|memory| memory.requests.push(seen.clone()));
+    if state.has_tasks
+        && let Some(answer) = tasks::answer(&state, id, &seen, session.as_deref())
+    {
+        return Ok(answer);
+    }
     answer(&state, id, &seen).await
 }
 
 fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Response<Body> {
     match (state.speaks, method) {
         (Speaks::Modern | Speaks::Both, "server/discover") => {
-            let result = json!({
+            let mut result = json!({
                 "resultType": "complete",
                 "supportedVersions": ["2026-07-28"],
                 "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "completions": {}},
@@ -348,15 +367,21 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
                 "ttlMs": 60_000, "cacheScope": "public",
                 "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "fake", "version": "1"}},
             });
+            if state.has_tasks {
+                tasks::announce(&mut result["capabilities"], true);
+            }
             json_answer(200, &ok(id, &result.to_string()))
         }
         (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "initialize") => {
-            let result = json!({
+            let mut result = json!({
                 "protocolVersion": "2025-11-25",
                 "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "logging": {}},
                 "serverInfo": {"name": "fake", "version": "1"},
                 "instructions": "Be brief.",
             });
+            if state.has_tasks {
+                tasks::announce(&mut result["capabilities"], false);
+            }
             let mut response = json_answer(200, &ok(id, &result.to_string()));
             if state.speaks != Speaks::NoSessions {
                 let mut sessions = locked(&state.sessions);
