@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{Json, Method, Object, RequestId, json_string, raw};
+use crate::protocol::{Json, Method, Object, RequestId, code, error_code, json_string, raw};
 use crate::types::ServerName;
 use crate::upstream::{Era, Outgoing};
 
@@ -13,7 +13,7 @@ use super::names::exposed_uri;
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
 use super::tasks::{self, Dialect};
-use super::{AgentRequest, Gateway, Scope, shape};
+use super::{AgentRequest, Gateway, Scope, capability, shape};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
 const KNOWN_PARAMS: &[&str] = &[
@@ -103,6 +103,7 @@ impl Gateway {
             scope,
             mut params,
             log_level,
+            session_level,
             param_headers,
             capabilities,
             ..
@@ -119,6 +120,7 @@ impl Gateway {
             method,
             params,
             log_level,
+            session_level,
             param_headers,
             capabilities: passed,
             client_info: None,
@@ -262,11 +264,23 @@ impl Gateway {
         let asks_for_task = wish.request.params.get("task").is_some();
         let (call, wish, reply) = self.run_rounds(caller, wish, agent).await?;
         let method = wish.request.method;
-        let result = reply.outcome.map_err(|error| Failure::Relayed {
-            status: reply.status,
-            error: shape::error(method, error, reply.era, modern),
-        })?;
+        let result = match reply.outcome {
+            Ok(result) => result,
+            Err(error) if !modern && error_code(&error) == Some(code::MISSING_CAPABILITY) => {
+                let server = wish.server;
+                return Err(Failure::CannotAnswer { server, call });
+            }
+            Err(error) => {
+                return Err(Failure::Relayed {
+                    status: reply.status,
+                    error: shape::error(method, error, reply.era, modern),
+                });
+            }
+        };
         if modern && shape::needs_input(&result) {
+            if let Some(missing) = capability::missing(&result, &wish.request.capabilities) {
+                return Err(Failure::MissingCapability(missing));
+            }
             return Ok(self.sealed(caller, &wish, call, result));
         }
         if shape::needs_input(&result) {

@@ -148,7 +148,10 @@ impl Gateway {
             return Err(unknown());
         }
         match (dialect, request.capabilities.get("extensions")) {
-            (Dialect::Extension, None) => Err(Failure::MissingExtension(EXTENSION)),
+            (Dialect::Extension, None) => {
+                let required = format!("{{\"extensions\":{{\"{EXTENSION}\":{{}}}}}}");
+                Err(Failure::MissingCapability(raw(required)))
+            }
             (Dialect::Core, _) | (Dialect::Extension, Some(_)) => Ok((dialect, server)),
         }
     }

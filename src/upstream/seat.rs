@@ -16,8 +16,7 @@ use super::pool::{Lease, Pool, Turns};
 /// their own, up to a limit. The lowest free one is taken, so that an agent that calls one thing after the other
 /// stays on one connection, with whatever the server remembers there. Requests that concern tasks share one more,
 /// since a server may know a task only where it was made; what it asks there belongs to the call that waits for the
-/// result. All others share the one connection of
-/// their lane: it was opened with nothing to ask for.
+/// result. All others share the one connection of their lane: it was opened with nothing to ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Seat<W> {
     pub(super) whose: W,
@@ -46,6 +45,16 @@ impl<W> Seat<W> {
             whose,
             leased: None,
         }
+    }
+
+    /// Where the calls of a lane go: on the lowest connection for one call alone, or on the shared one.
+    pub(super) fn rank(&self) -> (bool, usize) {
+        let number = match self.leased {
+            Some((_, Place::Leased(number))) => number,
+            Some((_, Place::Tasks)) => usize::MAX,
+            None => 0,
+        };
+        (self.leased.is_none(), number)
     }
 }
 

@@ -101,7 +101,6 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::AmbiguousTool { .. } => "AmbiguousTool",
         Failure::HeaderMismatch(_) => "HeaderMismatch",
         Failure::UnsupportedVersion { .. } => "UnsupportedVersion",
-        Failure::MissingExtension(_) => "MissingExtension",
         Failure::Refused(refusal) => match refusal.cause {
             Cause::Policy { .. } => "Refused by policy",
             Cause::Budget { .. } => "Refused by budget",
@@ -116,6 +115,8 @@ fn kind(failure: &Failure) -> &'static str {
             UpstreamError::TooLarge(_) => "Upstream too large",
         },
         Failure::NeedsInput { .. } => "NeedsInput",
+        Failure::CannotAnswer { .. } => "CannotAnswer",
+        Failure::MissingCapability(_) => "MissingCapability",
         Failure::Relayed { .. } => "Relayed",
         Failure::Cancelled => "Cancelled",
         Failure::Unrecorded => "Unrecorded",
@@ -144,7 +145,6 @@ fn failures() -> Vec<Failure> {
             requested: "2031-01-01".into(),
             supported: vec!["2026-07-28"],
         },
-        Failure::MissingExtension("io.modelcontextprotocol/tasks"),
         by_policy(DenialReason::AgentDisabled, None),
         by_policy(DenialReason::ServerDisabled, None),
         by_policy(DenialReason::UnknownServer, None),
@@ -170,6 +170,11 @@ fn failures() -> Vec<Failure> {
             server: server(),
             call: call(),
         },
+        Failure::CannotAnswer {
+            server: server(),
+            call: call(),
+        },
+        Failure::MissingCapability(raw(r#"{"elicitation":{}}"#.into())),
         Failure::Relayed {
             status: 418,
             error: raw(r#"{"code":-32050,"message":"out of paint","data":[1.0]}"#.into()),
@@ -318,9 +323,6 @@ fn every_failure_has_its_code_its_status_and_its_words() {
     UnsupportedVersion (unsupported_version)
       400 -32022 protocol version `2031-01-01` is not served here; use 2026-07-28
       {"requested":"2031-01-01","supported":["2026-07-28"]}
-    MissingExtension (missing_capability)
-      400 -32021 the request does not declare the extension `io.modelcontextprotocol/tasks` in its `clientCapabilities`
-      {"requiredCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}}
     Refused by policy (disabled)
       200 -31403 Refused by policy (disabled). Agent `clawd` is switched off. Ask whoever keeps permissions.yaml. Retrying will not help. Call id CALL.
       {"call_id":"CALL","reason":"disabled","subject":"images/imagine"}
@@ -409,6 +411,13 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       200 -32603 server `images` asks for input that this gateway cannot carry to the client (call id CALL)
       {"call_id":"CALL","reason":"needs_input","server":"images"}
       tools/call: the same as a tool error
+    CannotAnswer (client_cannot_answer)
+      200 -32603 server `images` needs an answer of its client that this client cannot give (call id CALL)
+      {"call_id":"CALL","reason":"client_cannot_answer","server":"images"}
+      tools/call: the same as a tool error
+    MissingCapability (missing_capability)
+      400 -32021 the server needs something of the client that it did not declare: {"elicitation":{}}
+      {"requiredCapabilities":{"elicitation":{}}}
     Relayed (relayed)
       200 -32050 out of paint
       [1.0]

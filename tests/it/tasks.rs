@@ -28,10 +28,12 @@ async fn world() -> World {
 }
 
 /// A request that declares the extension.
-async fn ask(client: &Client, path: &str, method: &str, mut params: Value) -> Reply {
-    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
-        json!({"extensions": {EXTENSION: {}, "com.example/other": {}}});
-    client.modern(path, method, params).send().await
+async fn ask(client: &Client, path: &str, method: &str, params: Value) -> Reply {
+    let can = json!({"extensions": {EXTENSION: {}, "com.example/other": {}}});
+    client
+        .modern_that_can(path, method, params, can)
+        .send()
+        .await
 }
 
 fn work(what: &str) -> Value {
