@@ -16,6 +16,7 @@ use super::asks::{Answered, Asks, Progress};
 use super::exchange::{Line, Round};
 use super::flood::Heard;
 use super::stages::Why;
+use super::task_ids::Names;
 use super::visits::may_ask;
 
 /// How long a person may take to answer a question.
@@ -55,9 +56,19 @@ pub(super) struct Listener {
     pub(super) cancelled: CancellationToken,
     pub(super) asking: Asking,
     pub(super) asks: Arc<Asks>,
+    /// The task that the request is about.
+    pub(super) task: Option<Names>,
 }
 
 impl Listener {
+    /// The same agent, for a request about one of its tasks.
+    pub(super) fn about(&self, task: Names) -> Self {
+        Self {
+            task: Some(task),
+            ..self.clone()
+        }
+    }
+
     /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels it.
     pub(super) async fn relay(&self, heard: &mut Heard) {
         loop {
@@ -97,11 +108,14 @@ impl Listener {
             Ear::Request(parts) => parts,
             Ear::Exchange(line) => return line.pass(notice),
         };
-        let (method, params) = match notice {
+        let (method, mut params) = match notice {
             Notice::Progress(params) => ("notifications/progress", params),
             Notice::Log(params) => ("notifications/message", params),
             Notice::Ask(ask) => return self.put(ask),
         };
+        if let Some(task) = &self.task {
+            task.expose(&mut params);
+        }
         // A slow agent misses progress, not its answer.
         drop(parts.try_send(Part::Notice(notification(method, Some(&params)))));
     }
@@ -109,6 +123,9 @@ impl Listener {
     /// Puts a server's question to the agent while the call goes on.
     fn put(&self, mut ask: Ask) {
         let listener = self.clone();
+        if let Some(task) = &self.task {
+            task.expose(&mut ask.params);
+        }
         tokio::spawn(async move {
             let answered = tokio::select! {
                 answered = listener.push(&ask.method, ask.params, Some(ask.progress)) => answered,
@@ -117,6 +134,10 @@ impl Listener {
             };
             // Without an answer the reply is dropped, which refuses the question.
             if let Some(answered) = answered {
+                let answered = match &listener.task {
+                    Some(task) => answered.map(|answer| task.concealed(answer)),
+                    None => answered,
+                };
                 drop(ask.reply.send(answered));
             }
         });

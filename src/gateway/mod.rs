@@ -28,6 +28,8 @@ mod seal;
 mod shape;
 mod stages;
 mod strangers;
+mod task_ids;
+mod tasks;
 mod visits;
 mod writer;
 
@@ -70,6 +72,7 @@ use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
 use rounds::Rounds;
 use strangers::Strangers;
+use task_ids::Tasks;
 use writer::Writer;
 
 /// Requests of agents in hand at once; more are turned away before anything is done for them.
@@ -154,6 +157,7 @@ pub struct Gateway {
     in_hand: Arc<InHand>,
     rounds: Rounds,
     parked: Parked,
+    tasks: Tasks,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     calls: TaskTracker,
@@ -195,6 +199,7 @@ impl Gateway {
             in_hand: Arc::default(),
             rounds: Rounds::new(random()),
             parked: Parked::default(),
+            tasks: Tasks::new(random()),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
@@ -279,6 +284,7 @@ impl Gateway {
                 cancelled: place.as_ref().map(Place::cancelled).unwrap_or_default(),
                 asking: request.asking.clone(),
                 asks: Arc::clone(&gateway.asks),
+                task: None,
             };
             let answering = async {
                 let answer = gateway.answer(&Arc::new(caller), request, &listener).await;
@@ -371,6 +377,7 @@ impl Gateway {
 
     /// Ends what a finished session of an agent holds open at servers.
     pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
+        self.tasks.forget(&session);
         let lane = Lane {
             agent,
             session: Some(session),

@@ -148,6 +148,7 @@ impl Gateway {
             hangup_cancels: true,
             cancelled: CancellationToken::new(),
             asking: Asking::Retry,
+            task: None,
             asks: Arc::clone(&self.asks),
         };
         let (gateway, caller) = (Arc::clone(self), Arc::clone(caller));

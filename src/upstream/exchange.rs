@@ -54,6 +54,20 @@ pub struct Outgoing {
     pub client_info: Option<Json>,
 }
 
+impl Outgoing {
+    /// Whether it makes a task, or is about one. Of 2026-07-28 only the latter can be seen.
+    pub(super) fn concerns_tasks(&self) -> bool {
+        let asks_for_one = self.method == Method::ToolsCall && self.params.get("task").is_some();
+        asks_for_one || self.method.is_about_tasks()
+    }
+
+    /// Whether a server may ask the agent something for it. How a task stands is told without; what a task wants to
+    /// know is asked while its result is waited for (2025-11-25, tasks).
+    pub(super) fn may_ask(&self) -> bool {
+        !self.method.is_about_tasks() || self.method == Method::TasksResult
+    }
+}
+
 /// Something a server says while a call runs.
 #[derive(Debug)]
 pub enum Notice {

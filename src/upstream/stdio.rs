@@ -170,6 +170,7 @@ impl Stdio {
             },
         };
         let (process, declared) = seated;
+        let declared = declared.filter(|_| outgoing.may_ask());
         let era = process.era;
         let questions = declared.map(|declared| Questions::new(declared, notices));
         let mut deadline = Deadline::of(questions.as_ref(), self.timeout);

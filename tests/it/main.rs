@@ -32,3 +32,5 @@ mod refusals;
 mod sessions;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tasks;

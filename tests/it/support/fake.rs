@@ -26,6 +26,7 @@ use tokio::task::JoinHandle;
 use super::soon;
 
 mod pushing;
+mod tasks;
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -85,6 +86,8 @@ struct State {
     crowd: Mutex<Vec<oneshot::Sender<()>>>,
     sessions: Mutex<HashSet<String>>,
     questions: pushing::Questions,
+    has_tasks: bool,
+    tasks: Mutex<Vec<tasks::Task>>,
 }
 
 /// The server. It ends when it is dropped.
@@ -109,6 +112,7 @@ pub(crate) struct Script {
     speaks: Speaks,
     tools: Vec<String>,
     page: usize,
+    has_tasks: bool,
 }
 
 impl Script {
@@ -117,6 +121,7 @@ impl Script {
             speaks,
             tools: TOOLS.map(String::from).to_vec(),
             page: usize::MAX,
+            has_tasks: false,
         }
     }
 
@@ -129,6 +134,12 @@ impl Script {
     /// Lists come in pages of so many.
     pub(crate) fn pages_of(mut self, items: usize) -> Self {
         self.page = items;
+        self
+    }
+
+    /// It makes tasks for who asks for them, and says so.
+    pub(crate) fn tasks(mut self) -> Self {
+        self.has_tasks = true;
         self
     }
 
@@ -145,6 +156,8 @@ impl Script {
             crowd: Mutex::default(),
             sessions: Mutex::default(),
             questions: pushing::Questions::default(),
+            has_tasks: self.has_tasks,
+            tasks: Mutex::default(),
         });
         FakeUpstream {
             address,
@@ -346,13 +359,18 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         return Ok(refusal);
     }
     state.remember(|memory| memory.requests.push(seen.clone()));
+    if state.has_tasks
+        && let Some(answer) = tasks::answer(&state, id, &seen, session.as_deref())
+    {
+        return Ok(answer);
+    }
     answer(&state, id, &seen).await
 }
 
 fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Response<Body> {
     match (state.speaks, method) {
         (Speaks::Modern | Speaks::Both, "server/discover") => {
-            let result = json!({
+            let mut result = json!({
                 "resultType": "complete",
                 "supportedVersions": ["2026-07-28"],
                 "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "completions": {}},
@@ -360,15 +378,21 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
                 "ttlMs": 60_000, "cacheScope": "public",
                 "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "fake", "version": "1"}},
             });
+            if state.has_tasks {
+                tasks::announce(&mut result["capabilities"], true);
+            }
             json_answer(200, &ok(id, &result.to_string()))
         }
         (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "initialize") => {
-            let result = json!({
+            let mut result = json!({
                 "protocolVersion": "2025-11-25",
                 "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "logging": {}},
                 "serverInfo": {"name": "fake", "version": "1"},
                 "instructions": "Be brief.",
             });
+            if state.has_tasks {
+                tasks::announce(&mut result["capabilities"], false);
+            }
             let mut response = json_answer(200, &ok(id, &result.to_string()));
             if state.speaks != Speaks::NoSessions {
                 let mut sessions = locked(&state.sessions);
