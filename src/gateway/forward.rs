@@ -6,7 +6,9 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::types::ServerName;
-use crate::upstream::{Description, Lane, Outgoing, Reply, Upstream, UpstreamError, Upstreams};
+use crate::upstream::{
+    Description, Era, Lane, Outgoing, Reply, Upstream, UpstreamError, Upstreams,
+};
 
 use super::listener::Listener;
 use super::stages::{Forwarded, Outcome, Reserved};
@@ -56,6 +58,14 @@ impl Forwarder {
     ) -> Result<Arc<Description>, UpstreamError> {
         match self.upstreams.get(server) {
             Some(upstream) => upstream.describe(lane).await,
+            None => Err(UpstreamError::Unreachable("it is not connected".into())),
+        }
+    }
+
+    /// What is spoken to a server; sends no request of an agent.
+    pub(super) async fn era(&self, server: &ServerName, lane: &Lane) -> Result<Era, UpstreamError> {
+        match self.upstreams.get(server) {
+            Some(upstream) => upstream.era(lane).await,
             None => Err(UpstreamError::Unreachable("it is not connected".into())),
         }
     }

@@ -3,6 +3,7 @@
 //! Knows agents as [`Caller`]s and servers as names; how either speaks is the business of `http` and
 //! `upstream`.
 
+mod annotations;
 mod answer;
 mod asks;
 mod call;
@@ -14,6 +15,7 @@ mod listener;
 mod lists;
 mod names;
 mod opening;
+mod pages;
 mod recorder;
 mod refusal;
 mod requests;
@@ -54,6 +56,7 @@ pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
 pub use stages::{AgentEra, Caller};
 
+use annotations::Annotations;
 use asks::Asks;
 use forward::Forwarder;
 use listener::Listener;
@@ -133,6 +136,7 @@ pub struct Gateway {
     recorder: Recorder,
     rates: RateLimits,
     catalog: Catalog,
+    annotations: Annotations,
     strangers: Strangers,
     asks: Arc<Asks>,
     rounds: Rounds,
@@ -172,6 +176,7 @@ impl Gateway {
             forwarder: Forwarder::new(upstreams, Arc::clone(&clock)),
             recorder,
             catalog: Catalog::default(),
+            annotations: Annotations::default(),
             strangers: Strangers::default(),
             asks: Arc::default(),
             rounds: Rounds::new(random()),

@@ -151,6 +151,8 @@ impl Gateway {
                 let name = name_param(&request.params)?;
                 let (server, own) = self.resolve_tool(caller, scope, &name, agent).await?;
                 rename(&mut request.params, "name", &name, &own);
+                let headers = self.param_headers(caller, &server, &own, &request, agent);
+                request.param_headers = headers.await.map_err(|failure| called(failure, &name))?;
                 (server, Subject::Tool(own))
             }
             Method::PromptsGet => {
@@ -248,6 +250,7 @@ impl Gateway {
         let modern = caller.era.is_modern();
         let (call, wish, reply) = self.run_rounds(caller, wish, agent).await?;
         let method = wish.request.method;
+        self.learn_from(caller, &wish, &reply);
         let result = reply.outcome.map_err(|error| Failure::Relayed {
             status: reply.status,
             error: shape::error(method, error, reply.era, modern),
@@ -310,6 +313,14 @@ fn text_param(params: &Object, key: &str) -> Result<String, Failure> {
     let text = params.get_str(key).filter(|text| !text.is_empty());
     text.map(|text| text.into_owned())
         .ok_or_else(|| Failure::InvalidParams(format!("`{key}` must be a string")))
+}
+
+/// A failure in the words of the agent, which may call the tool by another name than its server.
+fn called(failure: Failure, name: &str) -> Failure {
+    if matches!(failure, Failure::UnknownTool(_)) {
+        return Failure::UnknownTool(name.into());
+    }
+    failure
 }
 
 /// Puts another name in place; one that stays keeps the bytes it was written with.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::policy::{UngrantedStyle, may_see_server};
-use crate::protocol::{Method, Object};
+use crate::protocol::Method;
 use crate::types::{AgentName, ServerName, Timestamp};
-use crate::upstream::Outgoing;
 
+use super::annotations::list_of;
 use super::listener::Listener;
 use super::names::{exposed, split_exposed, split_uri};
 use super::stages::Caller;
@@ -159,14 +159,7 @@ impl Gateway {
         if let Some(names) = self.catalog.fresh(&caller.agent.name, server, at) {
             return names;
         }
-        let request = Outgoing {
-            method: Method::ToolsList,
-            params: Object::default(),
-            log_level: None,
-            param_headers: Vec::new(),
-            capabilities: Object::default(),
-            client_info: None,
-        };
+        let request = list_of(Method::ToolsList);
         // A server that cannot be asked has no tools for now; it is asked again next time.
         let Ok(items) = self.list_pages(caller, server, request, agent).await else {
             return Arc::default();

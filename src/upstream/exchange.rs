@@ -36,7 +36,7 @@ pub struct Outgoing {
     pub params: Object,
     /// The least severe log line the agent wants; `None` for none at all.
     pub log_level: Option<LogLevel>,
-    /// `Mcp-Param-*` headers of the agent, by full name, passed on to a modern server.
+    /// `Mcp-Param-*` headers by full name, as a modern server is to get them.
     pub param_headers: Vec<(String, String)>,
     /// What the agent can be asked, as it declared it (`sampling`, `elicitation`, `roots`); empty when it cannot be
     /// asked anything.

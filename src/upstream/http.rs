@@ -80,6 +80,11 @@ impl Http {
         }
     }
 
+    /// What is spoken to the server.
+    pub(super) async fn spoken(&self) -> Result<Era, UpstreamError> {
+        self.era(Instant::now() + limits::HANDSHAKE).await
+    }
+
     /// Finds out how to speak to the server. Probe and session are bounded each; `until` bounds the two together.
     async fn era(&self, until: Instant) -> Result<Era, UpstreamError> {
         let probing = self.era.era(|| self.discovery());

@@ -15,7 +15,7 @@ use super::http::Http;
 use super::opening::locked;
 use super::stdio::Stdio;
 use super::wire::Wire;
-use super::{Description, Lane, Notice, Outgoing, Reply, SetupError, UpstreamError, limits};
+use super::{Description, Era, Lane, Notice, Outgoing, Reply, SetupError, UpstreamError, limits};
 
 /// What is known about a server from the last contact with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,21 @@ impl Upstream {
         };
         self.note(lane, described.as_ref().err());
         described
+    }
+
+    /// What is spoken to it for this lane; asks it only when nobody knows yet, and opens no session.
+    ///
+    /// # Errors
+    /// `Unreachable` or `Refused`, as [`Upstream::describe`].
+    pub async fn era(&self, lane: &Lane) -> Result<Era, UpstreamError> {
+        let era = match &self.transport {
+            Transport::Http(http) => http.spoken().await,
+            Transport::Stdio(stdio) => stdio.era().await,
+        };
+        if let Err(error) = &era {
+            self.note(lane, Some(error));
+        }
+        era
     }
 
     /// Sends one request and returns its one answer; what the server says meanwhile goes to `notices`, and is

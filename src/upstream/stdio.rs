@@ -154,7 +154,8 @@ impl Stdio {
         })
     }
 
-    async fn era(&self) -> Result<Era, UpstreamError> {
+    /// What is spoken to the server.
+    pub(super) async fn era(&self) -> Result<Era, UpstreamError> {
         self.era.era(|| self.probe()).await
     }
 

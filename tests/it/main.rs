@@ -15,6 +15,8 @@ mod calls;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod refusals;

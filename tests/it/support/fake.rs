@@ -2,7 +2,7 @@
 //!
 //! What a call does is said by its argument `do`, and without one by the name of the tool.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -75,6 +75,7 @@ struct State {
     speaks: Speaks,
     tools: Vec<String>,
     page: usize,
+    schemas: Mutex<HashMap<String, Value>>,
     memory: Mutex<Memory>,
     changed: watch::Sender<()>,
     gate: Semaphore,
@@ -98,6 +99,7 @@ pub(crate) struct Script {
     speaks: Speaks,
     tools: Vec<String>,
     page: usize,
+    schemas: HashMap<String, Value>,
 }
 
 impl Script {
@@ -106,7 +108,14 @@ impl Script {
             speaks,
             tools: TOOLS.map(String::from).to_vec(),
             page: usize::MAX,
+            schemas: HashMap::new(),
         }
+    }
+
+    /// The `inputSchema` of one of its tools.
+    pub(crate) fn schema(mut self, tool: &str, schema: Value) -> Self {
+        self.schemas.insert(tool.into(), schema);
+        self
     }
 
     /// The tools it lists. It calls any.
@@ -128,6 +137,7 @@ impl Script {
             speaks: self.speaks,
             tools: self.tools,
             page: self.page,
+            schemas: Mutex::new(self.schemas),
             memory: Mutex::default(),
             changed: watch::Sender::new(()),
             gate: Semaphore::new(0),
@@ -190,6 +200,15 @@ impl FakeUpstream {
             .await;
     }
 
+    /// Waits until so many tools were called.
+    pub(crate) async fn until_calls(&self, number: usize) {
+        let is_call = |seen: &&Seen| seen.method == "tools/call";
+        self.until(&format!("{number} calls at the server"), |memory| {
+            memory.requests.iter().filter(is_call).count() >= number
+        })
+        .await;
+    }
+
     /// Waits until so many calls were given up by whoever made them.
     pub(crate) async fn until_dropped(&self, number: usize) {
         let what = format!("{number} calls given up");
@@ -202,6 +221,18 @@ impl FakeUpstream {
             memory.asides.iter().any(|seen| seen.method == method)
         })
         .await;
+    }
+
+    /// Gives one of its tools another `inputSchema`.
+    pub(crate) fn change_schema(&self, tool: &str, schema: Value) {
+        locked(&self.state.schemas).insert(tool.into(), schema);
+    }
+
+    /// Requests of this method so far.
+    pub(crate) fn asked(&self, method: &str) -> Vec<Seen> {
+        let mut requests = self.requests();
+        requests.retain(|seen| seen.method == method);
+        requests
     }
 
     /// Forgets all sessions, as a server does that was restarted.
@@ -381,9 +412,12 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
     let result = match seen.method.as_str() {
         "tools/call" => return call(state, id, seen).await,
         "tools/list" => {
-            let tools = state.tools.iter().map(
-                |name| json!({"name": name, "description": "A tool.", "inputSchema": {"type": "object"}}),
-            );
+            let schemas = locked(&state.schemas);
+            let plain = json!({"type": "object"});
+            let tools = state.tools.iter().map(|name| {
+                let schema = schemas.get(name).unwrap_or(&plain);
+                json!({"name": name, "description": "A tool.", "inputSchema": schema})
+            });
             list(state, "tools", tools.collect(), &seen.param("cursor"))
         }
         "prompts/list" => {
@@ -456,7 +490,9 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
             json_answer(200, &ok(id, &finish(state, result.into())))
         }
         "rpc_error" => {
-            let error = r#"{"code":-32050,"message":"out of paint","data":{"left":1.10}}"#;
+            let code = wanted["code"].as_i64().unwrap_or(-32050);
+            let error =
+                format!(r#"{{"code":{code},"message":"out of paint","data":{{"left":1.10}}}}"#);
             json_answer(
                 200,
                 &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),

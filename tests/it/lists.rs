@@ -1,0 +1,266 @@
+//! Lists and what hangs on them: headers that repeat arguments, cursors, names, URIs, and servers that do not answer.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::{FakeUpstream, World, find, rpc};
+
+const POLICY: &str = r#"
+servers: {images: {url: "@images"}}
+agents:
+  clawd: {token_hash: "@clawd", servers: [images]}
+  other: {token_hash: "@other", servers: [images]}
+"#;
+
+const PATH: &str = "/mcp/images";
+
+/// A schema of which one argument stands in the header `Mcp-Param-City`, and one in `Mcp-Param-Days`.
+fn travel() -> Value {
+    json!({"type": "object", "properties": {
+        "city": {"type": "string", "x-mcp-header": "City"},
+        "stay": {"type": "object", "properties": {"days": {"type": "integer", "x-mcp-header": "Days"}}},
+    }})
+}
+
+async fn annotated() -> World {
+    let server = FakeUpstream::modern()
+        .tools(["imagine", "travel", "broken"])
+        .schema("travel", travel())
+        .schema(
+            "broken",
+            json!({"properties": {"x": {"type": "number", "x-mcp-header": "X"}}}),
+        );
+    World::builder()
+        .server("images", server)
+        .start(POLICY)
+        .await
+}
+
+fn call(tool: &str, arguments: Value) -> Value {
+    json!({"name": tool, "arguments": arguments})
+}
+
+fn param_headers(world: &World) -> Vec<(String, String)> {
+    let seen = world.server("images").asked("tools/call").pop().unwrap();
+    let names = seen.headers.keys().map(|name| name.as_str());
+    let params = names.filter(|name| name.starts_with("mcp-param-"));
+    let mut params: Vec<(String, String)> = params
+        .map(|name| (name.into(), seen.header(name).unwrap().into()))
+        .collect();
+    params.sort();
+    params
+}
+
+#[tokio::test]
+async fn param_headers_of_an_agent_say_what_its_arguments_say_or_the_call_never_leaves() {
+    let world = annotated().await;
+    let clawd = world.agent("clawd");
+    let send = |arguments: Value, headers: &[(&str, &str)]| {
+        let sending = clawd.modern(PATH, "tools/call", call("travel", arguments));
+        let sending = headers.iter().fold(sending, |sending, (name, value)| {
+            sending.header(name, value)
+        });
+        async { sending.send().await.code() }
+    };
+    let rome = || json!({"city": "Rom"});
+    for (arguments, headers) in [
+        (rome(), vec![]),
+        (rome(), vec![("mcp-param-city", "Paris")]),
+        (rome(), vec![("mcp-param-city", "=?base64?Um9?=")]),
+        (json!({}), vec![("mcp-param-city", "Rom")]),
+        (json!({"city": null}), vec![("mcp-param-city", "Rom")]),
+        (json!({"stay": {"days": 3}}), vec![("mcp-param-days", "4")]),
+    ] {
+        assert_eq!(
+            send(arguments.clone(), &headers).await,
+            (400, -32020),
+            "{arguments} {headers:?}"
+        );
+    }
+    assert_eq!(world.server("images").calls(), 0);
+    let events = world.events().await;
+    let denied = find(&events, "denied");
+    assert_eq!(denied.len(), 6);
+    assert!(
+        denied
+            .iter()
+            .all(|event| event.reason.as_deref() == Some("header_mismatch"))
+    );
+    for (arguments, headers) in [
+        (rome(), vec![("mcp-param-city", " Rom ")]),
+        (rome(), vec![("MCP-PARAM-CITY", "=?base64?Um9t?=")]),
+        (
+            json!({"stay": {"days": 3}}),
+            vec![("mcp-param-days", "3.0")],
+        ),
+        (json!({}), vec![("mcp-param-other", "passes")]),
+    ] {
+        assert_eq!(send(arguments, &headers).await, (200, 0));
+    }
+    assert_eq!(world.server("images").calls(), 4);
+    assert_eq!(
+        param_headers(&world),
+        [("mcp-param-other".into(), "passes".into())]
+    );
+    // One list told all that.
+    assert_eq!(world.server("images").asked("tools/list").len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn param_headers_are_written_anew_for_every_agent() {
+    let world = annotated().await;
+    let clawd = world.agent("clawd");
+    let written = [
+        ("mcp-param-city".into(), "=?base64?S8O2bG4=?=".into()),
+        ("mcp-param-days".into(), "3".into()),
+    ];
+    let travel = || call("travel", json!({"city": "Köln", "stay": {"days": 3.0}}));
+    for path in ["/mcp", PATH] {
+        let called = clawd.bare(path, "tools/call", travel()).await;
+        assert_eq!(called["result"]["content"][0]["text"], "done");
+        assert_eq!(param_headers(&world), written, "bare at {path}");
+        let session = clawd.session(path, "2025-11-25").await;
+        session.ask("tools/call", travel()).await;
+        assert_eq!(param_headers(&world), written, "session at {path}");
+        let modern = clawd
+            .modern(path, "tools/call", travel())
+            .header("mcp-param-city", "=?base64?S8O2bG4=?=")
+            .header("mcp-param-days", "3.00")
+            .send()
+            .await;
+        assert_eq!(modern.status, 200);
+        assert_eq!(param_headers(&world), written, "modern at {path}");
+    }
+    clawd
+        .bare(PATH, "tools/call", call("imagine", json!({"city": "Rom"})))
+        .await;
+    assert_eq!(param_headers(&world), []);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tool_whose_headers_nobody_could_send_is_not_there() {
+    let world = annotated().await;
+    let clawd = world.agent("clawd");
+    for path in ["/mcp", PATH] {
+        let list = clawd.bare(path, "tools/list", json!({})).await;
+        assert_eq!(
+            list["result"]["tools"].as_array().unwrap().len(),
+            2,
+            "{list}"
+        );
+        let refused = clawd
+            .bare(path, "tools/call", call("broken", json!({})))
+            .await;
+        assert_eq!(refused["error"]["code"], -32602);
+        assert_eq!(refused["error"]["message"], "Unknown tool: broken");
+    }
+    assert_eq!(world.server("images").calls(), 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn calls_that_come_first_together_share_one_list_and_a_legacy_server_is_asked_for_none() {
+    let policy = r#"
+servers: {images: {url: "@images"}, notes: {url: "@notes"}}
+agents: {clawd: {token_hash: "@clawd", servers: ["*"]}}
+"#;
+    let builder = World::builder().server("images", FakeUpstream::modern());
+    let world = builder
+        .server("notes", FakeUpstream::legacy())
+        .start(policy)
+        .await;
+    let clawd = world.agent("clawd");
+    let calls = (0..9).map(|_| clawd.call("images__imagine", json!({})));
+    for called in futures_util::future::join_all(calls).await {
+        assert_eq!(called["result"]["content"][0]["text"], "done");
+    }
+    clawd.call("notes__imagine", json!({})).await;
+    assert_eq!(world.server("images").asked("tools/list").len(), 1);
+    assert_eq!(world.server("notes").asked("tools/list").len(), 0);
+    // What an agent listed by itself is not asked for again, and what is old is.
+    world.clock().advance(Duration::from_secs(60));
+    clawd.bare(PATH, "tools/list", json!({})).await;
+    clawd.call("images__imagine", json!({})).await;
+    assert_eq!(world.server("images").asked("tools/list").len(), 2);
+    world.clock().advance(Duration::from_secs(60));
+    clawd.call("images__imagine", json!({})).await;
+    assert_eq!(world.server("images").asked("tools/list").len(), 3);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tool_that_changed_is_looked_up_again_when_something_does_not_fit() {
+    let world = annotated().await;
+    let clawd = world.agent("clawd");
+    clawd
+        .bare(PATH, "tools/call", call("travel", json!({"city": "Rom"})))
+        .await;
+    let town = json!({"properties": {"town": {"type": "string", "x-mcp-header": "Town"}}});
+    world.server("images").change_schema("travel", town);
+    let send = || {
+        let params = call("travel", json!({"city": "Rom", "town": "Ostia"}));
+        let sending = clawd.modern(PATH, "tools/call", params);
+        async {
+            sending
+                .header("mcp-param-town", "Ostia")
+                .send()
+                .await
+                .code()
+        }
+    };
+    // At first that could as well be the agent's mistake, and it could make it all day long.
+    assert_eq!(send().await, (400, -32020));
+    assert_eq!(world.server("images").asked("tools/list").len(), 1);
+    world.clock().advance(Duration::from_secs(20));
+    assert_eq!(send().await, (200, 0));
+    assert_eq!(world.server("images").asked("tools/list").len(), 2);
+
+    // A server that says so is believed, too.
+    world.clock().advance(Duration::from_secs(20));
+    let gone = call("travel", json!({"do": "rpc_error", "code": -32602}));
+    clawd.bare(PATH, "tools/call", gone).await;
+    clawd
+        .bare(PATH, "tools/call", call("travel", json!({})))
+        .await;
+    assert_eq!(world.server("images").asked("tools/list").len(), 3);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_tool_that_was_not_granted_is_not_looked_up() {
+    let policy = r#"
+servers: {images: {url: "@images"}}
+agents: {clawd: {token_hash: "@clawd", servers: [{server: images, tools: [imagine]}]}}
+"#;
+    let builder = World::builder().server("images", FakeUpstream::modern());
+    let world = builder.start(policy).await;
+    let refused = world.agent("clawd").call("images__blend", json!({})).await;
+    assert_eq!(refused["result"]["isError"], true);
+    assert_eq!(world.server("images").requests().len(), 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_header_that_stands_twice_is_refused() {
+    let world = annotated().await;
+    let twice = world
+        .agent("clawd")
+        .modern(PATH, "tools/call", call("travel", json!({"city": "Rom"})))
+        .and("mcp-param-city", "Rom")
+        .and("mcp-param-city", "Rom");
+    assert_eq!(twice.send().await.code(), (400, -32020));
+    let plain = rpc("tools/call", &call("travel", json!({"city": "Rom"})));
+    let ignored = world
+        .agent("clawd")
+        .post(PATH, plain)
+        .header("mcp-param-city", "Paris");
+    assert_eq!(ignored.send().await.code(), (200, 0));
+    assert_eq!(
+        param_headers(&world),
+        [("mcp-param-city".into(), "Rom".into())]
+    );
+    world.stop().await;
+}
