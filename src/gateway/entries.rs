@@ -79,7 +79,7 @@ pub(super) fn admitted(entry: Entry, held: &[Held]) -> Entry {
 pub(super) fn denied(entry: Entry, reason: &'static str, message: &str) -> Entry {
     let entry = Entry {
         kind: Kind::Denied,
-        reason: Some(reason),
+        reason: Some(reason.into()),
         ..entry
     };
     entry.text("message", &cut_to(message, MAX_MESSAGE))

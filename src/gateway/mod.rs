@@ -276,13 +276,15 @@ impl Gateway {
         self.turn_away(caller, method, failure).await
     }
 
-    /// Counts a request without a valid token; see [`Gateway::note_strangers`].
+    /// Counts a request without a valid token; see [`Gateway::note_counted`].
     pub fn count_stranger(&self) {
         self.strangers.count(self.clock.now());
     }
 
-    /// Writes down how many requests without a valid token came since the last time, as one event.
-    pub async fn note_strangers(&self) {
+    /// Writes down what was only counted: requests without a valid token since the last time, and refusals that
+    /// repeated one another.
+    pub async fn note_counted(&self) {
+        self.recorder.note_repeats();
         if let Some(entry) = self.strangers.take() {
             let count = self.recorder.note(entry).await;
             if count.is_err() {
