@@ -275,7 +275,7 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<(), Failure> {
         let asked = self
-            .list_pages(caller, server, list_of(Method::ToolsList), agent)
+            .list_in_time(caller, server, list_of(Method::ToolsList), agent)
             .await;
         let trusted = match asked {
             Ok(_) => TRUSTED_LEAST,

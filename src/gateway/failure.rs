@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::policy::RefusalStyle;
-use crate::protocol::{Json, code, error_response, result_response, to_raw};
+use crate::protocol::{Json, Object, code, error_response, result_response, to_raw};
 use crate::types::{CallId, ServerName};
 use crate::upstream::UpstreamError;
 
@@ -34,6 +34,11 @@ pub enum Failure {
     /// A parameter is missing or wrong.
     #[error("{0}")]
     InvalidParams(String),
+    /// A cursor was not given to this agent for this list, was changed, or is too old.
+    #[error(
+        "`cursor` is not one that was given for this list, or is too old; begin the list again"
+    )]
+    UnknownCursor,
     /// No tool has this name.
     #[error("Unknown tool: {0}")]
     UnknownTool(String),
@@ -114,7 +119,10 @@ impl Failure {
     /// The word for it in the log, where it is written down as a refusal.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::NotJson(_) | Self::NotAMessage(_) | Self::InvalidParams(_) => "malformed",
+            Self::NotJson(_)
+            | Self::NotAMessage(_)
+            | Self::InvalidParams(_)
+            | Self::UnknownCursor => "malformed",
             Self::UnknownMethod(_) => "unknown_method",
             Self::UnknownTool(_) | Self::UnknownPrompt(_) | Self::UnknownResource(_) => {
                 "unknown_target"
@@ -133,12 +141,23 @@ impl Failure {
         }
     }
 
+    /// Whether a server says that it knows no such method.
+    pub(super) fn is_unknown_method(&self) -> bool {
+        let Self::Relayed { error, .. } = self else {
+            return false;
+        };
+        let number = Object::parse(error.get()).ok();
+        let number = number.and_then(|error| error.get("code")?.get().parse().ok());
+        number == Some(code::METHOD_NOT_FOUND)
+    }
+
     fn code(&self) -> i32 {
         match self {
             Self::NotJson(_) => code::PARSE_ERROR,
             Self::NotAMessage(_) => code::INVALID_REQUEST,
             Self::UnknownMethod(_) => code::METHOD_NOT_FOUND,
             Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)
@@ -174,6 +193,7 @@ impl Failure {
             Self::Overloaded => 503,
             Self::UnknownMethod(_)
             | Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)
@@ -218,6 +238,7 @@ impl Failure {
             | Self::NotAMessage(_)
             | Self::UnknownMethod(_)
             | Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::HeaderMismatch(_)
@@ -239,6 +260,7 @@ impl Failure {
             | Self::NotAMessage(_)
             | Self::UnknownMethod(_)
             | Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::protocol::{Object, json_string, notification, raw, request};
 use crate::upstream::{Ask, Notice};
@@ -39,15 +39,34 @@ pub(super) struct Listener {
     pub(super) hangup_cancels: bool,
     pub(super) asking: Asking,
     pub(super) asks: Arc<Asks>,
+    /// When a request is given up that others should not wait for.
+    pub(super) until: Option<Instant>,
+}
+
+async fn reached(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Listener {
-    /// Passes on what a server says; ends only when the agent has gone and that cancels the call.
+    /// The same end, which waits only until then.
+    pub(super) fn until(&self, until: Instant) -> Self {
+        Self {
+            until: Some(until),
+            ..self.clone()
+        }
+    }
+
+    /// Passes on what a server says; ends only when the agent has gone and that cancels the call, or when it has
+    /// waited long enough.
     pub(super) async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),
                 () = self.parts.closed(), if self.hangup_cancels => return,
+                () = reached(self.until) => return,
                 else => std::future::pending().await,
             }
         }

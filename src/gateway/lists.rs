@@ -1,23 +1,15 @@
 //! Lists, as the agent may see them: of one server, or of all it was granted.
-//!
-//! On the common endpoint the lists of all servers are one.
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-
 use crate::policy::may_see_server;
-use crate::protocol::{Json, META, Object, json_string, raw, write_array};
+use crate::protocol::{Json, Object, write_array};
 use crate::types::ServerName;
-use crate::upstream::{Era, Outgoing};
+use crate::upstream::Outgoing;
 
 use super::listener::Listener;
-use super::names::{exposed, exposed_uri};
 use super::stages::Caller;
 use super::{Failure, Gateway, Scope, shape};
-
-/// The key under which a list names servers that could not be asked.
-const UNAVAILABLE: &str = "dev.hayward/unavailable";
 
 impl Gateway {
     /// Answers a list request.
@@ -25,18 +17,29 @@ impl Gateway {
         &self,
         caller: &Arc<Caller>,
         scope: &Scope,
-        request: Outgoing,
+        mut request: Outgoing,
         agent: &Listener,
     ) -> Result<Json, Failure> {
+        let method = request.method;
+        let cursor = match self.take_cursor(caller, scope, method, &mut request.params) {
+            Ok(cursor) => cursor,
+            Err(failure) => return Err(self.turn_away(caller, method.as_str(), failure).await),
+        };
         match scope {
-            Scope::One(server) => self.list_one(caller, server, request, agent).await,
-            Scope::All => self.list_all(caller, request, agent).await,
+            Scope::One(server) => {
+                if let Some(own) = cursor {
+                    Self::set_own_cursor(&mut request.params, own);
+                }
+                self.list_one(caller, scope, server, request, agent).await
+            }
+            Scope::All => self.list_all(caller, request, cursor, agent).await,
         }
     }
 
     async fn list_one(
         &self,
         caller: &Arc<Caller>,
+        scope: &Scope,
         server: &ServerName,
         request: Outgoing,
         agent: &Listener,
@@ -45,48 +48,11 @@ impl Gateway {
         let page = self.page(caller, server, request, agent).await?;
         let mut fields = page.fields;
         fields.set(method.list_key().unwrap_or_default(), texts(&page.items));
+        if let Some(next) = &page.next {
+            self.seal_next(caller, scope, method, page.call, (&mut fields, next));
+        }
         let modern = caller.era.is_modern();
         Ok(shape::result(method, fields.to_json(), page.era, modern))
-    }
-
-    async fn list_all(
-        &self,
-        caller: &Arc<Caller>,
-        request: Outgoing,
-        agent: &Listener,
-    ) -> Result<Json, Failure> {
-        let method = request.method;
-        let servers = self.visible_servers(caller);
-        let lists = servers.iter().map(async |server| {
-            (
-                server,
-                self.list_pages(caller, server, request.clone(), agent)
-                    .await,
-            )
-        });
-        let mut items = Vec::new();
-        let mut unavailable = Vec::new();
-        for (server, list) in join_all(lists).await {
-            match list {
-                Ok(mut list) => {
-                    list.iter_mut().for_each(|item| expose(item, server));
-                    items.extend(list);
-                }
-                // A server without prompts or resources says so with an error; that is no failure.
-                Err(Failure::Relayed { .. }) => {}
-                // Nobody was asked: an empty list would look as if every tool were gone.
-                Err(Failure::Unrecorded) => return Err(Failure::Unrecorded),
-                Err(_) => unavailable.push(json_string(server.as_str())),
-            }
-        }
-        let mut result = Object::default();
-        result.set(method.list_key().unwrap_or_default(), texts(&items));
-        if !unavailable.is_empty() {
-            let names = write_array(unavailable.iter().map(String::as_str));
-            result.set(META, raw(format!("{{\"{UNAVAILABLE}\":{}}}", names.get())));
-        }
-        let modern = caller.era.is_modern();
-        Ok(shape::result(method, result.to_json(), Era::Legacy, modern))
     }
 
     /// The servers of which an agent may see anything, by name.
@@ -100,19 +66,7 @@ impl Gateway {
     }
 }
 
-fn expose(item: &mut Object, server: &ServerName) {
-    for key in ["uri", "uriTemplate"] {
-        if let Some(uri) = item.get_str(key).map(|uri| exposed_uri(server, &uri)) {
-            // A resource's `name` is for people; its URI is what it is called by.
-            return item.set(key, raw(json_string(&uri)));
-        }
-    }
-    if let Some(name) = item.get_str("name").map(|name| exposed(server, &name)) {
-        item.set("name", raw(json_string(&name)));
-    }
-}
-
-fn texts(items: &[Object]) -> Json {
+pub(super) fn texts(items: &[Object]) -> Json {
     let items: Vec<String> = items.iter().map(Object::to_text).collect();
     write_array(items.iter().map(String::as_str))
 }

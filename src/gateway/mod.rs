@@ -7,10 +7,12 @@ mod annotations;
 mod answer;
 mod asks;
 mod call;
+mod cursors;
 mod door;
 mod entries;
 mod failure;
 mod forward;
+mod joined;
 mod listener;
 mod lists;
 mod names;
@@ -59,10 +61,12 @@ pub use stages::{AgentEra, Caller};
 use annotations::Annotations;
 use asks::Asks;
 use forward::Forwarder;
+use joined::Crowded;
 use listener::Listener;
 use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
 use rounds::Rounds;
+use seal::Sealer;
 use strangers::Strangers;
 use writer::Writer;
 
@@ -137,6 +141,8 @@ pub struct Gateway {
     rates: RateLimits,
     catalog: Catalog,
     annotations: Annotations,
+    crowded: Crowded,
+    cursors: Sealer,
     strangers: Strangers,
     asks: Arc<Asks>,
     rounds: Rounds,
@@ -177,6 +183,8 @@ impl Gateway {
             recorder,
             catalog: Catalog::default(),
             annotations: Annotations::default(),
+            crowded: Crowded::default(),
+            cursors: Sealer::new(random()),
             strangers: Strangers::default(),
             asks: Arc::default(),
             rounds: Rounds::new(random()),
@@ -258,6 +266,7 @@ impl Gateway {
                 hangup_cancels: request.hangup_cancels,
                 asking: request.asking.clone(),
                 asks: Arc::clone(&gateway.asks),
+                until: None,
             };
             let answering = async {
                 let answer = gateway.answer(&Arc::new(caller), request, &listener).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::policy::{Question, Target, is_granted};
 use crate::protocol::{Json, Method, Object, ParamHeaders, array_items};
-use crate::types::{ServerName, Timestamp};
+use crate::types::{CallId, ServerName, Timestamp};
 use crate::upstream::{Era, Outgoing};
 
 use super::annotations::Annotated;
@@ -19,9 +19,14 @@ use super::{Failure, Gateway, shape};
 /// run in a circle, is cut off there.
 const MAX_PAGES: usize = 50;
 
+/// Items taken of one server for one list on the common endpoint.
+const MAX_ITEMS: usize = 10_000;
+
 /// One page of one server's list, as far as its agent may see it.
 #[derive(Debug)]
 pub(super) struct Page {
+    /// The call that brought it.
+    pub(super) call: CallId,
     /// In whose shape it is.
     pub(super) era: Era,
     /// The whole result as the server wrote it; empty when it cannot be read.
@@ -32,6 +37,14 @@ pub(super) struct Page {
     pub(super) next: Option<Json>,
 }
 
+/// All pages of one server's list, as far as its agent may see it.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    pub(super) items: Vec<Object>,
+    /// How long all of them stay as they are, in milliseconds; `None` when one does not say.
+    pub(super) ttl: Option<u64>,
+}
+
 impl Gateway {
     /// All pages of one server's list.
     pub(super) async fn list_pages(
@@ -40,8 +53,12 @@ impl Gateway {
         server: &ServerName,
         request: Outgoing,
         agent: &Listener,
-    ) -> Result<Vec<Object>, Failure> {
-        let mut items = Vec::new();
+    ) -> Result<Pages, Failure> {
+        let method = request.method;
+        let mut pages = Pages {
+            items: Vec::new(),
+            ttl: Some(u64::MAX),
+        };
         let mut cursor: Option<Json> = None;
         for _ in 0..MAX_PAGES {
             let mut request = request.clone();
@@ -50,13 +67,22 @@ impl Gateway {
                 None => drop(request.params.remove("cursor")),
             }
             let page = self.page(caller, server, request, agent).await?;
-            items.extend(page.items);
+            pages.ttl = pages.ttl.min(ttl(&page.fields));
+            let room = MAX_ITEMS.saturating_sub(pages.items.len());
+            pages.items.extend(page.items.into_iter().take(room));
             match page.next {
-                Some(next) => cursor = Some(next),
-                None => break,
+                Some(next) if pages.items.len() < MAX_ITEMS => cursor = Some(next),
+                Some(_) | None => break,
             }
         }
-        Ok(items)
+        self.catalog.keep(
+            &caller.agent.name,
+            server,
+            method,
+            &pages.items,
+            self.clock.monotonic(),
+        );
+        Ok(pages)
     }
 
     /// One page of one server's list.
@@ -76,7 +102,7 @@ impl Gateway {
             purpose: String::new(),
             continues: None,
         };
-        let (_, _, reply) = self.run(caller, wish, agent).await?.into_reply()?;
+        let (call, _, reply) = self.run(caller, wish, agent).await?.into_reply()?;
         let era = reply.era;
         let result = reply.outcome.map_err(|error| Failure::Relayed {
             status: reply.status,
@@ -98,6 +124,7 @@ impl Gateway {
             .iter_mut()
             .for_each(|item| shape::item(item, era, modern));
         Ok(Page {
+            call,
             era,
             fields,
             items,

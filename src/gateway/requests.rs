@@ -9,7 +9,6 @@ use crate::upstream::{Era, Outgoing};
 use super::answer::{Addressee, Answer};
 use super::failure::Failure;
 use super::listener::{Asking, Listener};
-use super::names::exposed_uri;
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
 use super::{AgentRequest, Gateway, Scope, shape};
@@ -157,7 +156,7 @@ impl Gateway {
             }
             Method::PromptsGet => {
                 let name = name_param(&request.params)?;
-                let (server, own) = self.resolve_prompt(caller, scope, &name)?;
+                let (server, own) = self.resolve_prompt(caller, scope, &name, agent).await?;
                 rename(&mut request.params, "name", &name, &own);
                 (server, Subject::Prompt(own))
             }
@@ -167,7 +166,10 @@ impl Gateway {
                 rename(&mut request.params, "uri", &uri, &own);
                 (server, Subject::Resource(own))
             }
-            Method::Complete => self.completion(caller, scope, &mut request.params)?,
+            Method::Complete => {
+                let params = &mut request.params;
+                self.completion(caller, scope, params, agent).await?
+            }
             Method::Initialize
             | Method::Discover
             | Method::Ping
@@ -202,11 +204,12 @@ impl Gateway {
     }
 
     /// A completion belongs to the prompt or template it is about, since it tells what values there are.
-    fn completion(
+    async fn completion(
         &self,
-        caller: &Caller,
+        caller: &Arc<Caller>,
         scope: &Scope,
         params: &mut Object,
+        agent: &Listener,
     ) -> Result<(ServerName, Subject), Failure> {
         let missing = || Failure::InvalidParams("`ref` must be an object with a `type`".into());
         let mut reference = params.get_object("ref").ok_or_else(missing)?;
@@ -215,7 +218,7 @@ impl Gateway {
         let (key, found) = match kind.as_str() {
             "ref/prompt" => {
                 let name = name_param(&reference)?;
-                let (server, own) = self.resolve_prompt(caller, scope, &name)?;
+                let (server, own) = self.resolve_prompt(caller, scope, &name, agent).await?;
                 ("name", (server, Subject::Prompt(own.clone()), name, own))
             }
             "ref/resource" => {
@@ -267,7 +270,8 @@ impl Gateway {
         let result = shape::result(method, result, reply.era, modern);
         Ok(match (method, scope) {
             (Method::ResourcesRead, Scope::All) => {
-                shape::expose_contents(result, |uri| exposed_uri(&wish.server, uri))
+                let names = self.names(caller);
+                shape::expose_contents(result, |uri| names.exposed_uri(&wish.server, uri))
             }
             _ => result,
         })

@@ -264,3 +264,231 @@ async fn a_header_that_stands_twice_is_refused() {
     );
     world.stop().await;
 }
+
+/// Both servers, `long` with more tools than a page has.
+const TWO: &str = r#"
+servers: {long: {url: "@long"}, notes: {url: "@notes"}}
+agents:
+  clawd: {token_hash: "@clawd", servers: ["*"]}
+  other: {token_hash: "@other", servers: ["*"]}
+"#;
+
+fn names(list: &Value) -> Vec<String> {
+    let tools = list["result"]["tools"].as_array();
+    let tools = tools.unwrap_or_else(|| panic!("no list: {list}"));
+    let names = tools
+        .iter()
+        .map(|tool| tool["name"].as_str().unwrap().into());
+    names.collect()
+}
+
+#[tokio::test]
+async fn a_servers_own_cursor_comes_back_to_it_byte_for_byte_and_only_from_its_agent() {
+    let builder =
+        World::builder().server("images", FakeUpstream::legacy().pages_of(1).empty_cursor());
+    let world = builder.start(POLICY).await;
+    let clawd = world.agent("clawd");
+    let list = async |cursor: &Value| {
+        clawd
+            .bare(PATH, "tools/list", json!({"cursor": cursor}))
+            .await
+    };
+    let first = clawd.bare(PATH, "tools/list", json!({})).await;
+    let second = list(&first["result"]["nextCursor"]).await;
+    assert_eq!(world.server("images").requests()[1].param("cursor"), "");
+    let third = list(&second["result"]["nextCursor"]).await;
+    assert_eq!(world.server("images").requests()[2].param("cursor"), "2");
+    let all = [&first, &second, &third].map(|page| names(page)[0].clone());
+    assert_eq!(all, ["imagine", "describe", "blend"]);
+    assert_eq!(third["result"].get("nextCursor"), None);
+
+    let cursor = first["result"]["nextCursor"].as_str().unwrap().to_string();
+    let mut changed = cursor.clone().into_bytes();
+    changed[9] = if changed[9] == b'A' { b'B' } else { b'A' };
+    let changed = String::from_utf8(changed).unwrap();
+    let before = world.server("images").requests().len();
+    for wrong in [json!(changed), json!(""), json!("1"), json!(1), json!({})] {
+        assert_eq!(list(&wrong).await["error"]["code"], -32602, "{wrong}");
+    }
+    let params = json!({"cursor": cursor});
+    let other = world
+        .agent("other")
+        .bare(PATH, "tools/list", params.clone())
+        .await;
+    assert_eq!(other["error"]["code"], -32602, "another agent");
+    for (path, method) in [(PATH, "prompts/list"), ("/mcp", "tools/list")] {
+        let elsewhere = clawd.bare(path, method, params.clone()).await;
+        assert_eq!(elsewhere["error"]["code"], -32602, "{path} {method}");
+    }
+    let modern = clawd.modern(PATH, "tools/list", json!({"cursor": "x"}));
+    assert_eq!(modern.send().await.code(), (200, -32602));
+    world.clock().advance(Duration::from_secs(3_600));
+    assert_eq!(
+        list(&json!(cursor)).await["error"]["code"],
+        -32602,
+        "too old"
+    );
+    assert_eq!(world.server("images").requests().len(), before);
+    // A cursor that is null is none.
+    assert_eq!(names(&list(&Value::Null).await), ["imagine"]);
+    let events = world.events().await;
+    let denied = find(&events, "denied");
+    assert_eq!(denied.len(), 10);
+    assert!(
+        denied
+            .iter()
+            .all(|event| event.reason.as_deref() == Some("malformed"))
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_joined_list_comes_in_pages_that_bring_every_tool_once_and_says_that_it_is_long() {
+    let world = World::builder()
+        .server("long", FakeUpstream::legacy().many_tools(620).pages_of(200))
+        .server("notes", FakeUpstream::modern())
+        .start(TWO)
+        .await;
+    let clawd = world.agent("clawd");
+    let first = clawd.bare("/mcp", "tools/list", json!({})).await;
+    assert_eq!(names(&first).len(), 500);
+    let note = first["result"]["_meta"]["dev.hayward/note"]
+        .as_str()
+        .unwrap();
+    assert!(
+        note.starts_with("623 tools are more than the 128"),
+        "{note}"
+    );
+    let cursor = &first["result"]["nextCursor"];
+    let params = json!({"cursor": cursor});
+    let second = clawd.bare("/mcp", "tools/list", params.clone()).await;
+    assert_eq!(second["result"].get("nextCursor"), None);
+    assert_eq!(second["result"].get("_meta"), None);
+    let all: Vec<String> = names(&first).into_iter().chain(names(&second)).collect();
+    let mut expected: Vec<String> = (0..620)
+        .map(|number| format!("long__tool-{number:04}"))
+        .collect();
+    expected.extend(["imagine", "describe", "blend"].map(|tool| format!("notes__{tool}")));
+    assert_eq!(all, expected);
+    let foreign = world
+        .agent("other")
+        .bare("/mcp", "tools/list", params)
+        .await;
+    assert_eq!(foreign["error"]["code"], -32602);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn names_that_models_refuse_are_changed_for_good_and_call_what_they_stand_for() {
+    let long = "paint_a_very_long_hedge_in_the_style_of_a_master_of_the_seventeenth_century";
+    let policy = r#"
+servers: {a: {url: "@a"}, a__b: {url: "@a__b"}, notes: {url: "@notes"}}
+agents: {clawd: {token_hash: "@clawd", servers: [a, a__b]}}
+"#;
+    let mut world = World::builder()
+        .server(
+            "a",
+            FakeUpstream::legacy().tools([long, "mix paint", "b__x", "x"]),
+        )
+        .server("a__b", FakeUpstream::modern().tools(["x"]))
+        .server("notes", FakeUpstream::legacy())
+        .start(policy)
+        .await;
+    let tools = names(
+        &world
+            .agent("clawd")
+            .bare("/mcp", "tools/list", json!({}))
+            .await,
+    );
+    assert_eq!(tools.len(), 5);
+    for name in &tools {
+        let legal = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        assert!(name.len() <= 64 && name.chars().all(legal), "{name}");
+    }
+    assert_eq!(tools[3..], ["a__x", "a__b__x"]);
+    world.restart(policy).await;
+    // Nothing is remembered, and no list was asked for: the names are looked up.
+    let clawd = world.agent("clawd");
+    let meant = [
+        ("a", long),
+        ("a", "mix paint"),
+        ("a", "b__x"),
+        ("a", "x"),
+        ("a__b", "x"),
+    ];
+    for (name, (server, own)) in tools.iter().zip(meant) {
+        let called = clawd.call(name, json!({})).await;
+        assert_eq!(
+            called["result"]["content"][0]["text"], "done",
+            "{name}: {called}"
+        );
+        let seen = world.server(server).asked("tools/call").pop().unwrap();
+        assert_eq!(seen.param("name"), own);
+    }
+    // The list that told the first of them told all.
+    assert_eq!(world.server("a").asked("tools/list").len(), 2);
+    assert_eq!(
+        names(&clawd.bare("/mcp", "tools/list", json!({})).await),
+        tools
+    );
+    for unknown in ["a__mix_paint_00000000", "zzz__x", "zzz_0123abcd"] {
+        let refused = clawd.call(unknown, json!({})).await;
+        let is_refused = refused["error"]["code"] == -32602 || unknown.starts_with("a__");
+        assert!(is_refused, "{unknown}: {refused}");
+    }
+    assert_eq!(world.server("notes").requests().len(), 0);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_joined_list_is_kept_no_longer_than_the_least_of_its_servers_says() {
+    let policy = r#"
+servers: {images: {url: "@images"}, old: {url: "@old"}, gone: {url: "@gone"}}
+agents:
+  clawd: {token_hash: "@clawd", servers: [images]}
+  mixed: {token_hash: "@mixed", servers: [images, old]}
+  broken: {token_hash: "@broken", servers: [images, gone]}
+"#;
+    let world = World::builder()
+        .server("images", FakeUpstream::modern())
+        .server("old", FakeUpstream::legacy())
+        .dead_server("gone")
+        .start(policy)
+        .await;
+    for (agent, ttl) in [("clawd", 60_000), ("mixed", 0), ("broken", 0)] {
+        let list = world.agent(agent).modern("/mcp", "tools/list", json!({}));
+        let result = &list.send().await.json()["result"];
+        assert_eq!(result["ttlMs"], ttl, "{agent}");
+        assert_eq!(result["cacheScope"], "private", "{agent}");
+    }
+    let bare = world
+        .agent("clawd")
+        .bare("/mcp", "tools/list", json!({}))
+        .await;
+    assert_eq!(bare["result"].get("ttlMs"), None);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_answers_no_list_in_time_is_left_out_and_named() {
+    let world = World::builder()
+        .server("long", FakeUpstream::legacy().slow_lists())
+        .server("notes", FakeUpstream::modern())
+        .start(TWO)
+        .await;
+    let clawd = world.agent("clawd");
+    let list = clawd.bare("/mcp", "tools/list", json!({})).await;
+    assert_eq!(names(&list).len(), 3);
+    assert_eq!(
+        list["result"]["_meta"]["dev.hayward/unavailable"],
+        json!(["long"])
+    );
+    world.server("long").until_dropped(1).await;
+    // On its own endpoint it has the time that its server has.
+    world.server("long").release(1);
+    let own = clawd.bare("/mcp/long", "tools/list", json!({})).await;
+    assert_eq!(names(&own).len(), 3);
+    let events = world.events().await;
+    assert_eq!(find(&events, "failed")[0].text("outcome"), "cancelled");
+    world.stop().await;
+}

@@ -76,6 +76,8 @@ struct State {
     tools: Vec<String>,
     page: usize,
     schemas: Mutex<HashMap<String, Value>>,
+    empty_cursor: bool,
+    slow_lists: bool,
     memory: Mutex<Memory>,
     changed: watch::Sender<()>,
     gate: Semaphore,
@@ -100,6 +102,8 @@ pub(crate) struct Script {
     tools: Vec<String>,
     page: usize,
     schemas: HashMap<String, Value>,
+    empty_cursor: bool,
+    slow_lists: bool,
 }
 
 impl Script {
@@ -109,7 +113,29 @@ impl Script {
             tools: TOOLS.map(String::from).to_vec(),
             page: usize::MAX,
             schemas: HashMap::new(),
+            empty_cursor: false,
+            slow_lists: false,
         }
+    }
+
+    /// So many tools, `tool-0000` and on.
+    pub(crate) fn many_tools(mut self, number: usize) -> Self {
+        self.tools = (0..number)
+            .map(|number| format!("tool-{number:04}"))
+            .collect();
+        self
+    }
+
+    /// The cursor of the second page is the empty string, which is one like any other.
+    pub(crate) fn empty_cursor(mut self) -> Self {
+        self.empty_cursor = true;
+        self
+    }
+
+    /// Lists are answered only when they are let go on.
+    pub(crate) fn slow_lists(mut self) -> Self {
+        self.slow_lists = true;
+        self
     }
 
     /// The `inputSchema` of one of its tools.
@@ -138,6 +164,8 @@ impl Script {
             tools: self.tools,
             page: self.page,
             schemas: Mutex::new(self.schemas),
+            empty_cursor: self.empty_cursor,
+            slow_lists: self.slow_lists,
             memory: Mutex::default(),
             changed: watch::Sender::new(()),
             gate: Semaphore::new(0),
@@ -409,6 +437,9 @@ fn out_of_era(
 }
 
 async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body>, io::Error> {
+    if state.slow_lists && seen.method.ends_with("/list") {
+        wait(state).await;
+    }
     let result = match seen.method.as_str() {
         "tools/call" => return call(state, id, seen).await,
         "tools/list" => {
@@ -450,12 +481,23 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
 }
 
 fn list(state: &State, key: &str, items: Vec<Value>, cursor: &Value) -> Value {
-    let from = cursor.as_str().map_or(0, |text| text.parse().unwrap());
+    let from = match cursor.as_str() {
+        None => 0,
+        Some("") => state.page,
+        Some(text) => text.parse().unwrap(),
+    };
     let rest = items.len().saturating_sub(from);
     let page: Vec<Value> = items.into_iter().skip(from).take(state.page).collect();
     let mut result = json!({});
     if rest > page.len() {
-        result["nextCursor"] = (from + page.len()).to_string().into();
+        let next = from + page.len();
+        let is_empty = state.empty_cursor && next == state.page;
+        result["nextCursor"] = if is_empty {
+            String::new()
+        } else {
+            next.to_string()
+        }
+        .into();
     }
     result[key] = page.into();
     if state.speaks == Speaks::Modern {
