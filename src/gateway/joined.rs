@@ -14,10 +14,10 @@ use crate::upstream::{Era, Outgoing};
 use super::cursors::{self, Place};
 use super::listener::Listener;
 use super::lists::texts;
-use super::names::{Names, expose};
+use super::names::Names;
 use super::pages::Pages;
 use super::stages::Caller;
-use super::{Failure, Gateway, shape};
+use super::{Failure, Gateway, expose, shape};
 
 /// How long a joined list waits for one server; one that takes longer is left out of it. Clients wait half a minute
 /// at least, and a child process that is only just being fetched may need all of this.
@@ -192,7 +192,7 @@ fn page(
             }
             last = Some(Place::behind(server, items, index));
             let mut item = item.clone();
-            let name = expose(&mut item, method, server, names);
+            let name = expose::item(&mut item, method, server, names);
             // Two names are cut to the same one as good as never; then the first has it.
             if taken.insert(name) {
                 page.push(item);

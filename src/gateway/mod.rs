@@ -10,6 +10,7 @@ mod call;
 mod cursors;
 mod door;
 mod entries;
+mod expose;
 mod failure;
 mod forward;
 mod joined;

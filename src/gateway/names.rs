@@ -1,11 +1,10 @@
 //! How servers' tools, prompts and resources are called on the endpoint that has them all. Pure.
 //!
 //! `<server>__<name>`, at most 64 characters of `[A-Za-z0-9_.-]`, since models accept no others; `<server>+<uri>` for
-//! resources, which leaves templates intact.
+//! resources, which is a legal scheme and leaves templates intact.
 
 use sha2::{Digest, Sha256};
 
-use crate::protocol::{Method, Object, json_string, raw};
 use crate::types::{ServerName, hex};
 
 /// Between a server's name and its own name for a tool.
@@ -58,21 +57,66 @@ impl<'a> Names<'a> {
         fitting.max_by_key(|(server, _)| server.as_str().len())
     }
 
-    /// The URI a resource or template has on the common endpoint.
-    pub(super) fn exposed_uri(&self, server: &ServerName, uri: &str) -> String {
-        format!("{server}+{uri}")
-    }
-
     /// The server and its own URI, read off an exposed one.
-    pub(super) fn split_uri<'n>(&self, uri: &'n str) -> Option<(&'a ServerName, &'n str)> {
+    pub(super) fn split_uri(&self, uri: &str) -> Option<(&'a ServerName, String)> {
         // No server has a `+` in its name.
-        let (named, own) = uri.split_once('+')?;
-        let server = self
-            .servers
-            .iter()
-            .find(|server| server.as_str() == named)?;
-        Some((server, own))
+        let (kept, rest) = match uri.strip_prefix(PAGE) {
+            Some(rest) => (PAGE, rest),
+            None => ("", uri),
+        };
+        let (named, own) = rest.split_once('+')?;
+        // Programs that read a URI may write its scheme in small letters.
+        let is_named = |server: &ServerName| {
+            named == server.as_str() || named.eq_ignore_ascii_case(&scheme(server))
+        };
+        let server = self.servers.iter().find(|server| is_named(server))?;
+        Some((server, format!("{kept}{own}")))
     }
+}
+
+/// Pages that hosts show beside a tool (MCP Apps); hosts know them by this scheme.
+const PAGE: &str = "ui://";
+
+/// Clients may fetch these by themselves (MCP, resources, "Common URI schemes").
+const WEB: &str = "https:";
+
+/// Whether a URI says its server only by standing on that server's list.
+pub(super) fn is_web(uri: &str) -> bool {
+    uri.starts_with(WEB)
+}
+
+/// The URI a resource has on the common endpoint.
+pub(super) fn exposed_uri(server: &ServerName, uri: &str) -> String {
+    if is_web(uri) {
+        return uri.into();
+    }
+    exposed_template(server, uri)
+}
+
+/// The URI template that resources of a server are read by on the common endpoint. What comes of it stands on no list,
+/// so it has to say its server.
+pub(super) fn exposed_template(server: &ServerName, template: &str) -> String {
+    let scheme = scheme(server);
+    match template.strip_prefix(PAGE) {
+        Some(rest) => format!("{PAGE}{scheme}+{rest}"),
+        None => format!("{scheme}+{template}"),
+    }
+}
+
+/// A server's name as the beginning of a scheme: a letter first, then letters, digits, `-` and `.` (RFC 3986, section
+/// 3.1), all small. Python clients refuse a whole list for one URI that is none.
+fn scheme(server: &ServerName) -> String {
+    let name = server.as_str();
+    let is_fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(is_fine) {
+        return name.into();
+    }
+    let small = name.to_ascii_lowercase().replace(|c| !is_fine(c), "-");
+    let digits = hex(&Sha256::digest(name));
+    format!(
+        "s-{small}-{}",
+        digits.get(..HASH_DIGITS).unwrap_or_default()
+    )
 }
 
 /// Whether a name looks like one that was changed: what it stands for only the servers' lists can tell.
@@ -99,45 +143,6 @@ fn changed(server: &ServerName, name: &str) -> String {
 
 fn is_legal(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
-}
-
-/// Gives an item of a list the name it has on the common endpoint, and yields that.
-pub(super) fn expose(
-    item: &mut Object,
-    method: Method,
-    server: &ServerName,
-    names: &Names<'_>,
-) -> String {
-    // A resource's `name` is for people; its URI is what it is called by.
-    let key = match method {
-        Method::ResourcesList => "uri",
-        Method::TemplatesList => "uriTemplate",
-        Method::Initialize
-        | Method::Discover
-        | Method::Ping
-        | Method::SetLevel
-        | Method::ToolsList
-        | Method::ToolsCall
-        | Method::PromptsList
-        | Method::PromptsGet
-        | Method::ResourcesRead
-        | Method::Complete
-        | Method::Subscribe
-        | Method::Unsubscribe
-        | Method::Listen
-        | Method::TasksGet
-        | Method::TasksUpdate
-        | Method::TasksCancel
-        | Method::TasksResult
-        | Method::TasksList => "name",
-    };
-    let own = item.get_str(key).unwrap_or_default();
-    let name = match key {
-        "name" => names.exposed(server, &own),
-        _ => names.exposed_uri(server, &own),
-    };
-    item.set(key, raw(json_string(&name)));
-    name
 }
 
 #[cfg(test)]
@@ -212,11 +217,46 @@ mod tests {
         }
 
         #[test]
-        fn exposing_and_splitting_a_uri_are_inverse(s in "[a-z_]{1,12}", uri in "[a-z+:/]{1,40}") {
+        fn exposing_and_splitting_a_uri_are_inverse(
+            s in "[A-Za-z0-9._-]{1,12}",
+            uri in "[a-z+:/]{1,40}|ui://[a-z+/]{0,9}",
+        ) {
             let s = server(&s);
             let names = Names::new(std::iter::once(&s));
-            let out = names.exposed_uri(&s, &uri);
-            prop_assert_eq!(names.split_uri(&out), Some((&s, uri.as_str())));
+            for out in [exposed_uri(&s, &uri), exposed_template(&s, &uri)] {
+                prop_assert_eq!(names.split_uri(&out), Some((&s, uri.clone())));
+                prop_assert_eq!(out.starts_with("ui://"), uri.starts_with("ui://"));
+                let named = out.strip_prefix("ui://").unwrap_or(&out).split_once('+').unwrap().0;
+                prop_assert!(named.starts_with(|c: char| c.is_ascii_lowercase()), "{out}");
+                prop_assert!(named.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c)), "{out}");
+            }
         }
+    }
+
+    #[test]
+    fn pages_of_the_web_keep_their_uri_and_templates_of_them_say_their_server() {
+        let notes = server("notes");
+        assert_eq!(exposed_uri(&notes, "https://x/1"), "https://x/1");
+        assert_eq!(
+            exposed_template(&notes, "https://x/{id}"),
+            "notes+https://x/{id}"
+        );
+        let names = Names::new(std::iter::once(&notes));
+        assert_eq!(names.split_uri("https://x/1"), None);
+        assert_eq!(
+            names.split_uri("NOTES+note://1"),
+            None.or(names.split_uri("notes+note://1"))
+        );
+        let odd = [server("My_Notes"), server("my_notes")];
+        let both = odd.each_ref().map(|name| exposed_uri(name, "note://1"));
+        assert_ne!(both[0], both[1]);
+        let names = Names::new(odd.iter());
+        for (odd, uri) in odd.iter().zip(&both) {
+            assert_eq!(names.split_uri(uri), Some((odd, "note://1".into())));
+        }
+        assert_eq!(
+            names.split_uri("My_Notes+note://1"),
+            Some((&odd[0], "note://1".into()))
+        );
     }
 }

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::listener::{Asking, Listener};
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
-use super::{AgentRequest, Gateway, Scope, shape};
+use super::{AgentRequest, Gateway, Scope, expose, shape};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
 const KNOWN_PARAMS: &[&str] = &[
@@ -162,7 +162,7 @@ impl Gateway {
             }
             Method::ResourcesRead => {
                 let uri = text_param(&request.params, "uri")?;
-                let (server, own) = self.resolve_resource(caller, scope, &uri)?;
+                let (server, own) = self.locate(caller, scope, &uri, agent).await?;
                 rename(&mut request.params, "uri", &uri, &own);
                 (server, Subject::Resource(own))
             }
@@ -223,7 +223,7 @@ impl Gateway {
             }
             "ref/resource" => {
                 let uri = text_param(&reference, "uri")?;
-                let (server, own) = self.resolve_resource(caller, scope, &uri)?;
+                let (server, own) = self.locate(caller, scope, &uri, agent).await?;
                 ("uri", (server, Subject::Resource(own.clone()), uri, own))
             }
             _ => return Err(missing()),
@@ -268,12 +268,9 @@ impl Gateway {
             });
         }
         let result = shape::result(method, result, reply.era, modern);
-        Ok(match (method, scope) {
-            (Method::ResourcesRead, Scope::All) => {
-                let names = self.names(caller);
-                shape::expose_contents(result, |uri| names.exposed_uri(&wish.server, uri))
-            }
-            _ => result,
+        Ok(match scope {
+            Scope::All => expose::result(method, result, &wish.server),
+            Scope::One(_) => result,
         })
     }
 }

@@ -12,15 +12,15 @@ use crate::types::{AgentName, ServerName};
 
 use super::annotations::list_of;
 use super::listener::Listener;
-use super::names::{Names, is_changed};
+use super::names::{Names, is_changed, is_web};
 use super::stages::Caller;
 use super::{Failure, Gateway, Scope};
 
 /// How long a list of names is trusted.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// Names by agent, server and list, for bare and changed names only. As many entries as the rules have agents and
-/// servers, times two.
+/// Names by agent, server and list, for those that do not say their server. As many entries as the rules have agents
+/// and servers, times four.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
     names: Mutex<HashMap<(AgentName, ServerName, Method), Known>>,
@@ -42,7 +42,7 @@ impl Catalog {
         (at.saturating_sub(*since) < FRESH).then(|| Arc::clone(names))
     }
 
-    /// Keeps the names on a whole list of tools or prompts.
+    /// Keeps the names on a whole list.
     pub(super) fn keep(
         &self,
         agent: &AgentName,
@@ -51,10 +51,9 @@ impl Catalog {
         items: &[Object],
         at: Duration,
     ) {
-        if !matches!(list, Method::ToolsList | Method::PromptsList) {
-            return;
-        }
-        let named = items.iter().filter_map(|item| item.get_str("name"));
+        let is_resource = list == Method::ResourcesList;
+        let key = if is_resource { "uri" } else { "name" };
+        let named = items.iter().filter_map(|item| item.get_str(key));
         let named = Arc::new(named.map(|name| name.into_owned()).collect());
         let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         names.insert((agent.clone(), server.clone(), list), (at, named));
@@ -166,7 +165,39 @@ impl Gateway {
         found.collect()
     }
 
-    /// The server and its own URI of a resource or a template.
+    /// The server and its own URI of a resource or a template. A URI of the web, which does not say its server, is
+    /// looked up in the servers' lists.
+    pub(super) async fn locate(
+        &self,
+        caller: &Arc<Caller>,
+        scope: &Scope,
+        uri: &str,
+        agent: &Listener,
+    ) -> Result<(ServerName, String), Failure> {
+        if *scope == Scope::All && is_web(uri) && self.visible_servers(caller).len() > 1 {
+            let wanted = Wanted {
+                caller,
+                list: Method::ResourcesList,
+                name: uri,
+                agent,
+            };
+            // Asked for, the lists are known.
+            drop(self.find(&wanted, |_, _| false).await);
+        }
+        self.resolve_resource(caller, scope, uri)
+    }
+
+    /// The first server on whose list, as far as it is known, a resource stands.
+    fn known_owner(&self, caller: &Caller, uri: &str) -> Option<ServerName> {
+        let (agent, at) = (&caller.agent.name, self.clock.monotonic());
+        let mut servers = self.visible_servers(caller).into_iter();
+        servers.find(|server| {
+            let listed = self.catalog.fresh(agent, server, Method::ResourcesList, at);
+            listed.is_some_and(|uris| uris.iter().any(|own| own == uri))
+        })
+    }
+
+    /// The server and its own URI of a resource or a template, as far as that is known.
     pub(super) fn resolve_resource(
         &self,
         caller: &Caller,
@@ -177,7 +208,12 @@ impl Gateway {
             return Ok((server.clone(), uri.into()));
         }
         if let Some((server, own)) = self.names(caller).split_uri(uri) {
-            return Ok((server.clone(), own.into()));
+            return Ok((server.clone(), own));
+        }
+        if is_web(uri)
+            && let Some(server) = self.known_owner(caller, uri)
+        {
+            return Ok((server, uri.into()));
         }
         match self.visible_servers(caller).as_slice() {
             [only] => Ok((only.clone(), uri.into())),

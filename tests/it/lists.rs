@@ -492,3 +492,102 @@ async fn a_server_that_answers_no_list_in_time_is_left_out_and_named() {
     assert_eq!(find(&events, "failed")[0].text("outcome"), "cancelled");
     world.stop().await;
 }
+
+#[tokio::test]
+async fn wherever_a_resource_is_named_on_the_common_endpoint_it_can_be_read_by_that_name() {
+    let policy = r#"
+servers: {notes: {url: "@notes"}, Other_1: {url: "@Other_1"}}
+agents: {clawd: {token_hash: "@clawd", servers: ["*"]}}
+"#;
+    let page = "https://example.com/page";
+    let world = World::builder()
+        .server(
+            "notes",
+            FakeUpstream::legacy().resources(["note://1", "ui://board/main"]),
+        )
+        .server(
+            "Other_1",
+            FakeUpstream::modern().resources(["note://1", page]),
+        )
+        .start(policy)
+        .await;
+    let clawd = world.agent("clawd");
+    let list = clawd.bare("/mcp", "resources/list", json!({})).await;
+    let uris = list["result"]["resources"].as_array().unwrap();
+    let uris: Vec<&str> = uris
+        .iter()
+        .map(|item| item["uri"].as_str().unwrap())
+        .collect();
+    assert_eq!(uris[1..], [page, "notes+note://1", "ui://notes+board/main"]);
+    // A server's name that is no scheme becomes one.
+    assert!(
+        uris[0].starts_with("s-other-1-") && uris[0].ends_with("+note://1"),
+        "{uris:?}"
+    );
+    let meant = [
+        ("Other_1", "note://1"),
+        ("Other_1", page),
+        ("notes", "note://1"),
+        ("notes", "ui://board/main"),
+    ];
+    for (uri, (server, own)) in uris.iter().zip(meant) {
+        let read = clawd
+            .bare("/mcp", "resources/read", json!({"uri": uri}))
+            .await;
+        assert_eq!(read["result"]["contents"][0]["uri"], **uri, "{read}");
+        assert_eq!(
+            world
+                .server(server)
+                .asked("resources/read")
+                .pop()
+                .unwrap()
+                .param("uri"),
+            own
+        );
+        let completion = json!({"ref": {"type": "ref/resource", "uri": uri}, "argument": {"name": "a", "value": ""}});
+        clawd.bare("/mcp", "completion/complete", completion).await;
+        let seen = world
+            .server(server)
+            .asked("completion/complete")
+            .pop()
+            .unwrap();
+        assert_eq!(seen.param("ref")["uri"], own);
+    }
+    let nobodys = clawd
+        .bare(
+            "/mcp",
+            "resources/read",
+            json!({"uri": "https://example.com/no"}),
+        )
+        .await;
+    assert_eq!(nobodys["error"]["code"], -32002);
+
+    let said = r#"{"content":[{"type":"resource_link","uri":"note://1","name":"n"},{ "type":"text", "text":"note://1"}],"structuredContent":{"type":"resource_link","uri":"note://1"}}"#;
+    let body = |tool: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{{"result":{said}}}}}}}"#
+        )
+    };
+    let joined = clawd.post("/mcp", body("notes__say")).send().await.body;
+    let expected = said.replacen("note://1", "notes+note://1", 1);
+    assert_eq!(
+        joined,
+        format!(r#"{{"jsonrpc":"2.0","id":1,"result":{expected}}}"#)
+    );
+    let own = clawd.post("/mcp/notes", body("say")).send().await.body;
+    assert_eq!(
+        own,
+        format!(r#"{{"jsonrpc":"2.0","id":1,"result":{said}}}"#)
+    );
+    for (path, name, uri) in [
+        ("/mcp", "notes__show", "notes+note://1"),
+        ("/mcp/notes", "show", "note://1"),
+    ] {
+        let prompt = clawd.bare(path, "prompts/get", json!({"name": name})).await;
+        assert_eq!(
+            prompt["result"]["messages"][0]["content"]["resource"]["uri"], uri,
+            "{path}"
+        );
+    }
+    world.stop().await;
+}

@@ -78,6 +78,7 @@ struct State {
     schemas: Mutex<HashMap<String, Value>>,
     empty_cursor: bool,
     slow_lists: bool,
+    resources: Vec<String>,
     memory: Mutex<Memory>,
     changed: watch::Sender<()>,
     gate: Semaphore,
@@ -104,6 +105,7 @@ pub(crate) struct Script {
     schemas: HashMap<String, Value>,
     empty_cursor: bool,
     slow_lists: bool,
+    resources: Vec<String>,
 }
 
 impl Script {
@@ -115,6 +117,7 @@ impl Script {
             schemas: HashMap::new(),
             empty_cursor: false,
             slow_lists: false,
+            resources: ["note://1", "note://2"].map(String::from).to_vec(),
         }
     }
 
@@ -129,6 +132,12 @@ impl Script {
     /// The cursor of the second page is the empty string, which is one like any other.
     pub(crate) fn empty_cursor(mut self) -> Self {
         self.empty_cursor = true;
+        self
+    }
+
+    /// The resources it lists. It reads any.
+    pub(crate) fn resources<const N: usize>(mut self, uris: [&str; N]) -> Self {
+        self.resources = uris.map(String::from).to_vec();
         self
     }
 
@@ -166,6 +175,7 @@ impl Script {
             schemas: Mutex::new(self.schemas),
             empty_cursor: self.empty_cursor,
             slow_lists: self.slow_lists,
+            resources: self.resources,
             memory: Mutex::default(),
             changed: watch::Sender::new(()),
             gate: Semaphore::new(0),
@@ -456,16 +466,19 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
             list(state, "prompts", prompts, &seen.param("cursor"))
         }
         "resources/list" => {
-            let notes = vec![
-                json!({"uri": "note://1", "name": "one"}),
-                json!({"uri": "note://2", "name": "two"}),
-            ];
-            list(state, "resources", notes, &seen.param("cursor"))
+            let notes = state
+                .resources
+                .iter()
+                .map(|uri| json!({"uri": uri, "name": "one"}));
+            list(state, "resources", notes.collect(), &seen.param("cursor"))
         }
         "resources/templates/list" => {
             let templates = vec![json!({"uriTemplate": "note://{id}", "name": "any"})];
             list(state, "resourceTemplates", templates, &Value::Null)
         }
+        "prompts/get" if seen.param("name") == "show" => json!({"messages": [
+            {"role": "user", "content": {"type": "resource", "resource": {"uri": "note://1", "text": "a note"}}}
+        ]}),
         "prompts/get" => json!({"messages": [
             {"role": "user", "content": {"type": "text", "text": seen.param("name")}}
         ]}),
