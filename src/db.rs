@@ -425,7 +425,7 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), DbError>
 }
 
 /// The migrations, oldest first. What shipped is never edited.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "ledger and log",
@@ -435,6 +435,11 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
         2,
         "refusals that repeat",
         include_str!("../migrations/0002_refusals_that_repeat.sql"),
+    ),
+    (
+        3,
+        "windows that roll",
+        include_str!("../migrations/0003_windows_that_roll.sql"),
     ),
 ];
 

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::policy::{Question, Target, is_granted};
 use crate::protocol::{BadAnnotation, Method, Object, ParamHeaders, code};
 use crate::types::{AgentName, ServerName};
@@ -24,6 +26,9 @@ const TRUSTED_MOST: Duration = Duration::from_secs(3_600);
 /// What is younger is not asked for again, whatever makes it look wrong: an agent could bring that about with every
 /// request. Nor is a list that could not be had.
 const TOO_YOUNG: Duration = Duration::from_secs(15);
+
+/// How long a call waits to learn how to speak to its server, before it is let in.
+const ERA_WAIT: Duration = Duration::from_secs(3);
 
 /// Tools of one server that are remembered; calls of others pass without headers of ours.
 const MAX_TOOLS: usize = 2_000;
@@ -182,12 +187,8 @@ impl Gateway {
         request: &Outgoing,
         agent: &Listener,
     ) -> Result<Vec<(String, String)>, Failure> {
-        let era = match self.may_call(caller, server, tool) {
-            true => self.forwarder.era(server, &caller.lane()).await,
-            // The rules say so next, without a word to the server.
-            false => return Ok(Vec::new()),
-        };
-        if !matches!(era, Ok(Era::Modern)) {
+        // What was not granted is refused next, without a word to the server.
+        if !self.may_call(caller, server, tool) || !self.is_modern(caller, server).await {
             return Ok(Vec::new());
         }
         let mut params = self.params_of(caller, server, tool, agent).await?;
@@ -224,6 +225,13 @@ impl Gateway {
         params
             .check(request.params.get("arguments"), &request.param_headers)
             .map_err(|error| Failure::HeaderMismatch(error.to_string()))
+    }
+
+    /// Whether 2026-07-28 is spoken to a server. One that is silent is taken for none: the call waits for it again.
+    async fn is_modern(&self, caller: &Caller, server: &ServerName) -> bool {
+        let lane = caller.lane();
+        let asking = timeout(ERA_WAIT, self.forwarder.era(server, &lane));
+        matches!(asking.await, Ok(Ok(Era::Modern)))
     }
 
     fn may_call(&self, caller: &Caller, server: &ServerName, tool: &str) -> bool {
@@ -280,6 +288,7 @@ impl Gateway {
         let trusted = match asked {
             Ok(_) => TRUSTED_LEAST,
             Err(Failure::Unrecorded) => return Err(Failure::Unrecorded),
+            Err(_) if agent.has_left() => return Err(Failure::Cancelled),
             Err(_) => TOO_YOUNG,
         };
         let until = self.clock.monotonic().saturating_add(trusted);

@@ -6,12 +6,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
-use crate::protocol::{Object, json_string, notification, raw, request};
+use crate::protocol::{META, Object, PROGRESS_TOKEN, json_string, notification, raw, request};
 use crate::upstream::{Ask, Notice};
 
 use super::Part;
-use super::asks::{Answered, Asks};
+use super::asks::{Answered, Asks, Progress};
 
 /// How long a person may take to answer a question.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
@@ -37,6 +38,8 @@ pub enum Asking {
 pub(super) struct Listener {
     pub(super) parts: mpsc::Sender<Part>,
     pub(super) hangup_cancels: bool,
+    /// Told when the agent cancels the request.
+    pub(super) cancelled: CancellationToken,
     pub(super) asking: Asking,
     pub(super) asks: Arc<Asks>,
     /// When a request is given up that others should not wait for.
@@ -51,6 +54,11 @@ async fn reached(until: Option<Instant>) {
 }
 
 impl Listener {
+    /// Whether the agent cancelled the request, or has gone and that cancels it.
+    pub(super) fn has_left(&self) -> bool {
+        self.cancelled.is_cancelled() || self.hangup_cancels && self.parts.is_closed()
+    }
+
     /// The same end, which waits only until then.
     pub(super) fn until(&self, until: Instant) -> Self {
         Self {
@@ -59,17 +67,22 @@ impl Listener {
         }
     }
 
-    /// Passes on what a server says; ends only when the agent has gone and that cancels the call, or when it has
-    /// waited long enough.
+    /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels it, or
+    /// when it has waited long enough.
     pub(super) async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),
                 () = self.parts.closed(), if self.hangup_cancels => return,
+                () = self.cancelled.cancelled() => return,
                 () = reached(self.until) => return,
-                else => std::future::pending().await,
             }
         }
+    }
+
+    /// Whether the agent cancelled the request.
+    pub(super) fn has_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled() || (self.hangup_cancels && self.parts.is_closed())
     }
 
     pub(super) fn pass(&self, notice: Notice) {
@@ -86,12 +99,16 @@ impl Listener {
     }
 
     /// Puts a server's question to the agent while the call goes on.
-    fn put(&self, ask: Ask) {
+    fn put(&self, mut ask: Ask) {
         let listener = self.clone();
         tokio::spawn(async move {
+            let answered = tokio::select! {
+                answered = listener.push(&ask.method, ask.params, Some(ask.progress)) => answered,
+                // The call ended meanwhile: nobody waits for the answer.
+                () = ask.reply.closed() => None,
+            };
             // Without an answer the reply is dropped, which refuses the question.
-            if let Some(answered) = listener.push(&ask.method, &ask.params).await {
-                // The call may have ended meanwhile; then nobody waits for the answer.
+            if let Some(answered) = answered {
                 drop(ask.reply.send(answered));
             }
         });
@@ -102,17 +119,37 @@ impl Listener {
         matches!(self.asking, Asking::Push { .. })
     }
 
-    async fn push(&self, method: &str, params: &Object) -> Option<Answered> {
+    async fn push(
+        &self,
+        method: &str,
+        mut params: Object,
+        progress: Option<mpsc::Sender<Object>>,
+    ) -> Option<Answered> {
         let Asking::Push { session, declared } = &self.asking else {
             return None;
         };
         // Nobody is asked what its client did not say it can be asked.
         let capability = method.split('/').next().unwrap_or_default();
         declared.get(capability)?;
-        let mut open = self.asks.open(session)?;
-        let question = request(&open.id(), method, Some(params));
-        self.parts.send(Part::Notice(question)).await.ok()?;
-        timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
+        let mut meta = params.get_object(META).unwrap_or_default();
+        let token = meta.get(PROGRESS_TOKEN).map(ToOwned::to_owned);
+        let is_followed = token.is_some();
+        let progress = token.zip(progress);
+        let progress = progress.map(|(token, to)| Progress { token, to });
+        let mut open = self.asks.open(session, progress)?;
+        if is_followed {
+            meta.set(PROGRESS_TOKEN, raw(open.id().as_json().into()));
+            params.set(META, meta.to_json());
+        }
+        let question = request(&open.id(), method, Some(&params));
+        let asking = async {
+            self.parts.send(Part::Notice(question)).await.ok()?;
+            timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
+        };
+        tokio::select! {
+            answered = asking => answered,
+            () = self.cancelled.cancelled() => None,
+        }
     }
 
     /// Puts all questions of an `input_required` result; yields the answers by the same keys. `None` when one
@@ -123,7 +160,10 @@ impl Listener {
             let method = question.get_str("method")?.into_owned();
             let mut params = question.get_object("params").unwrap_or_default();
             name_url_question(&mut params);
-            Some((key.to_owned(), self.push(&method, &params).await?.ok()?))
+            Some((
+                key.to_owned(),
+                self.push(&method, params, None).await?.ok()?,
+            ))
         });
         let mut answers = Object::default();
         for answer in join_all(asked).await {

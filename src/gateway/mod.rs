@@ -13,6 +13,7 @@ mod entries;
 mod expose;
 mod failure;
 mod forward;
+mod in_hand;
 mod joined;
 mod listener;
 mod lists;
@@ -46,13 +47,14 @@ use crate::db::{DbError, Durability, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
 use crate::protocol::{Json, LogLevel, Object, RequestId};
 use crate::types::{AgentName, ServerName, TokenHash};
-use crate::upstream::{Lane, Upstreams};
+use crate::upstream::{Era, Lane, Upstreams};
 
 pub(crate) use opening::client_name;
 
-pub use answer::{Addressee, Answer};
+pub use answer::{Addressee, Answer, Unanswered};
 pub use door::{Door, TokenProblem};
 pub use failure::{Failure, REFUSAL};
+pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
 pub use recorder::Unrecorded;
@@ -62,6 +64,7 @@ pub use stages::{AgentEra, Caller};
 use annotations::Annotations;
 use asks::Asks;
 use forward::Forwarder;
+use in_hand::InHand;
 use joined::Crowded;
 use listener::Listener;
 use recorder::{QUEUE, Recorder};
@@ -107,6 +110,8 @@ pub struct AgentRequest {
     pub asking: Asking,
     /// Whether hanging up cancels the call (2026-07-28) or lets it finish (before).
     pub hangup_cancels: bool,
+    /// Its place among the requests of its session, by which it can be cancelled.
+    pub place: Option<Place>,
 }
 
 /// A piece of an answer.
@@ -116,6 +121,9 @@ pub enum Part {
     Notice(String),
     /// The answer; the last part.
     Answer(Answer),
+    /// The agent cancelled the request and waits for no answer; the last part. Holds what to say where something
+    /// has to be said.
+    NoAnswer(Answer),
 }
 
 /// What a gateway is made of.
@@ -146,6 +154,7 @@ pub struct Gateway {
     cursors: Sealer,
     strangers: Strangers,
     asks: Arc<Asks>,
+    in_hand: Arc<InHand>,
     rounds: Rounds,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
@@ -188,6 +197,7 @@ impl Gateway {
             cursors: Sealer::new(random()),
             strangers: Strangers::default(),
             asks: Arc::default(),
+            in_hand: Arc::default(),
             rounds: Rounds::new(random()),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
@@ -247,7 +257,11 @@ impl Gateway {
 
     /// Takes a request in hand. It runs in a task of its own: an agent that hangs up leaves nothing half done.
     /// The receiver yields notices and at last the answer.
-    pub fn handle(self: &Arc<Self>, caller: Caller, request: AgentRequest) -> mpsc::Receiver<Part> {
+    pub fn handle(
+        self: &Arc<Self>,
+        caller: Caller,
+        mut request: AgentRequest,
+    ) -> mpsc::Receiver<Part> {
         let (parts, answer) = mpsc::channel(PARTS);
         let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() else {
             let to = Addressee {
@@ -262,18 +276,26 @@ impl Gateway {
         };
         let gateway = Arc::clone(self);
         self.calls.spawn(async move {
+            let place = request.place.take();
             let listener = Listener {
                 parts: parts.clone(),
                 hangup_cancels: request.hangup_cancels,
+                cancelled: place.as_ref().map(Place::cancelled).unwrap_or_default(),
                 asking: request.asking.clone(),
                 asks: Arc::clone(&gateway.asks),
                 until: None,
             };
             let answering = async {
                 let answer = gateway.answer(&Arc::new(caller), request, &listener).await;
-                drop(permit);
+                // Once the answer is out, its id is free for another request.
+                drop((permit, place));
+                let part = if listener.cancelled.is_cancelled() {
+                    Part::NoAnswer(answer)
+                } else {
+                    Part::Answer(answer)
+                };
                 // The agent may have gone; the call is closed and written down either way.
-                drop(parts.send(Part::Answer(answer)).await);
+                drop(parts.send(part).await);
             };
             gateway.cut.run_until_cancelled(answering).await;
         });
@@ -309,10 +331,57 @@ impl Gateway {
         self.asks.answer(session, id, answered)
     }
 
+    /// A place for a request among those of its session; `None` where there is no session, so that nothing can be
+    /// cancelled by its id.
+    ///
+    /// # Errors
+    /// When the session has a request of this id in hand.
+    pub fn place(&self, caller: &Caller, id: &RequestId) -> Result<Option<Place>, Failure> {
+        match (caller.era, &caller.session) {
+            (AgentEra::Session(_), Some(session)) => {
+                let place = self.in_hand.enter(session, id);
+                place.map(Some).ok_or(Failure::IdInUse)
+            }
+            (AgentEra::Session(_) | AgentEra::Bare | AgentEra::Modern, _) => Ok(None),
+        }
+    }
+
+    /// Cancels a request of a session. One that is over, or never was, is nobody's business.
+    pub fn cancel(&self, session: &str, id: &RequestId) {
+        self.in_hand.cancel(session, id);
+    }
+
+    /// Passes on how far an agent is with a question of a server, as long as it is open.
+    pub fn progress_of_ask(&self, session: &str, params: Object) {
+        self.asks.progress(session, params);
+    }
+
+    /// Passes on that an agent's roots changed, to those servers of an endpoint that were told it has some. It
+    /// opens nothing, and is dropped when there is too much in hand.
+    pub fn roots_changed(self: &Arc<Self>, caller: &Caller, scope: &Scope) {
+        let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() else {
+            return;
+        };
+        let servers = match scope {
+            Scope::One(server) => vec![server.clone()],
+            Scope::All => self.visible_servers(caller),
+        };
+        let (gateway, lane) = (Arc::clone(self), caller.lane());
+        self.calls.spawn(async move {
+            let telling = gateway.forwarder.roots_changed(&servers, &lane);
+            gateway.cut.run_until_cancelled(telling).await;
+            drop(permit);
+        });
+    }
+
     /// Ends what a finished session of an agent holds open at servers.
     pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
-        let session = Some(session);
-        self.forwarder.end_session(&Lane { agent, session }).await;
+        let lane = Lane {
+            agent,
+            session: Some(session),
+            prefers: Some(Era::Legacy),
+        };
+        self.forwarder.end_session(&lane).await;
     }
 
     /// Resolves when the writer has failed, which only a mistake in it can bring about.

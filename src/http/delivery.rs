@@ -11,7 +11,7 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::gateway::{Answer, Part};
+use crate::gateway::{Answer, Part, Unanswered};
 use crate::protocol::write_event;
 
 /// After so long without a word, a stream is opened and kept alive with comments, so that timers of clients
@@ -38,6 +38,8 @@ pub(super) async fn deliver(mut parts: mpsc::Receiver<Part>, streams: bool) -> R
     match timeout(KEEP_ALIVE, parts.recv()).await {
         Ok(Some(Part::Answer(answer))) => super::respond(answer),
         Ok(Some(Part::Notice(notice))) => stream_from(Some(notice), parts),
+        // A client that cancelled would take even an error for a message about nothing it knows.
+        Ok(Some(Part::NoAnswer(_))) => stream_of(stream::empty()),
         Ok(None) => lost(),
         Err(_) => stream_from(None, parts),
     }
@@ -46,7 +48,7 @@ pub(super) async fn deliver(mut parts: mpsc::Receiver<Part>, streams: bool) -> R
 async fn only_the_answer(mut parts: mpsc::Receiver<Part>) -> Response {
     loop {
         match parts.recv().await {
-            Some(Part::Answer(answer)) => return super::respond(answer),
+            Some(Part::Answer(answer) | Part::NoAnswer(answer)) => return super::respond(answer),
             Some(Part::Notice(_)) => {}
             None => return lost(),
         }
@@ -80,7 +82,7 @@ async fn next_event((first, parts): Streaming) -> Option<(Result<Bytes, Infallib
     let (text, rest) = match timeout(KEEP_ALIVE, parts.recv()).await {
         Ok(Some(Part::Notice(notice))) => (write_event(&notice), Some(parts)),
         Ok(Some(Part::Answer(answer))) => (write_event(&answer.body), None),
-        Ok(None) => return None,
+        Ok(Some(Part::NoAnswer(_)) | None) => return None,
         Err(_) => (": keep-alive\n\n".into(), Some(parts)),
     };
     Some((Ok(text.into()), (None, rest)))
@@ -93,6 +95,7 @@ fn lost() -> Response {
         crate::protocol::code::INTERNAL_ERROR,
         "internal",
         "the gateway failed in the middle of this request",
+        Unanswered::Nothing,
     ))
 }
 

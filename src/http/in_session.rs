@@ -8,11 +8,11 @@ use axum::response::{IntoResponse, Response};
 
 use crate::gateway::{AgentEra, Answer, Asking, Caller, Door, Failure};
 use crate::protocol::{
-    CLIENT_CAPABILITIES, Json, LOG_LEVEL, LogLevel, META, Object, RequestId, Version, raw,
+    CLIENT_CAPABILITIES, Json, LOG_LEVEL, LogLevel, META, Object, RequestId, raw,
 };
 use crate::types::hex;
 
-use super::classify::Hints;
+use super::classify::{Unclear, session_alone};
 use super::mcp::{Visit, hints};
 use super::session::Session;
 use super::{Front, refuse, respond};
@@ -26,8 +26,12 @@ impl Front {
         outcome: Result<Json, Json>,
     ) -> Result<Response, Response> {
         let session = hints(&visit.headers)
-            .ok()
-            .and_then(|hints| hints.session.map(str::to_owned));
+            .map_err(Unclear::Failure)
+            .and_then(|hints| session_alone(&hints));
+        let session = match session {
+            Ok(session) => session,
+            Err(unclear) => return Err(self.unclear(&visit, None, "", unclear).await),
+        };
         if let Some(session) = &session
             && let Err(door) = self.resume(&mut visit, session)
         {
@@ -39,8 +43,7 @@ impl Front {
         if taken {
             return Ok(StatusCode::ACCEPTED.into_response());
         }
-        let failure = Failure::NotAMessage("nothing was asked that this could answer".into());
-        Err(self.fail(&visit, None, "", failure).await)
+        Err(self.fail(&visit, None, "", Failure::NothingAsked).await)
     }
 
     pub(super) fn resume(&self, visit: &mut Visit, id: &str) -> Result<(), Door> {
@@ -101,17 +104,18 @@ impl Front {
     }
 
     pub(super) async fn end_session(&self, visit: &mut Visit) -> Result<Response, Response> {
-        let id = match hints(&visit.headers) {
-            Ok(Hints {
-                session: Some(id), ..
-            }) => id.to_string(),
-            Ok(Hints {
-                version: Some(version),
-                ..
-            }) if version.parse::<Version>().is_ok_and(Version::is_modern) => {
+        let hints = match hints(&visit.headers) {
+            Ok(hints) => hints,
+            Err(failure) => return Err(self.fail(visit, None, "", failure).await),
+        };
+        let id = match session_alone(&hints) {
+            Ok(Some(id)) => id,
+            Ok(None) => return Err(refuse(&Door::MissingSession)),
+            // Named a revision that knows no other method than POST.
+            Err(Unclear::Failure(_)) => {
                 return Err(refuse(&Door::MethodNotAllowed("POST, DELETE")));
             }
-            Ok(_) | Err(_) => return Err(refuse(&Door::MissingSession)),
+            Err(unclear) => return Err(self.unclear(visit, None, "", unclear).await),
         };
         if let Err(door) = self.resume(visit, &id) {
             return Err(self.turn_away(&visit.caller, door).await);

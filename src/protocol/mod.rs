@@ -9,6 +9,7 @@ mod message;
 mod meta;
 mod method;
 mod param_headers;
+mod posted;
 mod sse;
 mod version;
 
@@ -26,6 +27,7 @@ pub use method::Method;
 pub use param_headers::{
     BadAnnotation, HeaderDiffers, MAX_PARAM_HEADERS, PARAM_PREFIX, ParamHeaders,
 };
+pub use posted::{Element, MAX_BATCH, Posted};
 pub use sse::{SseEvent, SseParser, SseTooLarge, write_event};
 pub use version::{LATEST_LEGACY, Version};
 

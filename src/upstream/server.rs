@@ -108,8 +108,8 @@ impl Upstream {
     /// `Unreachable` or `Refused`, as [`Upstream::describe`].
     pub async fn era(&self, lane: &Lane) -> Result<Era, UpstreamError> {
         let era = match &self.transport {
-            Transport::Http(http) => http.spoken().await,
-            Transport::Stdio(stdio) => stdio.era().await,
+            Transport::Http(http) => http.era(lane).await,
+            Transport::Stdio(stdio) => stdio.era(lane).await,
         };
         if let Err(error) = &era {
             self.note(lane, Some(error));
@@ -138,6 +138,15 @@ impl Upstream {
         let reply = sending.instrument(span).await;
         self.note(lane, reply.as_ref().err());
         reply
+    }
+
+    /// Passes on that the agent's roots changed, on those connections of this lane that were told it has some. Opens
+    /// none.
+    pub async fn roots_changed(&self, lane: &Lane) {
+        match &self.transport {
+            Transport::Http(http) => http.roots_changed(lane).await,
+            Transport::Stdio(stdio) => stdio.roots_changed(lane).await,
+        }
     }
 
     /// The agent's session ended: forgets its connections, and ends them in the background. A child process is

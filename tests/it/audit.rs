@@ -418,6 +418,11 @@ async fn tampered(file: &Path, head: [u8; 32], sql: &'static str) -> Option<Faul
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy.db");
     std::fs::copy(file, &copy).unwrap();
+    // Whoever closed the file last may only have read it, and left what is not moved into it yet.
+    let waiting = file.with_extension("db-wal");
+    if waiting.exists() {
+        std::fs::copy(&waiting, copy.with_extension("db-wal")).unwrap();
+    }
     let options = SqliteConnectOptions::new()
         .filename(&copy)
         .foreign_keys(false);

@@ -46,7 +46,7 @@ async fn what_is_no_message_gets_its_answer_and_its_event() {
         ("null".into(), (400, -32600), Value::Null),
         ("[]".into(), (400, -32600), Value::Null),
         (
-            format!("[{}]", rpc("tools/list", &json!({}))),
+            format!("[{}]", rpc("initialize", &json!({}))),
             (400, -32600),
             Value::Null,
         ),

@@ -15,7 +15,11 @@ mod calls;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod eras;
+#[cfg(test)]
 mod lists;
+#[cfg(test)]
+mod messages;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]

@@ -9,8 +9,8 @@ mod world;
 
 use std::time::Duration;
 
-pub(crate) use client::{Client, rpc};
-pub(crate) use fake::FakeUpstream;
+pub(crate) use client::{Client, Reply, Sending, Session, rpc};
+pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
 pub(crate) use log::{Event, events, find};
 pub(crate) use world::{World, token};
 
