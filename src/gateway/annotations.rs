@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::policy::{Question, Target, is_granted};
-use crate::protocol::{BadAnnotation, Method, Object, ParamHeaders, code};
+use crate::protocol::{BadAnnotation, Method, Object, ParamHeaders, code, error_code};
 use crate::types::{AgentName, ServerName};
 use crate::upstream::{Era, Outgoing, Reply};
 
@@ -24,11 +24,14 @@ const TRUSTED_LEAST: Duration = Duration::from_secs(60);
 const TRUSTED_MOST: Duration = Duration::from_secs(3_600);
 
 /// What is younger is not asked for again, whatever makes it look wrong: an agent could bring that about with every
-/// request. Nor is a list that could not be had.
+/// request.
 const TOO_YOUNG: Duration = Duration::from_secs(15);
 
 /// How long a call waits to learn how to speak to its server, before it is let in.
 const ERA_WAIT: Duration = Duration::from_secs(3);
+
+/// How long a first call waits for a list of tools.
+const LIST_WAIT: Duration = Duration::from_secs(5);
 
 /// Tools of one server that are remembered; calls of others pass without headers of ours.
 const MAX_TOOLS: usize = 2_000;
@@ -282,16 +285,16 @@ impl Gateway {
         server: &ServerName,
         agent: &Listener,
     ) -> Result<(), Failure> {
-        let asked = self
-            .list_in_time(caller, server, list_of(Method::ToolsList), agent)
-            .await;
-        let trusted = match asked {
-            Ok(_) => TRUSTED_LEAST,
+        let patient = agent.until(Instant::now() + LIST_WAIT);
+        let asking = self.list_pages(caller, server, list_of(Method::ToolsList), &patient);
+        match asking.await {
+            Ok(_) => {}
             Err(Failure::Unrecorded) => return Err(Failure::Unrecorded),
             Err(_) if agent.has_left() => return Err(Failure::Cancelled),
-            Err(_) => TOO_YOUNG,
-        };
-        let until = self.clock.monotonic().saturating_add(trusted);
+            // Its server judges the headers then; the next call does not wait for a list again.
+            Err(_) => tracing::debug!(%server, "no list of tools could be had before a call"),
+        }
+        let until = self.clock.monotonic().saturating_add(TRUSTED_LEAST);
         self.annotations.settle(server, &caller.agent.name, until);
         Ok(())
     }
@@ -302,8 +305,7 @@ impl Gateway {
         let super::stages::Subject::Tool(tool) = &wish.subject else {
             return;
         };
-        let number = Object::parse(error.get()).ok();
-        let number = number.and_then(|error| error.get("code")?.get().parse::<i32>().ok());
+        let number = error_code(error);
         let telling = [
             code::INVALID_PARAMS,
             code::METHOD_NOT_FOUND,
@@ -322,6 +324,7 @@ pub(super) fn list_of(method: Method) -> Outgoing {
         method,
         params: Object::default(),
         log_level: None,
+        session_level: None,
         param_headers: Vec::new(),
         capabilities: Object::default(),
         client_info: None,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{Json, Method, Object, RequestId, json_string, raw};
+use crate::protocol::{Json, Method, Object, RequestId, code, error_code, json_string, raw};
 use crate::types::ServerName;
 use crate::upstream::{Era, Outgoing};
 
@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::listener::{Asking, Listener};
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
-use super::{AgentRequest, Gateway, Scope, expose, shape};
+use super::{AgentRequest, Gateway, Scope, capability, expose, shape};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
 const KNOWN_PARAMS: &[&str] = &[
@@ -97,6 +97,7 @@ impl Gateway {
             scope,
             params,
             log_level,
+            session_level,
             param_headers,
             capabilities,
             ..
@@ -105,6 +106,7 @@ impl Gateway {
             method,
             params,
             log_level,
+            session_level,
             param_headers,
             capabilities: askable(&capabilities, agent),
             client_info: None,
@@ -254,11 +256,23 @@ impl Gateway {
         let (call, wish, reply) = self.run_rounds(caller, wish, agent).await?;
         let method = wish.request.method;
         self.learn_from(caller, &wish, &reply);
-        let result = reply.outcome.map_err(|error| Failure::Relayed {
-            status: reply.status,
-            error: shape::error(method, error, reply.era, modern),
-        })?;
+        let result = match reply.outcome {
+            Ok(result) => result,
+            Err(error) if !modern && error_code(&error) == Some(code::MISSING_CAPABILITY) => {
+                let server = wish.server;
+                return Err(Failure::CannotAnswer { server, call });
+            }
+            Err(error) => {
+                return Err(Failure::Relayed {
+                    status: reply.status,
+                    error: shape::error(method, error, reply.era, modern),
+                });
+            }
+        };
         if modern && shape::needs_input(&result) {
+            if let Some(missing) = capability::missing(&result, &wish.request.capabilities) {
+                return Err(Failure::MissingCapability(missing));
+            }
             return Ok(self.sealed(caller, &wish, call, result));
         }
         if shape::needs_input(&result) {

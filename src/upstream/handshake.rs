@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::protocol::{
-    Json, LATEST_LEGACY, META, Method, Object, RequestId, SERVER_INFO, Version, array_items, code,
-    json_string, raw, request,
+    Json, LATEST_LEGACY, LogLevel, META, Method, Object, RequestId, SERVER_INFO, Version,
+    array_items, code, json_string, raw, request,
 };
 
 use super::asking::Declared;
+use super::audience::{Audience, Hearers};
 use super::codec::{Outcome, client_info, declare, error_code, printable};
 use super::{Description, Era, UpstreamError};
 
@@ -34,15 +35,36 @@ pub(super) fn initialize_params(declared: Option<&Declared>) -> Object {
 pub(super) struct Opener {
     pub(super) id: u64,
     pub(super) declared: Option<Arc<Declared>>,
+    /// Who hears what the server says outside of calls.
+    pub(super) audience: Arc<Audience>,
 }
 
 impl Opener {
+    pub(super) fn hearers(&self) -> Hearers {
+        Hearers {
+            audience: self.audience.clone(),
+            declared: self.declared.clone(),
+        }
+    }
+
     /// The request that opens it.
     pub(super) fn initialize(&self) -> Bytes {
         let params = initialize_params(self.declared.as_deref());
         let id = RequestId::number(self.id);
         request(&id, Method::Initialize.as_str(), Some(&params)).into()
     }
+}
+
+/// Whether a server announced that it logs.
+pub(super) fn logs(description: &Description) -> bool {
+    description.capabilities.get("logging").is_some()
+}
+
+/// The parameters of `logging/setLevel`.
+pub(super) fn level_params(level: LogLevel) -> Object {
+    let mut params = Object::default();
+    params.set("level", raw(json_string(level.as_str())));
+    params
 }
 
 /// The parameters of `server/discover`.

@@ -3,6 +3,7 @@
 //! Knows nothing of grants, budgets or the log. Only `gateway::forward` calls [`Upstream::send`].
 
 mod asking;
+mod audience;
 mod backoff;
 mod body;
 mod channel;
@@ -10,15 +11,18 @@ mod child;
 mod codec;
 mod deadline;
 mod dial;
+mod ears;
 mod era;
 mod exchange;
 mod finding;
 mod handshake;
 mod http;
+mod keeper;
 mod legacy;
 mod limits;
 mod lines;
 mod link;
+mod listen_modern;
 mod listener;
 mod modern;
 mod opening;
@@ -42,12 +46,17 @@ mod dual_tests;
 #[cfg(test)]
 mod http_tests;
 #[cfg(test)]
+mod listen_tests;
+#[cfg(test)]
 mod sse_tests;
 #[cfg(test)]
 mod stdio_tests;
 #[cfg(test)]
 mod testing;
 
-pub use exchange::{Ask, Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError};
+pub use exchange::{
+    Ask, Description, Era, Interests, Lane, List, Listening, News, Notice, Outgoing, Reply,
+    UpstreamError,
+};
 pub use registry::{SetupError, Upstreams};
 pub use server::{Health, Upstream};

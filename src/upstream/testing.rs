@@ -337,6 +337,21 @@ impl Bench {
         )
     }
 
+    /// Takes up a new configuration.
+    pub(super) fn reconfigure(&mut self, change: impl Fn(&mut Connection)) {
+        let connections = self.upstreams.iter().map(|(name, upstream)| {
+            let mut connection = upstream.connection().clone();
+            change(&mut connection);
+            (name.clone(), connection)
+        });
+        let environment = std::env::vars().collect();
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let changed = self
+            .upstreams
+            .reconfigured(connections.collect(), &environment, clock);
+        self.upstreams = changed.unwrap();
+    }
+
     pub(super) fn upstream(&self) -> Arc<Upstream> {
         self.upstreams.iter().next().unwrap().1.clone()
     }
@@ -394,6 +409,7 @@ pub(super) fn tool_call(meta: &str) -> Outgoing {
         method: Method::ToolsCall,
         params: Object::parse(&params).unwrap(),
         log_level: Some(LogLevel::Info),
+        session_level: None,
         param_headers: Vec::new(),
         capabilities: Object::default(),
         client_info: None,

@@ -17,6 +17,10 @@ mod dashboard;
 #[cfg(test)]
 mod eras;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod isolation;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod messages;

@@ -99,6 +99,9 @@ pub(crate) struct FakeUpstream {
 /// What stands for the method of an answer to a question of the server, among the asides.
 pub(crate) const ANSWER: &str = "(answer)";
 
+/// Requests that belong to a connection and not to an agent.
+const CONNECTION: [&str; 4] = ["initialize", "server/discover", "ping", "logging/setLevel"];
+
 const TOOLS: [&str; 3] = ["imagine", "describe", "blend"];
 
 /// What is set before a server starts.
@@ -395,7 +398,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         state.remember(|memory| memory.asides.push(seen));
         return Ok(empty(202));
     };
-    if ["initialize", "server/discover", "ping"].contains(&rpc.method.as_str()) {
+    if CONNECTION.contains(&rpc.method.as_str()) {
         state.remember(|memory| memory.asides.push(seen));
         return Ok(handshake(&state, id, &rpc.method, session.as_deref()));
     }
@@ -441,7 +444,7 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
         (Speaks::Sessions, "server/discover") if session.is_none() => {
             json_answer(400, &error(id, -32000, "Bad Request: no session"))
         }
-        (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "ping") => {
+        (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "ping" | "logging/setLevel") => {
             json_answer(200, &ok(id, "{}"))
         }
         _ => json_answer(200, &error(id, -32601, "Method not found")),
@@ -588,6 +591,17 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
                 &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
             )
         }
+        // An error of the server's own, with this status and code.
+        "refuse" => {
+            let code = wanted["code"].as_i64().unwrap();
+            let data = json!({"requiredCapabilities": {"sampling": {}}});
+            let error = json!({"code": code, "message": "no", "data": data});
+            let status = u16::try_from(wanted["status"].as_u64().unwrap()).unwrap();
+            json_answer(
+                status,
+                &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+            )
+        }
         // The result is the argument `result`, to the byte.
         "say" => {
             #[derive(Deserialize)]
@@ -631,6 +645,7 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
         "huge" => json_answer(200, &ok(id, &format!("{{\"x\":\"{}\"}}", "x".repeat(HUGE)))),
         "inquire" => inquire(state, ok(id, &finish(state, echo))),
         "narrate" => narrate(state, ok(id, &finish(state, echo)), call.meta),
+        "chatter" => chatter(&wanted, ok(id, &finish(state, echo)), call.meta),
         // Wants to know a name first, and brings a state of its own.
         "elicit" if !seen.params.contains("inputResponses") => {
             let question =
@@ -694,6 +709,37 @@ fn narrate(state: &Arc<State>, answer: String, meta: Option<&RawValue>) -> Respo
         say(&log.to_string()).await;
         if !meta["progressToken"].is_null() {
             say(&progress(2).to_string()).await;
+        }
+        say(&answer).await;
+    });
+    streamed("text/event-stream", body)
+}
+
+/// Says `says` times how far it is and what it does, each with the argument `marker`, and takes `turns` turns of the
+/// scheduler before everything it says, so that calls made together overtake each other.
+fn chatter(wanted: &Value, answer: String, meta: Option<&RawValue>) -> Response<Body> {
+    let meta: Value = meta.map_or(Value::Null, |meta| {
+        serde_json::from_str(meta.get()).unwrap()
+    });
+    let wanted = wanted.clone();
+    let (parts, body) = mpsc::channel(8);
+    tokio::spawn(async move {
+        let say = async |message: &str| {
+            for _ in 0..wanted["turns"].as_u64().unwrap_or(0) {
+                tokio::task::yield_now().await;
+            }
+            let event = format!("data: {message}\n\n");
+            // Whoever listened may have gone.
+            drop(parts.send(Ok(Frame::data(Bytes::from(event)))).await);
+        };
+        for number in 1..=wanted["says"].as_u64().unwrap_or(0) {
+            let params = json!({"progressToken": meta["progressToken"], "progress": number,
+                "message": wanted["marker"]});
+            let method = "notifications/progress";
+            say(&json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()).await;
+            let params = json!({"level": "error", "data": wanted["marker"]});
+            let method = "notifications/message";
+            say(&json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()).await;
         }
         say(&answer).await;
     });

@@ -5,6 +5,7 @@
 mod client;
 mod fake;
 mod log;
+mod random;
 mod world;
 
 use std::time::Duration;
@@ -12,7 +13,8 @@ use std::time::Duration;
 pub(crate) use client::{Client, Reply, Sending, Session, rpc};
 pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
 pub(crate) use log::{Event, events, find};
-pub(crate) use world::{World, token};
+pub(crate) use random::{Random, seed};
+pub(crate) use world::{PAGE, World, token};
 
 /// Far beyond what anything here takes, so that it passes only when something hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
