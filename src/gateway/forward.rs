@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::types::ServerName;
-use crate::upstream::{Description, Lane, Outgoing, Reply, UpstreamError, Upstreams};
+use crate::upstream::{Description, Era, Lane, Outgoing, Reply, UpstreamError, Upstreams};
 
 use super::flood::Heard;
 use super::listener::Listener;
@@ -77,6 +77,14 @@ impl Forwarder {
         self.upstreams
             .get(server)
             .map_or(0, |server| server.leases())
+    }
+
+    /// What is spoken to a server; sends no request of an agent.
+    pub(super) async fn era(&self, server: &ServerName, lane: &Lane) -> Result<Era, UpstreamError> {
+        match self.upstreams.get(server) {
+            Some(upstream) => upstream.era(lane).await,
+            None => Err(UpstreamError::Unreachable("it is not connected".into())),
+        }
     }
 
     /// Tells servers that the roots of an agent changed, as far as they know of any. This is no request.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::protocol::{META, Object, PROGRESS_TOKEN, json_string, notification, raw, request};
@@ -58,6 +58,15 @@ pub(super) struct Listener {
     pub(super) asks: Arc<Asks>,
     /// The task that the request is about.
     pub(super) task: Option<Names>,
+    /// When a request is given up that others should not wait for.
+    pub(super) until: Option<Instant>,
+}
+
+async fn reached(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Listener {
@@ -69,12 +78,22 @@ impl Listener {
         }
     }
 
-    /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels it.
+    /// The same end, which waits only until then.
+    pub(super) fn until(&self, until: Instant) -> Self {
+        Self {
+            until: Some(until),
+            ..self.clone()
+        }
+    }
+
+    /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels
+    /// it, or when it has waited long enough.
     pub(super) async fn relay(&self, heard: &mut Heard) {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),
                 () = self.gone() => return,
+                () = reached(self.until) => return,
             }
         }
     }

@@ -3,21 +3,26 @@
 //! Knows agents as [`Caller`]s and servers as names; how either speaks is the business of `http` and
 //! `upstream`.
 
+mod annotations;
 mod answer;
 mod asks;
 mod call;
 mod capability;
+mod cursors;
 mod door;
 mod entries;
 mod exchange;
+mod expose;
 mod failure;
 mod flood;
 mod forward;
 mod in_hand;
+mod joined;
 mod listener;
 mod lists;
 mod names;
 mod opening;
+mod pages;
 mod parked;
 mod recorder;
 mod refusal;
@@ -63,14 +68,17 @@ pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
 pub use stages::{AgentEra, Caller};
 
+use annotations::Annotations;
 use asks::Asks;
 use forward::Forwarder;
 use in_hand::InHand;
+use joined::Crowded;
 use listener::{Ear, Listener};
 use parked::Parked;
 use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
 use rounds::Rounds;
+use seal::Sealer;
 use strangers::Strangers;
 use task_ids::Tasks;
 use writer::Writer;
@@ -152,6 +160,9 @@ pub struct Gateway {
     recorder: Recorder,
     rates: RateLimits,
     catalog: Catalog,
+    annotations: Annotations,
+    crowded: Crowded,
+    cursors: Sealer,
     strangers: Strangers,
     asks: Arc<Asks>,
     in_hand: Arc<InHand>,
@@ -194,6 +205,9 @@ impl Gateway {
             forwarder: Forwarder::new(upstreams, Arc::clone(&clock)),
             recorder,
             catalog: Catalog::default(),
+            annotations: Annotations::default(),
+            crowded: Crowded::default(),
+            cursors: Sealer::new(random()),
             strangers: Strangers::default(),
             asks: Arc::default(),
             in_hand: Arc::default(),
@@ -285,6 +299,7 @@ impl Gateway {
                 asking: request.asking.clone(),
                 asks: Arc::clone(&gateway.asks),
                 task: None,
+                until: None,
             };
             let answering = async {
                 let answer = gateway.answer(&Arc::new(caller), request, &listener).await;

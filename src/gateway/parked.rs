@@ -149,6 +149,7 @@ impl Gateway {
             cancelled: CancellationToken::new(),
             asking: Asking::Retry,
             task: None,
+            until: None,
             asks: Arc::clone(&self.asks),
         };
         let (gateway, caller) = (Arc::clone(self), Arc::clone(caller));

@@ -10,12 +10,11 @@ use super::answer::{Addressee, Answer};
 use super::exchange::{Exchange, Wants};
 use super::failure::Failure;
 use super::listener::{Asking, Listener};
-use super::names::exposed_uri;
 use super::parked::Attended;
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
 use super::tasks::{self, Dialect};
-use super::{AgentRequest, Gateway, Scope, capability, shape, visits};
+use super::{AgentRequest, Gateway, Scope, capability, expose, shape, visits};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
 const KNOWN_PARAMS: &[&str] = &[
@@ -171,21 +170,26 @@ impl Gateway {
                 let name = name_param(&request.params)?;
                 let (server, own) = self.resolve_tool(caller, scope, &name, agent).await?;
                 rename(&mut request.params, "name", &name, &own);
+                let headers = self.param_headers(caller, &server, &own, &request, agent);
+                request.param_headers = headers.await.map_err(|failure| called(failure, &name))?;
                 (server, Subject::Tool(own))
             }
             Method::PromptsGet => {
                 let name = name_param(&request.params)?;
-                let (server, own) = self.resolve_prompt(caller, scope, &name)?;
+                let (server, own) = self.resolve_prompt(caller, scope, &name, agent).await?;
                 rename(&mut request.params, "name", &name, &own);
                 (server, Subject::Prompt(own))
             }
             Method::ResourcesRead => {
                 let uri = text_param(&request.params, "uri")?;
-                let (server, own) = self.resolve_resource(caller, scope, &uri)?;
+                let (server, own) = self.locate(caller, scope, &uri, agent).await?;
                 rename(&mut request.params, "uri", &uri, &own);
                 (server, Subject::Resource(own))
             }
-            Method::Complete => self.completion(caller, scope, &mut request.params)?,
+            Method::Complete => {
+                let params = &mut request.params;
+                self.completion(caller, scope, params, agent).await?
+            }
             Method::Initialize
             | Method::Discover
             | Method::Ping
@@ -215,11 +219,12 @@ impl Gateway {
     }
 
     /// A completion belongs to the prompt or template it is about, since it tells what values there are.
-    fn completion(
+    async fn completion(
         &self,
-        caller: &Caller,
+        caller: &Arc<Caller>,
         scope: &Scope,
         params: &mut Object,
+        agent: &Listener,
     ) -> Result<(ServerName, Subject), Failure> {
         let missing = || Failure::InvalidParams("`ref` must be an object with a `type`".into());
         let mut reference = params.get_object("ref").ok_or_else(missing)?;
@@ -228,12 +233,12 @@ impl Gateway {
         let (key, found) = match kind.as_str() {
             "ref/prompt" => {
                 let name = name_param(&reference)?;
-                let (server, own) = self.resolve_prompt(caller, scope, &name)?;
+                let (server, own) = self.resolve_prompt(caller, scope, &name, agent).await?;
                 ("name", (server, Subject::Prompt(own.clone()), name, own))
             }
             "ref/resource" => {
                 let uri = text_param(&reference, "uri")?;
-                let (server, own) = self.resolve_resource(caller, scope, &uri)?;
+                let (server, own) = self.locate(caller, scope, &uri, agent).await?;
                 ("uri", (server, Subject::Resource(own.clone()), uri, own))
             }
             _ => return Err(missing()),
@@ -279,6 +284,7 @@ impl Gateway {
     ) -> Result<Json, Failure> {
         let modern = caller.era.is_modern();
         let method = wish.request.method;
+        self.learn_from(caller, &wish, &reply);
         let result = match reply.outcome {
             Ok(result) => result,
             Err(error) if !modern && error_code(&error) == Some(code::MISSING_CAPABILITY) => {
@@ -313,11 +319,9 @@ impl Gateway {
         }
         let result = self.made_task(caller, &wish, asks_for_task, call, result);
         let result = shape::result(method, result, reply.era, modern);
-        Ok(match (method, scope) {
-            (Method::ResourcesRead, Scope::All) => {
-                shape::expose_contents(result, |uri| exposed_uri(&wish.server, uri))
-            }
-            _ => result,
+        Ok(match scope {
+            Scope::All => expose::result(method, result, &wish.server),
+            Scope::One(_) => result,
         })
     }
 }
@@ -370,6 +374,14 @@ fn text_param(params: &Object, key: &str) -> Result<String, Failure> {
     let text = params.get_str(key).filter(|text| !text.is_empty());
     text.map(|text| text.into_owned())
         .ok_or_else(|| Failure::InvalidParams(format!("`{key}` must be a string")))
+}
+
+/// A failure in the words of the agent, which may call the tool by another name than its server.
+fn called(failure: Failure, name: &str) -> Failure {
+    if matches!(failure, Failure::UnknownTool(_)) {
+        return Failure::UnknownTool(name.into());
+    }
+    failure
 }
 
 /// Puts another name in place; one that stays keeps the bytes it was written with.

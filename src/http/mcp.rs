@@ -274,7 +274,8 @@ impl Front {
             method,
             params,
             param_headers: if modern {
-                headers::param_headers(&visit.headers)
+                // Those that cannot be read were refused when the request was classified.
+                headers::param_headers(&visit.headers).unwrap_or_default()
             } else {
                 Vec::new()
             },

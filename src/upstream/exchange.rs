@@ -45,7 +45,7 @@ pub struct Outgoing {
     pub session_level: Option<LogLevel>,
     /// Counts what the server says meanwhile that is dropped because it comes too fast.
     pub missed: Arc<AtomicU64>,
-    /// `Mcp-Param-*` headers of the agent, by full name, passed on to a modern server.
+    /// `Mcp-Param-*` headers by full name, as a modern server is to get them.
     pub param_headers: Vec<(String, String)>,
     /// What the agent can be asked, as it declared it (`sampling`, `elicitation`, `roots`); empty when it cannot be
     /// asked anything.

@@ -202,6 +202,11 @@ impl Stdio {
         })
     }
 
+    /// What is spoken to the server for a lane.
+    pub(super) async fn era(&self, lane: &Lane) -> Result<Era, UpstreamError> {
+        Ok(self.spoken(lane).await?.first())
+    }
+
     /// Tells a process that logs how severe a line must be, once; what goes wrong with it says nothing about the
     /// call that follows. One that everyone shares keeps its own level.
     async fn set_level(&self, process: &Process, level: LogLevel) {

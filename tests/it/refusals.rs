@@ -95,6 +95,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::IdInUse => "IdInUse",
         Failure::UnknownMethod(_) => "UnknownMethod",
         Failure::InvalidParams(_) => "InvalidParams",
+        Failure::UnknownCursor => "UnknownCursor",
         Failure::UnknownTool(_) => "UnknownTool",
         Failure::UnknownPrompt(_) => "UnknownPrompt",
         Failure::UnknownResource(_) => "UnknownResource",
@@ -134,6 +135,7 @@ fn failures() -> Vec<Failure> {
         Failure::IdInUse,
         Failure::UnknownMethod("no/such".into()),
         Failure::InvalidParams("`name` must be a string".into()),
+        Failure::UnknownCursor,
         Failure::UnknownTool("paint".into()),
         Failure::UnknownPrompt("greet".into()),
         Failure::UnknownResource("note://1".into()),
@@ -309,6 +311,8 @@ fn every_failure_has_its_code_its_status_and_its_words() {
     InvalidParams (malformed)
       200 -32602 `name` must be a string
       2026-07-28: 400 -32602
+    UnknownCursor (malformed)
+      200 -32602 `cursor` is not one that was given for this list, or is too old; begin the list again
     UnknownTool (unknown_target)
       200 -32602 Unknown tool: paint
     UnknownPrompt (unknown_target)

@@ -2,7 +2,7 @@
 //!
 //! What a call does is said by its argument `do`, and without one by the name of the tool.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -80,6 +80,10 @@ struct State {
     speaks: Speaks,
     tools: Vec<String>,
     page: usize,
+    schemas: Mutex<HashMap<String, Value>>,
+    empty_cursor: bool,
+    slow_lists: bool,
+    resources: Vec<String>,
     memory: Mutex<Memory>,
     changed: watch::Sender<()>,
     gate: Semaphore,
@@ -113,6 +117,10 @@ pub(crate) struct Script {
     tools: Vec<String>,
     page: usize,
     has_tasks: bool,
+    schemas: HashMap<String, Value>,
+    empty_cursor: bool,
+    slow_lists: bool,
+    resources: Vec<String>,
 }
 
 impl Script {
@@ -122,7 +130,43 @@ impl Script {
             tools: TOOLS.map(String::from).to_vec(),
             page: usize::MAX,
             has_tasks: false,
+            schemas: HashMap::new(),
+            empty_cursor: false,
+            slow_lists: false,
+            resources: ["note://1", "note://2"].map(String::from).to_vec(),
         }
+    }
+
+    /// So many tools, `tool-0000` and on.
+    pub(crate) fn many_tools(mut self, number: usize) -> Self {
+        self.tools = (0..number)
+            .map(|number| format!("tool-{number:04}"))
+            .collect();
+        self
+    }
+
+    /// The cursor of the second page is the empty string, which is one like any other.
+    pub(crate) fn empty_cursor(mut self) -> Self {
+        self.empty_cursor = true;
+        self
+    }
+
+    /// The resources it lists. It reads any.
+    pub(crate) fn resources<const N: usize>(mut self, uris: [&str; N]) -> Self {
+        self.resources = uris.map(String::from).to_vec();
+        self
+    }
+
+    /// Lists are answered only when they are let go on.
+    pub(crate) fn slow_lists(mut self) -> Self {
+        self.slow_lists = true;
+        self
+    }
+
+    /// The `inputSchema` of one of its tools.
+    pub(crate) fn schema(mut self, tool: &str, schema: Value) -> Self {
+        self.schemas.insert(tool.into(), schema);
+        self
     }
 
     /// The tools it lists. It calls any.
@@ -150,6 +194,10 @@ impl Script {
             speaks: self.speaks,
             tools: self.tools,
             page: self.page,
+            schemas: Mutex::new(self.schemas),
+            empty_cursor: self.empty_cursor,
+            slow_lists: self.slow_lists,
+            resources: self.resources,
             memory: Mutex::default(),
             changed: watch::Sender::new(()),
             gate: Semaphore::new(0),
@@ -225,6 +273,15 @@ impl FakeUpstream {
             .await;
     }
 
+    /// Waits until so many tools were called.
+    pub(crate) async fn until_calls(&self, number: usize) {
+        let is_call = |seen: &&Seen| seen.method == "tools/call";
+        self.until(&format!("{number} calls at the server"), |memory| {
+            memory.requests.iter().filter(is_call).count() >= number
+        })
+        .await;
+    }
+
     /// Waits until so many calls were given up by whoever made them.
     pub(crate) async fn until_dropped(&self, number: usize) {
         let what = format!("{number} calls given up");
@@ -237,6 +294,18 @@ impl FakeUpstream {
             memory.asides.iter().any(|seen| seen.method == method)
         })
         .await;
+    }
+
+    /// Gives one of its tools another `inputSchema`.
+    pub(crate) fn change_schema(&self, tool: &str, schema: Value) {
+        locked(&self.state.schemas).insert(tool.into(), schema);
+    }
+
+    /// Requests of this method so far.
+    pub(crate) fn asked(&self, method: &str) -> Vec<Seen> {
+        let mut requests = self.requests();
+        requests.retain(|seen| seen.method == method);
+        requests
     }
 
     /// Waits until so many sessions are open.
@@ -449,12 +518,18 @@ fn known_session(state: &State, id: &str, session: Option<&str>) -> Option<Respo
 }
 
 async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body>, io::Error> {
+    if state.slow_lists && seen.method.ends_with("/list") {
+        wait(state).await;
+    }
     let result = match seen.method.as_str() {
         "tools/call" => return call(state, id, seen).await,
         "tools/list" => {
-            let tools = state.tools.iter().map(
-                |name| json!({"name": name, "description": "A tool.", "inputSchema": {"type": "object"}}),
-            );
+            let schemas = locked(&state.schemas);
+            let plain = json!({"type": "object"});
+            let tools = state.tools.iter().map(|name| {
+                let schema = schemas.get(name).unwrap_or(&plain);
+                json!({"name": name, "description": "A tool.", "inputSchema": schema})
+            });
             list(state, "tools", tools.collect(), &seen.param("cursor"))
         }
         "prompts/list" => {
@@ -462,11 +537,11 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
             list(state, "prompts", prompts, &seen.param("cursor"))
         }
         "resources/list" => {
-            let notes = vec![
-                json!({"uri": "note://1", "name": "one"}),
-                json!({"uri": "note://2", "name": "two"}),
-            ];
-            list(state, "resources", notes, &seen.param("cursor"))
+            let notes = state
+                .resources
+                .iter()
+                .map(|uri| json!({"uri": uri, "name": "one"}));
+            list(state, "resources", notes.collect(), &seen.param("cursor"))
         }
         "resources/templates/list" => {
             let templates = vec![json!({"uriTemplate": "note://{id}", "name": "any"})];
@@ -482,6 +557,9 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
                 |answers| json!({"messages": [], "description": Value::from(answers).to_string()}),
             ));
         }
+        "prompts/get" if seen.param("name") == "show" => json!({"messages": [
+            {"role": "user", "content": {"type": "resource", "resource": {"uri": "note://1", "text": "a note"}}}
+        ]}),
         "prompts/get" => json!({"messages": [
             {"role": "user", "content": {"type": "text", "text": seen.param("name")}}
         ]}),
@@ -522,12 +600,23 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
 }
 
 fn list(state: &State, key: &str, items: Vec<Value>, cursor: &Value) -> Value {
-    let from = cursor.as_str().map_or(0, |text| text.parse().unwrap());
+    let from = match cursor.as_str() {
+        None => 0,
+        Some("") => state.page,
+        Some(text) => text.parse().unwrap(),
+    };
     let rest = items.len().saturating_sub(from);
     let page: Vec<Value> = items.into_iter().skip(from).take(state.page).collect();
     let mut result = json!({});
     if rest > page.len() {
-        result["nextCursor"] = (from + page.len()).to_string().into();
+        let next = from + page.len();
+        let is_empty = state.empty_cursor && next == state.page;
+        result["nextCursor"] = if is_empty {
+            String::new()
+        } else {
+            next.to_string()
+        }
+        .into();
     }
     result[key] = page.into();
     if state.speaks == Speaks::Modern {
@@ -562,7 +651,9 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
             json_answer(200, &ok(id, &finish(state, result.into())))
         }
         "rpc_error" => {
-            let error = r#"{"code":-32050,"message":"out of paint","data":{"left":1.10}}"#;
+            let code = wanted["code"].as_i64().unwrap_or(-32050);
+            let error =
+                format!(r#"{{"code":{code},"message":"out of paint","data":{{"left":1.10}}}}"#);
             json_answer(
                 200,
                 &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
