@@ -5,6 +5,8 @@ use serde_json::json;
 use crate::policy::RefusalStyle;
 use crate::protocol::{Json, RequestId, error_response, raw, result_response};
 
+use super::places::Place;
+
 /// Whom an answer is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Addressee<'a> {
@@ -25,6 +27,8 @@ pub struct Answer {
     pub status: u16,
     /// The JSON-RPC message.
     pub body: String,
+    /// Its place in the stream of its request, when the server gave it one.
+    pub place: Option<Place>,
 }
 
 impl Answer {
@@ -33,6 +37,7 @@ impl Answer {
         Self {
             status: 200,
             body: result_response(id, result),
+            place: None,
         }
     }
 
@@ -42,6 +47,7 @@ impl Answer {
         Self {
             status,
             body: error_response(None, &raw(error.to_string()), true),
+            place: None,
         }
     }
 }

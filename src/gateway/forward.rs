@@ -36,8 +36,9 @@ impl Forwarder {
             ..request.wish.request.clone()
         };
         let lane = request.caller.lane();
+        let agent = agent.about(outgoing.method);
         let outcome = match self.upstreams.get(&request.wish.server) {
-            Some(upstream) => exchange(upstream, &lane, outgoing, agent).await,
+            Some(upstream) => exchange(upstream, &lane, outgoing, &agent).await,
             None => Outcome::Unanswered(UpstreamError::Unreachable("it is not connected".into())),
         };
         Forwarded {

@@ -1,5 +1,6 @@
 //! The agent's end of a request: where notices and questions go, and whether hanging up cancels the call.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,11 +8,12 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::protocol::{Object, json_string, notification, raw, request};
-use crate::upstream::{Ask, Notice};
+use crate::protocol::{Method, Object, json_string, notification, raw, request};
+use crate::upstream::{Ask, EventId, Notice, StreamNews};
 
-use super::Part;
 use super::asks::{Answered, Asks};
+use super::places::Places;
+use super::{Event, Part};
 
 /// How long a person may take to answer a question.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
@@ -39,9 +41,27 @@ pub(super) struct Listener {
     pub(super) hangup_cancels: bool,
     pub(super) asking: Asking,
     pub(super) asks: Arc<Asks>,
+    /// The places of the stream, when it can be taken up again.
+    pub(super) places: Option<Arc<Places>>,
 }
 
 impl Listener {
+    /// The agent's end of what a server is asked with this method. Where that is not what the agent asked, its stream
+    /// has no places for it.
+    pub(super) fn about(&self, method: Method) -> Cow<'_, Self> {
+        if self
+            .places
+            .as_ref()
+            .is_none_or(|places| places.are_of(method))
+        {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self {
+            places: None,
+            ..self.clone()
+        })
+    }
+
     /// Passes on what a server says; ends only when the agent has gone and that cancels the call.
     pub(super) async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
         loop {
@@ -54,24 +74,77 @@ impl Listener {
     }
 
     pub(super) fn pass(&self, notice: Notice) {
+        match notice {
+            Notice::At(at, notice) => self.pass_at(*notice, Some(&at)),
+            Notice::Stream(news) => self.pass_news(&news),
+            notice @ (Notice::Progress(_) | Notice::Log(_) | Notice::Ask(_)) => {
+                self.pass_at(notice, None);
+            }
+        }
+    }
+
+    fn pass_at(&self, notice: Notice, at: Option<&EventId>) {
         let (method, params) = match notice {
             Notice::Progress(params) => ("notifications/progress", params),
             Notice::Log(params) => ("notifications/message", params),
-            Notice::Ask(ask) => return self.put(ask),
+            Notice::Ask(ask) => return self.put(ask, at.cloned()),
+            // A place has no place.
+            Notice::At(..) | Notice::Stream(_) => return,
         };
-        // A slow agent misses progress, not its answer.
-        drop(
-            self.parts
-                .try_send(Part::Notice(notification(method, Some(&params)))),
-        );
+        self.offer(self.part(notification(method, Some(&params)), at));
+    }
+
+    /// Passes on what a server lets know about its stream, where the agent's is the same.
+    fn pass_news(&self, news: &StreamNews) {
+        let Some(places) = &self.places else { return };
+        match news {
+            StreamNews::Here(at) => self.offer(Part::Event(Event {
+                place: Some(places.next(at)),
+                text: None,
+                asked: None,
+            })),
+            StreamNews::Answer(at) => places.keep_answer(at),
+            StreamNews::Retry(wait) => self.offer(Part::Retry(*wait)),
+            StreamNews::Closed => self.offer(Part::Closed),
+        }
+    }
+
+    /// A slow agent misses progress, not its answer.
+    fn offer(&self, part: Part) {
+        drop(self.parts.try_send(part));
+    }
+
+    /// A message, at its place where it has one.
+    fn part(&self, text: String, at: Option<&EventId>) -> Part {
+        match (&self.places, at) {
+            (Some(places), Some(at)) => Part::Event(Event {
+                place: Some(places.next(at)),
+                text: Some(text),
+                asked: None,
+            }),
+            (None, _) | (_, None) => Part::Notice(text),
+        }
+    }
+
+    /// A question. On a stream that is taken up again it is put again only while it is open.
+    fn question(&self, text: String, at: Option<&EventId>, asked: &Arc<()>) -> Part {
+        match &self.places {
+            Some(places) => Part::Event(Event {
+                place: at.map(|at| places.next(at)),
+                text: Some(text),
+                asked: Some(Arc::downgrade(asked)),
+            }),
+            None => Part::Notice(text),
+        }
     }
 
     /// Puts a server's question to the agent while the call goes on.
-    fn put(&self, ask: Ask) {
+    fn put(&self, ask: Ask, at: Option<EventId>) {
         let listener = self.clone();
         tokio::spawn(async move {
             // Without an answer the reply is dropped, which refuses the question.
-            if let Some(answered) = listener.push(&ask.method, &ask.params).await {
+            let answered = listener.push(&ask.method, &ask.params, at.as_ref());
+            if let Some(answered) = answered.await {
                 // The call may have ended meanwhile; then nobody waits for the answer.
                 drop(ask.reply.send(answered));
             }
@@ -83,7 +156,7 @@ impl Listener {
         matches!(self.asking, Asking::Push { .. })
     }
 
-    async fn push(&self, method: &str, params: &Object) -> Option<Answered> {
+    async fn push(&self, method: &str, params: &Object, at: Option<&EventId>) -> Option<Answered> {
         let Asking::Push { session, declared } = &self.asking else {
             return None;
         };
@@ -91,8 +164,10 @@ impl Listener {
         let capability = method.split('/').next().unwrap_or_default();
         declared.get(capability)?;
         let mut open = self.asks.open(session)?;
-        let question = request(&open.id(), method, Some(params));
-        self.parts.send(Part::Notice(question)).await.ok()?;
+        let text = request(&open.id(), method, Some(params));
+        let asked = Arc::new(());
+        let question = self.question(text, at, &asked);
+        self.parts.send(question).await.ok()?;
         timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
     }
 
@@ -104,7 +179,10 @@ impl Listener {
             let method = question.get_str("method")?.into_owned();
             let mut params = question.get_object("params").unwrap_or_default();
             name_url_question(&mut params);
-            Some((key.to_owned(), self.push(&method, &params).await?.ok()?))
+            Some((
+                key.to_owned(),
+                self.push(&method, &params, None).await?.ok()?,
+            ))
         });
         let mut answers = Object::default();
         for answer in join_all(asked).await {

@@ -14,6 +14,7 @@ mod listener;
 mod lists;
 mod names;
 mod opening;
+mod places;
 mod recorder;
 mod refusal;
 mod requests;
@@ -25,7 +26,7 @@ mod stages;
 mod strangers;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -50,6 +51,7 @@ pub use door::{Door, TokenProblem};
 pub use failure::{Failure, REFUSAL};
 pub use listener::Asking;
 pub use opening::Opened;
+pub use places::{Place, Return, StreamId};
 pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
 pub use stages::{AgentEra, Caller};
@@ -57,9 +59,11 @@ pub use stages::{AgentEra, Caller};
 use asks::Asks;
 use forward::Forwarder;
 use listener::Listener;
+use places::Places;
 use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
 use rounds::Rounds;
+use seal::Sealer;
 use strangers::Strangers;
 use writer::Writer;
 
@@ -99,15 +103,34 @@ pub struct AgentRequest {
     pub asking: Asking,
     /// Whether hanging up cancels the call (2026-07-28) or lets it finish (before).
     pub hangup_cancels: bool,
+    /// The stream on which it is answered, when the agent can take that up again.
+    pub stream: Option<StreamId>,
 }
 
 /// A piece of an answer.
 #[derive(Debug)]
 pub enum Part {
-    /// A notification, as JSON text.
+    /// A notification or a question, as JSON text.
     Notice(String),
+    /// The same on a stream that can be taken up again.
+    Event(Event),
+    /// How long the server wants to be left alone before a stream of it is taken up again, in milliseconds.
+    Retry(u64),
+    /// The server closed its stream for now. It goes on where the agent takes it up again.
+    Closed,
     /// The answer; the last part.
     Answer(Answer),
+}
+
+/// What is said on a stream that can be taken up again.
+#[derive(Debug)]
+pub struct Event {
+    /// The place it has there, when the server gave it one.
+    pub place: Option<Place>,
+    /// The message, as JSON text; none at a place where nothing is said.
+    pub text: Option<String>,
+    /// Of a question: whether it is still open, which it is while this can be upgraded.
+    pub asked: Option<Weak<()>>,
 }
 
 /// What a gateway is made of.
@@ -136,6 +159,8 @@ pub struct Gateway {
     strangers: Strangers,
     asks: Arc<Asks>,
     rounds: Rounds,
+    /// Seals places in streams.
+    places: Arc<Sealer>,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     calls: TaskTracker,
@@ -175,6 +200,7 @@ impl Gateway {
             strangers: Strangers::default(),
             asks: Arc::default(),
             rounds: Rounds::new(random()),
+            places: Arc::new(Sealer::new(random())),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
@@ -253,9 +279,11 @@ impl Gateway {
                 hangup_cancels: request.hangup_cancels,
                 asking: request.asking.clone(),
                 asks: Arc::clone(&gateway.asks),
+                places: Places::of(&gateway.places, &caller, &request, gateway.clock.now()),
             };
             let answering = async {
-                let answer = gateway.answer(&Arc::new(caller), request, &listener).await;
+                let mut answer = gateway.answer(&Arc::new(caller), request, &listener).await;
+                answer.place = listener.places.as_ref().and_then(|places| places.answer());
                 drop(permit);
                 // The agent may have gone; the call is closed and written down either way.
                 drop(parts.send(Part::Answer(answer)).await);

@@ -10,12 +10,16 @@ use crate::gateway::{AgentEra, Answer, Asking, Caller, Door, Failure};
 use crate::protocol::{
     CLIENT_CAPABILITIES, Json, LOG_LEVEL, LogLevel, META, Object, RequestId, Version, raw,
 };
-use crate::types::hex;
+use crate::types::{AgentName, hex};
 
 use super::classify::Hints;
+use super::delivery::takes_stream;
 use super::mcp::{Visit, hints};
 use super::session::Session;
-use super::{Front, refuse, respond};
+use super::{Front, delivery, headers, refuse, respond};
+
+/// The header that names the last event an agent got on a stream.
+const LAST_EVENT: &str = "last-event-id";
 
 impl Front {
     /// Hands an agent's answer to the server that asked.
@@ -51,7 +55,51 @@ impl Front {
         visit.caller.era = AgentEra::Session(session.version);
         visit.caller.client = session.client;
         visit.caller.session = Some(id);
+        visit.has_places = session.version >= Version::V2025_11_25 && session.stream.is_none();
         Ok(())
+    }
+
+    /// Ends what hangs on a session that is over.
+    pub(super) async fn forget(&self, id: Arc<str>, agent: AgentName) {
+        self.streams.forget_session(&agent, &id);
+        self.gateway.end_session(agent, id).await;
+    }
+
+    /// A GET in a session: it takes up a stream where it left off, or opens the session's own.
+    pub(super) async fn listen(&self, visit: &mut Visit) -> Result<Response, Response> {
+        match headers::single(&visit.headers, LAST_EVENT) {
+            Ok(None) => Err(refuse(&Door::MethodNotAllowed("POST, DELETE"))),
+            Ok(Some(_)) | Err(_) => self.take_up(visit).await,
+        }
+    }
+
+    /// Sends what a stream said after the event that the agent names, and goes on with it.
+    async fn take_up(&self, visit: &mut Visit) -> Result<Response, Response> {
+        let session = match hints(&visit.headers) {
+            Ok(hints) if !is_modern(hints.version) && takes_stream(&visit.headers) => {
+                hints.session.map(str::to_owned)
+            }
+            Ok(_) | Err(_) => None,
+        };
+        let Some(session) = session else {
+            return Err(refuse(&Door::MethodNotAllowed("POST, DELETE")));
+        };
+        if let Err(door) = self.resume(visit, &session) {
+            return Err(self.turn_away(&visit.caller, door).await);
+        }
+        let place = match headers::single(&visit.headers, LAST_EVENT) {
+            Ok(Some(id)) => self.gateway.find_place(&visit.caller, &visit.scope, id),
+            Ok(None) | Err(_) => None,
+        };
+        let agent = &visit.caller.agent.name;
+        let reader = place.and_then(|place| {
+            self.streams
+                .take_up(agent, &session, place.stream, place.number)
+        });
+        match reader {
+            Some(reader) => Ok(delivery::resumed(reader)),
+            None => Err(self.turn_away(&visit.caller, Door::UnknownPlace).await),
+        }
     }
 
     pub(super) async fn open_session(
@@ -77,7 +125,7 @@ impl Front {
         };
         let ended = self.sessions.open(Arc::clone(&session_id), session);
         for (id, session) in ended {
-            self.gateway.end_session(session.agent, id).await;
+            self.forget(id, session.agent).await;
         }
         let mut response = respond(Answer::result(id, &opened.result));
         if let Ok(value) = session_id.parse() {
@@ -105,10 +153,7 @@ impl Front {
             Ok(Hints {
                 session: Some(id), ..
             }) => id.to_string(),
-            Ok(Hints {
-                version: Some(version),
-                ..
-            }) if version.parse::<Version>().is_ok_and(Version::is_modern) => {
+            Ok(Hints { version, .. }) if is_modern(version) => {
                 return Err(refuse(&Door::MethodNotAllowed("POST, DELETE")));
             }
             Ok(_) | Err(_) => return Err(refuse(&Door::MissingSession)),
@@ -117,8 +162,8 @@ impl Front {
             return Err(self.turn_away(&visit.caller, door).await);
         }
         self.sessions.close(&id);
-        let agent = visit.caller.agent.name.clone();
-        self.gateway.end_session(agent, id.into()).await;
+        self.forget(id.into(), visit.caller.agent.name.clone())
+            .await;
         Ok(StatusCode::OK.into_response())
     }
 
@@ -153,6 +198,11 @@ impl Front {
                 .1,
         )
     }
+}
+
+/// Whether a header names a revision without sessions.
+fn is_modern(version: Option<&str>) -> bool {
+    version.is_some_and(|version| version.parse().is_ok_and(Version::is_modern))
 }
 
 /// How an agent can be asked something while its request is open.

@@ -19,7 +19,9 @@ use crate::protocol::{
 use tokio::sync::mpsc;
 
 use super::classify::{Class, Hints, Unclear, classify};
+use super::delivery::Takes;
 use super::in_session::asking;
+use super::resume::Owner;
 use super::{Front, bearer, body, delivery, headers, refuse, respond};
 
 /// The longest label a bare client may put on its requests, in bytes.
@@ -54,6 +56,8 @@ pub(super) struct Visit {
     pub(super) caller: Caller,
     pub(super) scope: Scope,
     pub(super) headers: HeaderMap,
+    /// Whether the agent can take up a stream again: it came in a session of a revision that has that.
+    pub(super) has_places: bool,
 }
 
 impl Front {
@@ -66,6 +70,7 @@ impl Front {
         let mut visit = self.admit(parts.headers, server).await?;
         match parts.method {
             HttpMethod::POST => {}
+            HttpMethod::GET => return self.listen(&mut visit).await,
             HttpMethod::DELETE => return self.end_session(&mut visit).await,
             _ => return Err(refuse(&Door::MethodNotAllowed("POST, DELETE"))),
         }
@@ -111,6 +116,7 @@ impl Front {
                 caller,
                 scope: server.map_or(Scope::All, Scope::One),
                 headers,
+                has_places: false,
             }),
             Err(door) => Err(self.turn_away(&caller, door).await),
         }
@@ -218,9 +224,23 @@ impl Front {
             }
             _ => {}
         }
-        let streams = delivery::takes_stream(&visit.headers);
-        let parts = self.hand_over(visit, id, method, params, streams);
-        Ok(delivery::deliver(parts, streams).await)
+        let takes = self.takes(&visit);
+        let parts = self.hand_over(visit, id, method, params, &takes);
+        Ok(delivery::deliver(parts, takes).await)
+    }
+
+    /// What the agent takes for an answer to this request.
+    fn takes(&self, visit: &Visit) -> Takes {
+        if !delivery::takes_stream(&visit.headers) {
+            return Takes::Json;
+        }
+        let session = visit.caller.session.as_ref().filter(|_| visit.has_places);
+        Takes::Stream(session.map(|session| Owner {
+            streams: Arc::clone(&self.streams),
+            agent: visit.caller.agent.name.clone(),
+            session: Arc::clone(session),
+            id: self.gateway.name_stream(),
+        }))
     }
 
     /// Gives a request to the gateway.
@@ -230,14 +250,14 @@ impl Front {
         id: RequestId,
         method: String,
         params: Object,
-        streams: bool,
+        takes: &Takes,
     ) -> mpsc::Receiver<Part> {
         let modern = visit.caller.era.is_modern();
         let capabilities = self.capabilities(&visit, &params);
         let request = AgentRequest {
             id,
             log_level: self.log_level(&visit, &params),
-            asking: asking(&visit.caller, streams, &capabilities),
+            asking: asking(&visit.caller, takes.is_stream(), &capabilities),
             capabilities,
             method,
             params,
@@ -248,6 +268,7 @@ impl Front {
             },
             scope: visit.scope,
             hangup_cancels: modern,
+            stream: takes.owner().map(|owner| owner.id),
         };
         self.gateway.handle(visit.caller, request)
     }

@@ -9,9 +9,11 @@ mod delivery;
 mod guard;
 mod headers;
 mod in_session;
+mod kept;
 mod listener;
 mod mcp;
 mod patience;
+mod resume;
 mod session;
 mod two_endpoints;
 
@@ -29,6 +31,7 @@ use crate::gateway::{Answer, Door, Gateway, TokenProblem};
 pub use guard::{Guard, guard};
 pub use listener::{Limits, serve};
 
+use resume::Streams;
 use session::Sessions;
 
 /// Paths where clients look for an authorization server. They must get a small JSON 404: with anything else
@@ -48,13 +51,15 @@ const OAUTH_PATHS: [&str; 7] = [
 pub(crate) struct Front {
     gateway: Arc<Gateway>,
     sessions: Arc<Sessions>,
+    streams: Arc<Streams>,
 }
 
 /// The routes of agents, `/health`, and a plain no for everything else.
 pub fn router(gateway: Arc<Gateway>, clock: Arc<dyn Clock>) -> Router {
     let front = Front {
         gateway,
-        sessions: Arc::new(Sessions::new(clock)),
+        sessions: Arc::new(Sessions::new(Arc::clone(&clock))),
+        streams: Arc::new(Streams::new(clock)),
     };
     let routes = Router::new()
         .route("/mcp", any(mcp::all))

@@ -19,7 +19,7 @@ use crate::gateway::{AgentEra, Answer, Door, Part};
 use crate::protocol::{Message, Object, RequestId, Version, write_event};
 use crate::types::{AgentName, hex};
 
-use super::delivery::{KEEP_ALIVE, stream_of};
+use super::delivery::{KEEP_ALIVE, Takes, stream_of};
 use super::mcp::Visit;
 use super::session::Session;
 use super::{Front, refuse};
@@ -97,7 +97,7 @@ impl Front {
             id: Arc::clone(&id),
         };
         for (id, ended) in self.sessions.open(id, session) {
-            self.gateway.end_session(ended.agent, id).await;
+            self.forget(id, ended.agent).await;
         }
         // A relative address: clients refuse to post to another origin than the stream's.
         let first = format!("event: endpoint\ndata: {MESSAGES}?session={}\n\n", open.id);
@@ -165,7 +165,7 @@ impl Front {
                 drop(events.send(answer.body).await);
             }
             _ => {
-                let parts = self.hand_over(visit, id, method, params, true);
+                let parts = self.hand_over(visit, id, method, params, &Takes::Stream(None));
                 tokio::spawn(pump(parts, events));
             }
         }
@@ -178,6 +178,8 @@ async fn pump(mut parts: mpsc::Receiver<Part>, events: mpsc::Sender<String>) {
         let (text, last) = match part {
             Part::Notice(text) => (text, false),
             Part::Answer(answer) => (answer.body, true),
+            // Streams of this transport cannot be taken up again.
+            Part::Event(_) | Part::Retry(_) | Part::Closed => continue,
         };
         if events.send(text).await.is_err() || last {
             return;

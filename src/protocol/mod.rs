@@ -20,7 +20,7 @@ pub use meta::{
     SERVER_INFO, TRACE_KEYS, is_reserved_key,
 };
 pub use method::Method;
-pub use sse::{SseEvent, SseParser, SseTooLarge, write_event};
+pub use sse::{SseEvent, SseParser, SseTooLarge, write_event, write_event_at, write_retry};
 pub use version::{LATEST_LEGACY, Version};
 
 /// JSON-RPC and MCP error codes that the specification fixes (JSON-RPC 2.0 section 5.1; MCP 2026-07-28).

@@ -39,12 +39,16 @@ mod ask_tests;
 #[cfg(test)]
 mod http_tests;
 #[cfg(test)]
+mod resume_tests;
+#[cfg(test)]
 mod sse_tests;
 #[cfg(test)]
 mod stdio_tests;
 #[cfg(test)]
 mod testing;
 
-pub use exchange::{Ask, Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError};
+pub use exchange::{
+    Ask, Description, Era, EventId, Lane, Notice, Outgoing, Reply, StreamNews, UpstreamError,
+};
 pub use registry::{SetupError, Upstreams};
 pub use server::{Health, Upstream};
