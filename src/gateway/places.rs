@@ -20,7 +20,7 @@ const PLACE_TIME: Duration = Duration::from_secs(25 * 3_600);
 
 /// The stream of one request of an agent. Two are never named the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct StreamId(CallId);
+pub struct StreamId(pub CallId);
 
 /// A place in the stream of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,6 +30,10 @@ impl Said {
         self.text.len() + place + OVERHEAD
     }
 
+    fn number(&self) -> Option<u64> {
+        self.place.as_ref().map(|place| place.number)
+    }
+
     /// Whether it is a question that nobody waits for any more.
     fn is_closed(&self) -> bool {
         self.asked
@@ -66,6 +70,8 @@ pub(super) struct Kept {
 pub(super) struct Cursor {
     reader: u64,
     turn: u64,
+    /// Up to this place it has seen everything, whichever turn that was.
+    seen: u64,
     closings: u64,
     retry: Option<u64>,
 }
@@ -97,7 +103,11 @@ impl Kept {
     /// There is nothing more to say. Questions are of no use to anybody now.
     pub(super) fn end(&mut self, now: Duration) {
         self.over = Some(now);
-        self.said.retain(|said| said.asked.is_none());
+        for question in self.said.iter_mut().filter(|said| said.asked.is_some()) {
+            // Its place stays: the agent may name it.
+            question.text = String::new();
+            question.asked = Some(Weak::new());
+        }
         self.size = self.said.iter().map(Said::size).sum();
     }
 
@@ -141,12 +151,17 @@ impl Kept {
     /// be said on two streams (MCP 2025-11-25, transports, multiple connections).
     pub(super) fn reader(&mut self, after: Option<u64>) -> Cursor {
         self.readers += 1;
-        let is_there = |said: &&Said| said.place.as_ref().map(|place| place.number) == after;
-        // A place that was let go lies before everything that is kept.
-        let seen = after.and_then(|_| self.said.iter().find(is_there));
+        let is_there = |said: &&Said| said.number() == after;
+        let named = after.and_then(|_| self.said.iter().find(is_there));
+        // A place that was let go lies before everything that is kept, some questions aside.
+        let (turn, seen) = match named {
+            Some(said) => (said.turn + 1, 0),
+            None => (0, after.unwrap_or(0)),
+        };
         Cursor {
             reader: self.readers,
-            turn: seen.map_or(0, |said| said.turn + 1),
+            turn,
+            seen,
             closings: self.closings,
             retry: None,
         }
@@ -158,7 +173,10 @@ impl Kept {
             return Next::End;
         }
         let first = self.said.partition_point(|said| said.turn < cursor.turn);
-        if let Some(said) = self.said.range(first..).find(|said| !said.is_closed()) {
+        let is_new = |said: &&Said| {
+            !said.is_closed() && said.number().is_none_or(|number| number > cursor.seen)
+        };
+        if let Some(said) = self.said.range(first..).find(is_new) {
             cursor.turn = said.turn + 1;
             let retry = self.untold_retry(cursor);
             let id = said.place.as_ref().map(|place| place.id.as_str());
@@ -358,6 +376,11 @@ mod tests {
             strings(&["p6 the answer"]),
             "with the answer every question is over"
         );
+        assert_eq!(
+            after(&mut kept, Some(5)).0,
+            strings(&["p6 the answer"]),
+            "and its place is still one"
+        );
         drop(open);
     }
 
@@ -374,21 +397,26 @@ mod tests {
             kept.say(event(number, &long));
             assert!(kept.size() <= MAX_NOTICES);
         }
-        let numbers = |kept: &mut Kept| {
-            let (said, _) = after(kept, Some(2));
+        let numbers = |kept: &mut Kept, place| {
+            let (said, _) = after(kept, place);
             let ids: Vec<String> = said
                 .iter()
                 .map(|said| said.split(' ').next().unwrap().to_owned())
                 .collect();
             ids
         };
-        assert_eq!(numbers(&mut kept), ["p1", "p7", "p8", "p9"]);
+        assert_eq!(numbers(&mut kept, None), ["p1", "p7", "p8", "p9"]);
+        assert_eq!(
+            numbers(&mut kept, Some(2)),
+            ["p7", "p8", "p9"],
+            "a place that was let go still says what was seen"
+        );
         kept.say(event(10, &"y".repeat(2 * MAX_NOTICES)));
-        assert_eq!(numbers(&mut kept), ["p1", "p10"], "the newest stays");
+        assert_eq!(numbers(&mut kept, None), ["p1", "p10"], "the newest stays");
         let mut huge = answer(11);
         huge.body = "z".repeat(3 * MAX_NOTICES);
         kept.answer(huge, NOW);
-        assert_eq!(numbers(&mut kept), ["p10", "p11"]);
+        assert_eq!(numbers(&mut kept, Some(1)), ["p10", "p11"]);
         drop(open);
     }
 }

@@ -188,7 +188,10 @@ impl Stream {
 
 impl Owner {
     /// Keeps what is said on the stream from its first place on, in a task of its own: the agent may leave and come
-    /// back. `None` when there is no room; the event and what follows is then the caller's again.
+    /// back.
+    ///
+    /// # Errors
+    /// When there is no room; the event and what follows are the caller's again.
     pub(super) fn keep(
         &self,
         first: Event,
@@ -208,38 +211,30 @@ impl Owner {
     }
 
     /// Puts everything that is said onto the stream, and lets go of it some time after the answer.
-    async fn pump(self, stream: Arc<Stream>, mut parts: mpsc::Receiver<Part>) {
-        let mut is_answered = false;
+    async fn pump(self, stream: Arc<Stream>, parts: mpsc::Receiver<Part>) {
+        if self.fill(&stream, parts).await {
+            self.streams.make_room(&self.agent);
+            drop(stream);
+            sleep(KEPT).await;
+        }
+        // Without an answer there is nothing to come back for.
+        self.streams
+            .retain(&self.agent, |listed| listed.id != self.id);
+    }
+
+    /// Whether the request ended with an answer.
+    async fn fill(&self, stream: &Stream, mut parts: mpsc::Receiver<Part>) -> bool {
         while let Some(part) = parts.recv().await {
-            is_answered = matches!(part, Part::Answer(_));
+            let is_answer = matches!(part, Part::Answer(_));
             let now = self.streams.clock.monotonic();
             stream.change(|kept| take(kept, part, now));
-            if is_answered {
-                break;
+            if is_answer {
+                return true;
             }
         }
-        if is_answered {
-            self.streams.make_room(&self.agent);
-        } else {
-            let now = self.streams.clock.monotonic();
-            stream.change(|kept| kept.end(now));
-        }
-        drop(stream);
-        let Self {
-            streams, agent, id, ..
-        } = self;
-        let streams = {
-            let waiting = Arc::downgrade(&streams);
-            drop(streams);
-            // Without an answer there is nothing to come back for.
-            if is_answered {
-                sleep(KEPT).await;
-            }
-            waiting.upgrade()
-        };
-        if let Some(streams) = streams {
-            streams.retain(&agent, |listed| listed.id != id);
-        }
+        let now = self.streams.clock.monotonic();
+        stream.change(|kept| kept.end(now));
+        false
     }
 }
 
@@ -280,4 +275,208 @@ impl Reader {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::gateway::{Answer, Place};
+    use crate::types::{CallId, Timestamp};
+
+    fn world() -> (Arc<ManualClock>, Arc<Streams>) {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_micros(0)));
+        (clock.clone(), Arc::new(Streams::new(clock)))
+    }
+
+    fn agent(name: &str) -> AgentName {
+        name.parse().unwrap()
+    }
+
+    fn id(number: u16) -> StreamId {
+        let mut random = [0; 10];
+        random[8..].copy_from_slice(&number.to_be_bytes());
+        StreamId(CallId::new(Timestamp::from_micros(0), random))
+    }
+
+    fn list(streams: &Streams, name: &str, session: &str, number: u16) -> Option<Arc<Stream>> {
+        streams.list(&agent(name), &session.into(), id(number))
+    }
+
+    fn is_there(streams: &Streams, name: &str, session: &str, number: u16) -> bool {
+        streams
+            .take_up(&agent(name), session, id(number), 0)
+            .is_some()
+    }
+
+    fn answer(body: String) -> Answer {
+        Answer {
+            status: 200,
+            body,
+            place: None,
+        }
+    }
+
+    fn end(stream: &Stream, at: Duration) {
+        stream.change(|kept| kept.answer(answer("{}".into()), at));
+    }
+
+    #[test]
+    fn a_stream_is_there_for_its_own_until_some_time_after_its_end() {
+        let (clock, streams) = world();
+        let stream = list(&streams, "a", "s", 1).unwrap();
+        clock.advance(10 * KEPT);
+        assert!(is_there(&streams, "a", "s", 1), "it goes on");
+        for (name, session, number) in [("a", "t", 1), ("b", "s", 1), ("a", "s", 2)] {
+            assert!(!is_there(&streams, name, session, number));
+        }
+        end(&stream, clock.monotonic());
+        clock.advance(KEPT);
+        assert!(is_there(&streams, "a", "s", 1));
+        clock.advance(Duration::from_millis(1));
+        assert!(!is_there(&streams, "a", "s", 1));
+    }
+
+    #[test]
+    fn the_end_of_a_session_forgets_its_streams_and_no_others() {
+        let (_, streams) = world();
+        for (name, session) in [("a", "s"), ("a", "t"), ("b", "u")] {
+            list(&streams, name, session, 1).unwrap();
+        }
+        streams.forget_session(&agent("a"), "s");
+        streams.forget_session(&agent("a"), "u");
+        assert!(!is_there(&streams, "a", "s", 1));
+        assert!(is_there(&streams, "a", "t", 1));
+        assert!(is_there(&streams, "b", "u", 1));
+    }
+
+    #[test]
+    fn the_oldest_ended_stream_makes_room_and_one_that_goes_on_does_not() {
+        let (_, streams) = world();
+        let most = u16::try_from(OF_SESSION).unwrap();
+        let open: Vec<_> = (0..most)
+            .map(|number| list(&streams, "a", "s", number).unwrap())
+            .collect();
+        assert!(list(&streams, "a", "s", most).is_none());
+        assert!(list(&streams, "a", "t", most).is_some());
+        end(&open[3], Duration::ZERO);
+        end(&open[2], Duration::ZERO);
+        assert!(list(&streams, "a", "s", most + 1).is_some());
+        assert!(!is_there(&streams, "a", "s", 2));
+        assert!(is_there(&streams, "a", "s", 3));
+    }
+
+    #[test]
+    fn an_agent_has_only_so_many_streams_in_all_its_sessions() {
+        let (_, streams) = world();
+        let most = u16::try_from(OF_AGENT).unwrap();
+        for number in 0..most {
+            let session = (number / 10).to_string();
+            let stream = list(&streams, "a", &session, number).unwrap();
+            if number == 7 {
+                end(&stream, Duration::ZERO);
+            }
+        }
+        assert!(list(&streams, "a", "new", most).is_some());
+        assert!(!is_there(&streams, "a", "0", 7));
+        assert!(list(&streams, "a", "new", most + 1).is_none());
+        assert!(list(&streams, "b", "other", most + 1).is_some());
+    }
+
+    #[test]
+    fn an_agent_has_only_so_many_bytes_in_streams_that_ended() {
+        let (_, streams) = world();
+        for number in 0..6 {
+            let stream = list(&streams, "a", "s", number).unwrap();
+            if number != 1 {
+                let body = "x".repeat(BYTES_OF_AGENT / 4);
+                stream.change(|kept| kept.answer(answer(body), Duration::ZERO));
+            }
+            streams.make_room(&agent("a"));
+        }
+        let there: Vec<u16> = (0..6)
+            .filter(|number| is_there(&streams, "a", "s", *number))
+            .collect();
+        assert_eq!(there, [1, 3, 4, 5], "what goes on is not let go");
+        let stream = list(&streams, "a", "s", 6).unwrap();
+        let body = "x".repeat(2 * BYTES_OF_AGENT);
+        stream.change(|kept| kept.answer(answer(body), Duration::ZERO));
+        streams.make_room(&agent("a"));
+        assert!(!is_there(&streams, "a", "s", 5));
+        assert!(is_there(&streams, "a", "s", 6), "what came last is kept");
+    }
+
+    fn owner(streams: &Arc<Streams>) -> Owner {
+        Owner {
+            streams: Arc::clone(streams),
+            agent: agent("a"),
+            session: "s".into(),
+            id: id(1),
+        }
+    }
+
+    fn first() -> Event {
+        Event {
+            place: Some(Place {
+                number: 1,
+                id: "p1".into(),
+            }),
+            text: None,
+            asked: None,
+        }
+    }
+
+    /// Lets time pass until something is so.
+    async fn until(is_so: impl Fn() -> bool) {
+        for _ in 0..1_000 {
+            if is_so() {
+                return;
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        panic!("it does not come about");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_while_nobody_listens_is_kept_and_then_let_go() {
+        let (_, streams) = world();
+        let (parts, waiting) = mpsc::channel(4);
+        let reader = owner(&streams).keep(first(), None, waiting);
+        drop(reader.unwrap());
+        parts.send(Part::Notice("a notice".into())).await.unwrap();
+        parts
+            .send(Part::Answer(answer("the answer".into())))
+            .await
+            .unwrap();
+        parts.closed().await;
+        let mut back = streams.take_up(&agent("a"), "s", id(1), 1).unwrap();
+        assert!(back.next().await.unwrap().contains("a notice"));
+        assert!(back.next().await.unwrap().contains("the answer"));
+        assert_eq!(back.next().await, None);
+        until(|| locked(&streams.by_agent).is_empty()).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_ends_without_an_answer_leaves_nothing_behind() {
+        let (_, streams) = world();
+        let (parts, waiting) = mpsc::channel(4);
+        let mut reader = owner(&streams).keep(first(), None, waiting).unwrap();
+        drop(parts);
+        assert!(reader.next().await.unwrap().starts_with("id: p1\n"));
+        assert_eq!(reader.next().await, None);
+        until(|| locked(&streams.by_agent).is_empty()).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_no_room_the_request_is_given_back() {
+        let (_, streams) = world();
+        for number in 2..2 + u16::try_from(OF_SESSION).unwrap() {
+            list(&streams, "a", "s", number).unwrap();
+        }
+        let (parts, waiting) = mpsc::channel(4);
+        let (event, mut waiting) = owner(&streams).keep(first(), None, waiting).unwrap_err();
+        assert_eq!(event.place, first().place);
+        parts.send(Part::Closed).await.unwrap();
+        assert!(matches!(waiting.recv().await, Some(Part::Closed)));
+    }
 }

@@ -19,6 +19,8 @@ mod migrations;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod resume;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod support;

@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::soon;
+use super::streams::{FakeStream, Streams};
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -66,6 +67,8 @@ struct Memory {
     requests: Vec<Seen>,
     /// Handshakes, pings and notifications.
     asides: Vec<Seen>,
+    /// Answers to questions of this server.
+    answers: Vec<Value>,
     /// Requests whose connection went away before they were answered.
     dropped: usize,
 }
@@ -80,6 +83,8 @@ struct State {
     gate: Semaphore,
     crowd: Mutex<Vec<oneshot::Sender<()>>>,
     sessions: Mutex<HashSet<String>>,
+    /// Streams that the test writes, when it answers all requests itself.
+    streams: Option<Streams>,
 }
 
 /// The server. It ends when it is dropped.
@@ -98,6 +103,7 @@ pub(crate) struct Script {
     speaks: Speaks,
     tools: Vec<String>,
     page: usize,
+    is_by_hand: bool,
 }
 
 impl Script {
@@ -106,7 +112,14 @@ impl Script {
             speaks,
             tools: TOOLS.map(String::from).to_vec(),
             page: usize::MAX,
+            is_by_hand: false,
         }
+    }
+
+    /// Every request of an agent opens a stream that the test writes; see [`FakeUpstream::stream`].
+    pub(crate) fn by_hand(mut self) -> Self {
+        self.is_by_hand = true;
+        self
     }
 
     /// The tools it lists. It calls any.
@@ -133,6 +146,7 @@ impl Script {
             gate: Semaphore::new(0),
             crowd: Mutex::default(),
             sessions: Mutex::default(),
+            streams: self.is_by_hand.then(Streams::default),
         });
         FakeUpstream {
             address,
@@ -202,6 +216,20 @@ impl FakeUpstream {
             memory.asides.iter().any(|seen| seen.method == method)
         })
         .await;
+    }
+
+    /// Waits for an answer to a question of this server.
+    pub(crate) async fn until_answer(&self) -> Value {
+        self.until("an answer to a question", |memory| {
+            !memory.answers.is_empty()
+        })
+        .await;
+        self.state.memory().answers[0].clone()
+    }
+
+    /// The next stream that was opened or taken up again.
+    pub(crate) async fn stream(&self) -> FakeStream {
+        self.state.streams.as_ref().unwrap().next().await
     }
 
     /// Forgets all sessions, as a server does that was restarted.
@@ -284,9 +312,22 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
             let known = session.is_some_and(|id| locked(&state.sessions).remove(&id));
             return Ok(empty(if known { 200 } else { 404 }));
         }
+        Method::GET => {
+            let event = parts.headers.get("last-event-id");
+            let event = event.map(|id| id.to_str().unwrap());
+            let streams = state.streams.as_ref().filter(|_| event.is_some());
+            let stream = streams.map(|streams| streams.open("", event));
+            return Ok(
+                stream.map_or_else(|| empty(405), |body| streamed("text/event-stream", body))
+            );
+        }
         _ => return Ok(empty(405)),
     }
     let body = String::from_utf8(body.to_vec()).unwrap();
+    if let Some(answer) = posted_answer(&body) {
+        state.remember(|memory| memory.answers.push(answer));
+        return Ok(empty(202));
+    }
     let rpc: Rpc<'_> = serde_json::from_str(&body).unwrap();
     let seen = Seen {
         method: rpc.method.clone(),
@@ -306,7 +347,19 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         return Ok(refusal);
     }
     state.remember(|memory| memory.requests.push(seen.clone()));
+    if let Some(streams) = &state.streams {
+        return Ok(streamed(
+            "text/event-stream",
+            streams.open(&seen.body, None),
+        ));
+    }
     answer(&state, id, &seen).await
+}
+
+/// The answer to a question that this server put.
+fn posted_answer(body: &str) -> Option<Value> {
+    let message: Value = serde_json::from_str(body).unwrap();
+    message["method"].is_null().then_some(message)
 }
 
 fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Response<Body> {

@@ -5,13 +5,15 @@
 mod client;
 mod fake;
 mod log;
+mod streams;
 mod world;
 
 use std::time::Duration;
 
-pub(crate) use client::{Client, rpc};
+pub(crate) use client::{Client, Session, SseEvent, Stream, rpc};
 pub(crate) use fake::FakeUpstream;
 pub(crate) use log::{Event, events, find};
+pub(crate) use streams::FakeStream;
 pub(crate) use world::{World, token};
 
 /// Far beyond what anything here takes, so that it passes only when something hangs.
