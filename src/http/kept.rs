@@ -255,7 +255,7 @@ mod tests {
         loop {
             match kept.next(cursor) {
                 Next::Say(text) => said.push(shown(&text)),
-                end => return (said, end),
+                end @ (Next::Wait | Next::End) => return (said, end),
             }
         }
     }
