@@ -111,7 +111,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         address,
         head,
         server: tokio::spawn(http::serve(listener, routes, limits, stop.clone())),
-        strangers: tokio::spawn(note_strangers(Arc::clone(&gateway), stop.clone())),
+        strangers: tokio::spawn(note_counted(Arc::clone(&gateway), stop.clone())),
         gateway,
         upstreams,
         readers,
@@ -140,12 +140,12 @@ fn routes(
         .layer(from_fn_with_state(Arc::new(hosts), http::guard))
 }
 
-async fn note_strangers(gateway: Arc<Gateway>, stop: CancellationToken) {
+async fn note_counted(gateway: Arc<Gateway>, stop: CancellationToken) {
     let mut every = interval(STRANGERS_EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = every.tick() => gateway.note_strangers().await,
+            _ = every.tick() => gateway.note_counted().await,
         }
     }
 }
@@ -179,7 +179,7 @@ impl Running {
         gateway
             .drain(CALLS_DRAIN.saturating_sub(announced.elapsed()))
             .await;
-        gateway.note_strangers().await;
+        gateway.note_counted().await;
         drop(gateway);
         readers.close().await;
         let written = timeout(WRITER_DRAIN, writer).await;

@@ -424,15 +424,31 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), DbError>
     Ok(())
 }
 
-fn migrator() -> Migrator {
-    let first = include_str!("../migrations/0001_ledger_and_log.sql");
-    Migrator::with_migrations(vec![Migration::new(
+/// The migrations, oldest first. What shipped is never edited.
+const MIGRATIONS: [(i64, &str, &str); 3] = [
+    (
         1,
-        "ledger and log".into(),
-        MigrationType::Simple,
-        first.into_sql_str(),
-        false,
-    )])
+        "ledger and log",
+        include_str!("../migrations/0001_ledger_and_log.sql"),
+    ),
+    (
+        2,
+        "refusals that repeat",
+        include_str!("../migrations/0002_refusals_that_repeat.sql"),
+    ),
+    (
+        3,
+        "windows that roll",
+        include_str!("../migrations/0003_windows_that_roll.sql"),
+    ),
+];
+
+fn migrator() -> Migrator {
+    let all = MIGRATIONS.map(|(version, name, text)| {
+        let kind = MigrationType::Simple;
+        Migration::new(version, name.into(), kind, text.into_sql_str(), false)
+    });
+    Migrator::with_migrations(all.into())
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! One event and the exact text that is hashed.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::types::{AgentName, CallId, ServerName, Timestamp};
 
@@ -77,7 +80,7 @@ impl FromStr for Kind {
 }
 
 /// An event on its way into the log; it gets its sequence and its hash from the writer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What happened.
     pub kind: Kind,
@@ -90,9 +93,9 @@ pub struct Entry {
     /// Which tool, by the server's own name.
     pub tool: Option<String>,
     /// Why it was refused; set exactly for `denied`.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Cow<'static, str>>,
     /// Everything else: pairs of a key and a JSON text, in the order they are written.
-    pub details: Vec<(&'static str, String)>,
+    pub details: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Entry {
@@ -111,19 +114,19 @@ impl Entry {
 
     /// Adds a text.
     pub fn text(mut self, key: &'static str, value: &str) -> Self {
-        self.details.push((key, quoted(value)));
+        self.details.push((key.into(), quoted(value)));
         self
     }
 
     /// Adds a number.
     pub fn number(mut self, key: &'static str, value: u64) -> Self {
-        self.details.push((key, value.to_string()));
+        self.details.push((key.into(), value.to_string()));
         self
     }
 
     /// Adds a value that is JSON already.
     pub fn json(mut self, key: &'static str, value: String) -> Self {
-        self.details.push((key, value));
+        self.details.push((key.into(), value));
         self
     }
 
@@ -138,7 +141,7 @@ impl Entry {
         let agent = self.agent.as_ref().map(|agent| quoted(agent.as_str()));
         let server = self.server.as_ref().map(|server| quoted(server.as_str()));
         let tool = self.tool.as_deref().map(quoted);
-        let reason = self.reason.map(quoted);
+        let reason = self.reason.as_deref().map(quoted);
         let known = [
             ("call", call),
             ("agent", agent),
@@ -149,13 +152,58 @@ impl Entry {
         let known = known
             .iter()
             .filter_map(|(key, value)| Some((*key, value.as_ref()?)));
-        let details = self.details.iter().map(|(key, value)| (*key, value));
+        let details = self.details.iter().map(|(key, value)| (&**key, value));
         for (key, value) in known.chain(details) {
             // Writing to a String cannot fail.
             let _ = write!(meta, ",\"{key}\":{value}");
         }
         meta.push('}');
         meta
+    }
+}
+
+/// A refusal on disk, before it is an event.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Stored {
+    agent: Option<String>,
+    server: Option<String>,
+    tool: Option<String>,
+    reason: Option<String>,
+    details: Vec<(String, String)>,
+}
+
+impl Entry {
+    /// What is kept of a refusal that is only counted.
+    pub(super) fn to_stored(&self) -> Stored {
+        let text = |text: &str| text.to_owned();
+        Stored {
+            agent: self.agent.as_ref().map(|agent| text(agent.as_str())),
+            server: self.server.as_ref().map(|server| text(server.as_str())),
+            tool: self.tool.clone(),
+            reason: self.reason.as_deref().map(text),
+            details: self
+                .details
+                .iter()
+                .map(|(key, value)| (text(key), value.clone()))
+                .collect(),
+        }
+    }
+
+    /// The same as a `denied` event; a name that is none any more is left out.
+    pub(super) fn from_stored(stored: Stored) -> Self {
+        Self {
+            kind: Kind::Denied,
+            call: None,
+            agent: stored.agent.and_then(|agent| agent.parse().ok()),
+            server: stored.server.and_then(|server| server.parse().ok()),
+            tool: stored.tool,
+            reason: stored.reason.map(Cow::Owned),
+            details: stored
+                .details
+                .into_iter()
+                .map(|(key, value)| (Cow::Owned(key), value))
+                .collect(),
+        }
     }
 }
 
@@ -174,7 +222,7 @@ mod tests {
             .number("bytes_in", 12);
         entry.agent = Some("clawd".parse().unwrap());
         entry.tool = Some("say \"hi\"".into());
-        entry.reason = Some("budget");
+        entry.reason = Some("budget".into());
         assert_eq!(
             entry.to_meta(Timestamp::from_micros(5)),
             r#"{"at_us":5,"kind":"denied","agent":"clawd","tool":"say \"hi\"","reason":"budget","method":"tools/call","bytes_in":12}"#

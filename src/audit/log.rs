@@ -1,12 +1,14 @@
 //! The table of events: appended to by the writer, never changed.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::SqliteConnection;
 
 use crate::db::{Bulk, DbError, LogId, WriteTx};
 use crate::types::{AgentName, CallId, ServerName, Timestamp};
 
+use super::folds::{Folds, Repeats};
 use super::{Entry, Head, Kind};
 
 /// Names the log numbers. Whatever comes beyond stands only in an event's text, so that an agent that makes
@@ -27,6 +29,20 @@ const NEW_EVENTS: Bulk = Bulk {
     single: None,
 };
 
+const REPEATS: Bulk = Bulk {
+    head: "INSERT INTO repeat (id, refusal, times, first_us, last_us) VALUES",
+    columns: 5,
+    tail: "ON CONFLICT (id) DO UPDATE SET
+        refusal = excluded.refusal, times = excluded.times, last_us = excluded.last_us",
+    single: None,
+};
+const NOTED_REPEATS: Bulk = Bulk {
+    head: "DELETE FROM repeat WHERE id IN (VALUES",
+    columns: 1,
+    tail: ")",
+    single: Some("DELETE FROM repeat WHERE id = ?"),
+};
+
 /// An event with its place in the chain.
 #[derive(Debug, Clone)]
 pub struct Chained {
@@ -37,7 +53,7 @@ pub struct Chained {
     agent: Option<i64>,
     server: Option<i64>,
     tool: Option<i64>,
-    reason: Option<&'static str>,
+    reason: Option<Cow<'static, str>>,
     meta: String,
     hash: [u8; 32],
 }
@@ -117,7 +133,7 @@ impl Chained {
             agent,
             server,
             tool,
-            reason: entry.reason,
+            reason: entry.reason.clone(),
             meta,
             hash: head.hash,
         }
@@ -150,7 +166,7 @@ pub async fn append(
                 .bind(event.kind.as_str());
             let q = q.bind(event.call.as_ref().map(|call| call.as_bytes().as_slice()));
             let q = q.bind(event.agent).bind(event.server).bind(event.tool);
-            q.bind(event.reason)
+            q.bind(event.reason.as_deref())
                 .bind(event.meta.as_str())
                 .bind(event.hash.as_slice())
         })
@@ -204,4 +220,63 @@ pub async fn load_names(connection: &mut SqliteConnection) -> Result<Names, DbEr
         last,
         fresh: Vec::new(),
     })
+}
+
+/// Writes what changed in the counts of refusals.
+///
+/// # Errors
+/// When SQLite refuses; nothing of the transaction may be kept then.
+pub async fn write_repeats(tx: &mut WriteTx<'_>, folds: &mut Folds) -> Result<(), DbError> {
+    let changes = folds.take_changes();
+    let counted = changes.counted.iter().map(|(id, repeats)| {
+        let refusal = serde_json::to_string(&repeats.entry.to_stored());
+        // Texts and lists of texts can always be written.
+        (*id, repeats, refusal.unwrap_or_default())
+    });
+    let counted: Vec<_> = counted.collect();
+    REPEATS
+        .run(tx, &counted, |q, (id, repeats, refusal)| {
+            let q = q.bind(*id).bind(refusal.as_str());
+            let times = i64::try_from(repeats.count).unwrap_or(i64::MAX);
+            q.bind(times)
+                .bind(repeats.first.micros())
+                .bind(repeats.last.micros())
+        })
+        .await?;
+    // A count that was taken in the batch that began it has no row yet.
+    let known = "SELECT id FROM repeat WHERE id >= $1";
+    let gone = match changes.gone.iter().min() {
+        Some(first) => sqlx::query_scalar::<_, i64>(known)
+            .bind(*first)
+            .fetch_all(tx.connection())
+            .await?
+            .into_iter()
+            .filter(|id| changes.gone.contains(id))
+            .collect(),
+        None => Vec::new(),
+    };
+    NOTED_REPEATS.run(tx, &gone, |q, id| q.bind(*id)).await
+}
+
+/// Reads the counts of refusals that were not written down yet.
+///
+/// # Errors
+/// When SQLite refuses or a row cannot be understood.
+pub async fn load_repeats(connection: &mut SqliteConnection) -> Result<Folds, DbError> {
+    let rows = "SELECT id, refusal, times, first_us, last_us FROM repeat";
+    let rows: Vec<(i64, String, i64, i64, i64)> =
+        sqlx::query_as(rows).fetch_all(connection).await?;
+    let mut repeats = BTreeMap::new();
+    for (id, refusal, times, first, last) in rows {
+        let stored =
+            serde_json::from_str(&refusal).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let read = Repeats {
+            entry: Entry::from_stored(stored),
+            count: u64::try_from(times).unwrap_or(0),
+            first: Timestamp::from_micros(first),
+            last: Timestamp::from_micros(last),
+        };
+        repeats.insert(id, read);
+    }
+    Ok(Folds::new(repeats))
 }

@@ -2,11 +2,15 @@
 
 mod chain;
 mod event;
+mod folds;
 mod log;
 pub mod read;
 mod verify;
 
 pub use chain::{Head, genesis, next_hash};
 pub use event::{Entry, Kind};
-pub use log::{Chained, Names, append, contains, load_head, load_names};
+pub use folds::{Folds, Repeats};
+pub use log::{
+    Chained, Names, append, contains, load_head, load_names, load_repeats, write_repeats,
+};
 pub use verify::{Fault, Verified, verify};

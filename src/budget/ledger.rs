@@ -21,7 +21,7 @@ const WINDOWS: Bulk = Bulk {
         (budget_id, starts_at_us, ends_at_us, limit_calls, limit_high, used, held) VALUES",
     columns: 7,
     tail: "ON CONFLICT (budget_id, starts_at_us) DO UPDATE SET
-        limit_calls = excluded.limit_calls, limit_high = excluded.limit_high,
+        ends_at_us = excluded.ends_at_us, limit_calls = excluded.limit_calls, limit_high = excluded.limit_high,
         used = excluded.used, held = excluded.held",
     single: None,
 };
@@ -141,8 +141,11 @@ async fn load_windows(
     connection: &mut SqliteConnection,
     at: Timestamp,
 ) -> Result<BTreeMap<WindowId, Row>, DbError> {
+    // Each half has an index of its own; with OR there would be none.
     let sql = "SELECT budget_id, starts_at_us, ends_at_us, limit_calls, limit_high, used, held
-        FROM budget_window WHERE ends_at_us > $1 OR held > 0";
+        FROM budget_window WHERE ends_at_us > $1
+        UNION SELECT budget_id, starts_at_us, ends_at_us, limit_calls, limit_high, used, held
+        FROM hold JOIN budget_window USING (budget_id, starts_at_us)";
     let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> = sqlx::query_as(sql)
         .bind(at.micros())
         .fetch_all(connection)

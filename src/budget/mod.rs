@@ -4,6 +4,7 @@ mod books;
 mod ledger;
 mod rate;
 mod read;
+mod rings;
 mod window;
 
 pub use books::{Books, Charged, Count, Held, Hold, NewBudgets, Row, Shortage, WindowId};

@@ -7,7 +7,7 @@ use crate::types::{BudgetKey, Timestamp};
 
 use super::Span;
 
-/// One budget in the window that runs now.
+/// One budget in the window that runs now; of a rolling one, everything that counts now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenWindow {
     /// Which count.
@@ -18,7 +18,7 @@ pub struct OpenWindow {
     pub used: i64,
     /// Calls under way, which may still be charged.
     pub held: i64,
-    /// The window.
+    /// The window; of a rolling one from the oldest call that counts to the moment it counts no more.
     pub span: Span,
 }
 
@@ -32,12 +32,16 @@ pub async fn open_windows(
     at_most: i64,
 ) -> Result<Vec<OpenWindow>, DbError> {
     let text = "
-        SELECT b.key, w.limit_calls, w.used, w.held, w.starts_at_us, w.ends_at_us
-        FROM budget AS b JOIN budget_window AS w ON w.budget_id = b.id
-        WHERE w.starts_at_us = (
-            SELECT max(newest.starts_at_us) FROM budget_window AS newest WHERE newest.budget_id = b.id
-        ) AND w.ends_at_us > $1
-        ORDER BY (w.used + w.held) * 1.0 / max(w.limit_calls, 1) DESC, w.used DESC, b.key
+        WITH running AS (
+            SELECT budget_id, sum(used) AS used, sum(held) AS held,
+                min(starts_at_us) AS starts, max(starts_at_us) AS newest, min(ends_at_us) AS ends
+            FROM budget_window WHERE ends_at_us > $1 GROUP BY budget_id
+        )
+        SELECT b.key, w.limit_calls, r.used, r.held, r.starts, r.ends
+        FROM running AS r
+        JOIN budget AS b ON b.id = r.budget_id
+        JOIN budget_window AS w ON w.budget_id = r.budget_id AND w.starts_at_us = r.newest
+        ORDER BY (r.used + r.held) * 1.0 / max(w.limit_calls, 1) DESC, r.used DESC, b.key
         LIMIT $2";
     let windows = sqlx::query_as::<_, (String, i64, i64, i64, i64, i64)>(text)
         .bind(now.micros())

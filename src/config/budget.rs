@@ -237,8 +237,8 @@ fn limit(text: Text<'_>, findings: &mut Findings) -> Option<Limit> {
         Ok(limit) => Some(limit),
         Err(error) => {
             let finding = if is_of_a_later_version(text.text) {
-                let title = format!("{} is not a calendar window of calls", quote(text.text));
-                Finding::new(Code::BadAmount, text.span, title).note(ONLY_CALENDAR)
+                let title = format!("{} does not count calls", quote(text.text));
+                Finding::new(Code::BadAmount, text.span, title).note(ONLY_CALLS)
             } else {
                 let title = format!("{} is not a budget", quote(text.text));
                 Finding::new(Code::BadAmount, text.span, title).note(error.to_string())
@@ -249,14 +249,13 @@ fn limit(text: Text<'_>, findings: &mut Findings) -> Option<Limit> {
     }
 }
 
-const ONLY_CALENDAR: &str = "this version knows only calls per hour, day, week, month or year, such as \
-                             `2/day`; no costs, no rolling windows, no totals";
+const ONLY_CALLS: &str =
+    "this version counts calls, such as `2/day`, `10/24h` or `100 total`; no costs";
 
-/// `10/24h`, `100 total`, `40 USD/month`.
+/// `40 USD/month`.
 fn is_of_a_later_version(text: &str) -> bool {
-    let (count, period) = text.split_once('/').unwrap_or((text, ""));
-    let rolls = period.starts_with(|c: char| c.is_ascii_digit());
-    rolls || count.trim().contains(' ')
+    let count = text.split_once('/').map_or(text, |(count, _)| count);
+    count.trim().contains(' ')
 }
 
 /// Which budgets one place has so far.

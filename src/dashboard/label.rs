@@ -15,7 +15,7 @@ pub(super) struct Label {
     pub(super) server: Option<String>,
     /// The tools it counts; empty for all.
     pub(super) tools: Vec<String>,
-    /// `hour`, `day`, `week`, `month` or `year`.
+    /// `hour`, `day`, `week from sunday`, `24h`, `total`.
     pub(super) window: String,
 }
 
@@ -29,12 +29,13 @@ pub(super) fn label(key: &str) -> Label {
 
 fn parse(key: &str) -> Option<Label> {
     let (place, rest) = key.split_once(" calls/")?;
-    let (window, rest) = rest.split_once('@')?;
+    // Windows that do not go by the calendar have no zone.
+    let (window, each) = rest.split_once(" each ").unwrap_or((rest, ""));
+    let (window, _zone) = window.split_once('@').unwrap_or((window, ""));
     let (scope, tools) = match place.split_once('[') {
         Some((scope, tools)) => (scope, tools.strip_suffix(']')?),
         None => (place, ""),
     };
-    let (_zone, each) = rest.split_once(" each ").unwrap_or((rest, ""));
     let mut label = scoped(scope)?;
     label.window = window.into();
     label.tools = tools
@@ -133,6 +134,16 @@ mod tests {
         let pool = label("budgets.image-team calls/month@UTC each agent=a tool=say hi");
         assert_eq!((pool.scope, pool.agent.as_deref()), ("pool", Some("a")));
         assert_eq!(pool.tools, ["say hi"]);
+        let rolling = label("budgets.x[a] calls/24h each tool=at@home each agent=x");
+        assert_eq!(
+            (rolling.window.as_str(), &rolling.tools[0][..]),
+            ("24h", "at@home each agent=x")
+        );
+        assert_eq!(label("agents.a calls/total").window, "total");
+        assert_eq!(
+            label("agents.a calls/week from sunday 06:00@UTC").window,
+            "week from sunday 06:00"
+        );
         assert_eq!(label("something new").who, "something new");
     }
 }

@@ -186,7 +186,8 @@ struct Budget {
     used_width: i64,
     held_width: i64,
     is_spent: bool,
-    resets: When,
+    /// `None` for one that never does.
+    resets: Option<When>,
     resets_in: String,
 }
 
@@ -381,7 +382,7 @@ fn budget(window: &OpenWindow, watch: Watch<'_>) -> Budget {
     let (used_width, both) = (share(window.used), share(spoken));
     let period = Period::Between {
         from: Some(window.span.starts),
-        to: Some(window.span.ends),
+        to: Some(window.span.ends).filter(|_| !window.span.never_ends()),
     };
     let who = label
         .agent
@@ -412,7 +413,7 @@ fn budget(window: &OpenWindow, watch: Watch<'_>) -> Budget {
         used_width,
         held_width: both.saturating_sub(used_width),
         is_spent: spoken >= window.limit,
-        resets: watch.tell_minutes(window.span.ends),
+        resets: (!window.span.never_ends()).then(|| watch.tell_minutes(window.span.ends)),
         resets_in: until(watch.now, window.span.ends),
         label,
     }
@@ -422,6 +423,8 @@ fn per(window: &str) -> String {
     match window {
         "" => String::new(),
         "hour" => "an hour".into(),
+        "total" => "in total".into(),
+        rolling if rolling.starts_with(|c: char| c.is_ascii_digit()) => format!("in {rolling}"),
         other => format!("a {other}"),
     }
 }

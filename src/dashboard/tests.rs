@@ -603,7 +603,7 @@ async fn the_overview_counts_a_day_against_the_day_before() {
         entries.extend(sample.allowed(&hours(ago), ok));
     }
     let mut strangers = Entry::new(Kind::Denied).number("count", 14);
-    strangers.reason = Some("not_authenticated");
+    strangers.reason = Some("not_authenticated".into());
     entries.push((before(Duration::from_secs(30)), strangers));
     sample.write(entries).await;
     let page = get(&sample.router(Access::Open).await, "/audit").await.body;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::policy::RefusalStyle;
 use crate::protocol::{Json, RequestId, error_response, raw, result_response};
 
-use super::places::Place;
+use super::places::StreamPlace;
 
 /// Whom an answer is for.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +20,17 @@ pub struct Addressee<'a> {
     pub style: RefusalStyle,
 }
 
+/// What it is that an error answers, as far as it could be made out.
+#[derive(Debug, Clone, Copy)]
+pub enum Unanswered<'a> {
+    /// A request with this id.
+    Request(&'a RequestId),
+    /// Something with an id that was not read: `null` stands in its place (JSON-RPC 2.0, section 5).
+    Unread,
+    /// The same of an agent of 2026-07-28, which knows no `null` there; or nothing that could have an id.
+    Nothing,
+}
+
 /// One message for an agent, with its HTTP status.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -28,7 +39,7 @@ pub struct Answer {
     /// The JSON-RPC message.
     pub body: String,
     /// Its place in the stream of its request, when the server gave it one.
-    pub place: Option<Place>,
+    pub place: Option<StreamPlace>,
 }
 
 impl Answer {
@@ -42,11 +53,22 @@ impl Answer {
     }
 
     /// An error that is decided before there is a request: by the HTTP front door.
-    pub fn refusal(status: u16, code: i32, reason: &str, message: &str) -> Self {
+    pub fn refusal(
+        status: u16,
+        code: i32,
+        reason: &str,
+        message: &str,
+        to: Unanswered<'_>,
+    ) -> Self {
         let error = json!({"code": code, "message": message, "data": {"reason": reason}});
+        let error = raw(error.to_string());
         Self {
             status,
-            body: error_response(None, &raw(error.to_string()), true),
+            body: match to {
+                Unanswered::Request(id) => error_response(Some(id), &error, false),
+                Unanswered::Unread => error_response(None, &error, true),
+                Unanswered::Nothing => error_response(None, &error, false),
+            },
             place: None,
         }
     }

@@ -21,6 +21,10 @@ impl Gateway {
         wish: Wish,
         agent: &Listener,
     ) -> Result<Settled, Failure> {
+        // Between two requests of one answer nothing is open that had to be closed.
+        if agent.has_cancelled() {
+            return Err(Failure::Cancelled);
+        }
         let call = self.new_call();
         let authenticated = Authenticated {
             call,
@@ -140,7 +144,7 @@ impl Settled {
                 error,
                 call: self.call,
             }),
-            Outcome::Cancelled => Err(Failure::Cancelled),
+            Outcome::Cancelled | Outcome::Withdrawn => Err(Failure::Cancelled),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::protocol::code;
 use crate::types::{AgentName, ServerName};
 
-use super::answer::Answer;
+use super::answer::{Answer, Unanswered};
 
 /// What is wrong with an `Authorization` header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl Door {
     }
 
     /// The answer, with an error body: clients without one report something else than what happened.
-    pub fn answer(&self) -> Answer {
+    pub fn answer(&self, to: Unanswered<'_>) -> Answer {
         let (status, code) = match self {
             Self::ForeignHost(_) | Self::ForeignOrigin(_) => (403, code::INVALID_REQUEST),
             Self::Token(_) => (401, code::INVALID_REQUEST),
@@ -134,6 +134,6 @@ impl Door {
             Self::TooLarge(_) => (413, code::INVALID_REQUEST),
             Self::TooSlow => (408, code::INVALID_REQUEST),
         };
-        Answer::refusal(status, code, self.reason(), &self.to_string())
+        Answer::refusal(status, code, self.reason(), &self.to_string(), to)
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn admitted(entry: Entry, held: &[Held]) -> Entry {
 pub(super) fn denied(entry: Entry, reason: &'static str, message: &str) -> Entry {
     let entry = Entry {
         kind: Kind::Denied,
-        reason: Some(reason),
+        reason: Some(reason.into()),
         ..entry
     };
     entry.text("message", &cut_to(message, MAX_MESSAGE))
@@ -105,7 +105,7 @@ pub(super) fn closing(forwarded: &Forwarded) -> Entry {
                 .number("bytes_out", size);
         }
         Outcome::Unanswered(error) => entry = entry.text("error", &cut(&error.to_string())),
-        Outcome::Cancelled => {}
+        Outcome::Cancelled | Outcome::Withdrawn => {}
     }
     let micros = u64::try_from(forwarded.latency.as_micros()).unwrap_or(u64::MAX);
     entry.number("latency_us", micros)
@@ -145,6 +145,7 @@ fn ending(outcome: &Outcome) -> (Kind, &'static str) {
         Outcome::Unanswered(E::Broken(_)) => (Kind::Failed, "broken"),
         Outcome::Unanswered(E::TooLarge(_)) => (Kind::Failed, "too_large"),
         Outcome::Cancelled => (Kind::Failed, "cancelled"),
+        Outcome::Withdrawn => (Kind::Released, "cancelled"),
     }
 }
 

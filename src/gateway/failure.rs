@@ -13,6 +13,8 @@ use super::refusal::{Cause, Refusal};
 // Our own codes; they lie outside the range that JSON-RPC reserves.
 pub(super) const POLICY: i32 = -31_403;
 const BUDGET: i32 = -31_429;
+/// A budget that does not reset is used up.
+const SPENT: i32 = -31_402;
 const UNAVAILABLE: i32 = -31_503;
 const TIMED_OUT: i32 = -31_504;
 
@@ -28,6 +30,12 @@ pub enum Failure {
     /// The body is no single message.
     #[error("{0}")]
     NotAMessage(String),
+    /// An answer to a question that nobody put, or that is closed.
+    #[error("nothing was asked that this could answer")]
+    NothingAsked,
+    /// The session has a request of this id in hand.
+    #[error("a request of this id is still in hand in this session")]
+    IdInUse,
     /// No such method, or not in this revision.
     #[error("the method `{0}` is not offered here")]
     UnknownMethod(String),
@@ -114,7 +122,11 @@ impl Failure {
     /// The word for it in the log, where it is written down as a refusal.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::NotJson(_) | Self::NotAMessage(_) | Self::InvalidParams(_) => "malformed",
+            Self::NotJson(_)
+            | Self::NotAMessage(_)
+            | Self::NothingAsked
+            | Self::IdInUse
+            | Self::InvalidParams(_) => "malformed",
             Self::UnknownMethod(_) => "unknown_method",
             Self::UnknownTool(_) | Self::UnknownPrompt(_) | Self::UnknownResource(_) => {
                 "unknown_target"
@@ -136,7 +148,7 @@ impl Failure {
     fn code(&self) -> i32 {
         match self {
             Self::NotJson(_) => code::PARSE_ERROR,
-            Self::NotAMessage(_) => code::INVALID_REQUEST,
+            Self::NotAMessage(_) | Self::NothingAsked | Self::IdInUse => code::INVALID_REQUEST,
             Self::UnknownMethod(_) => code::METHOD_NOT_FOUND,
             Self::InvalidParams(_)
             | Self::UnknownTool(_)
@@ -145,8 +157,9 @@ impl Failure {
             | Self::AmbiguousTool { .. } => code::INVALID_PARAMS,
             Self::HeaderMismatch(_) => code::HEADER_MISMATCH,
             Self::UnsupportedVersion { .. } => code::UNSUPPORTED_VERSION,
-            Self::Refused(refusal) => match refusal.cause {
+            Self::Refused(refusal) => match &refusal.cause {
                 Cause::Policy { .. } => POLICY,
+                Cause::Budget { shortage, .. } if shortage.span.never_ends() => SPENT,
                 Cause::Budget { .. } | Cause::Rate { .. } => BUDGET,
             },
             Self::Upstream {
@@ -166,6 +179,9 @@ impl Failure {
         match self {
             Self::NotJson(_)
             | Self::NotAMessage(_)
+            | Self::NothingAsked
+            // Not on 200: it would be taken for the answer to the request that is in hand.
+            | Self::IdInUse
             | Self::HeaderMismatch(_)
             | Self::UnsupportedVersion { .. } => 400,
             Self::UnknownMethod(_) if modern => 404,
@@ -216,6 +232,8 @@ impl Failure {
             }
             Self::NotJson(_)
             | Self::NotAMessage(_)
+            | Self::NothingAsked
+            | Self::IdInUse
             | Self::UnknownMethod(_)
             | Self::InvalidParams(_)
             | Self::UnknownTool(_)
@@ -237,6 +255,8 @@ impl Failure {
             | Self::Unrecorded => true,
             Self::NotJson(_)
             | Self::NotAMessage(_)
+            | Self::NothingAsked
+            | Self::IdInUse
             | Self::UnknownMethod(_)
             | Self::InvalidParams(_)
             | Self::UnknownTool(_)

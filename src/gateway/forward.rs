@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
@@ -38,6 +39,7 @@ impl Forwarder {
         let lane = request.caller.lane();
         let agent = agent.about(outgoing.method);
         let outcome = match self.upstreams.get(&request.wish.server) {
+            _ if agent.has_cancelled() => Outcome::Withdrawn,
             Some(upstream) => exchange(upstream, &lane, outgoing, &agent).await,
             None => Outcome::Unanswered(UpstreamError::Unreachable("it is not connected".into())),
         };
@@ -59,6 +61,14 @@ impl Forwarder {
             Some(upstream) => upstream.describe(lane).await,
             None => Err(UpstreamError::Unreachable("it is not connected".into())),
         }
+    }
+
+    /// Tells servers that the roots of an agent changed, as far as they know of any. This is no request.
+    pub(super) async fn roots_changed(&self, servers: &[ServerName], lane: &Lane) {
+        let upstreams = servers
+            .iter()
+            .filter_map(|server| self.upstreams.get(server));
+        join_all(upstreams.map(|upstream| upstream.roots_changed(lane))).await;
     }
 
     /// Ends what a finished session of an agent holds open.

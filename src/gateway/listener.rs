@@ -7,11 +7,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-use crate::protocol::{Method, Object, json_string, notification, raw, request};
+use crate::protocol::{
+    META, Method, Object, PROGRESS_TOKEN, json_string, notification, raw, request,
+};
 use crate::upstream::{Ask, EventId, Notice, StreamNews};
 
-use super::asks::{Answered, Asks};
+use super::asks::{Answered, Asks, Progress};
 use super::places::Places;
 use super::{Event, Part};
 
@@ -39,6 +42,8 @@ pub enum Asking {
 pub(super) struct Listener {
     pub(super) parts: mpsc::Sender<Part>,
     pub(super) hangup_cancels: bool,
+    /// Told when the agent cancels the request.
+    pub(super) cancelled: CancellationToken,
     pub(super) asking: Asking,
     pub(super) asks: Arc<Asks>,
     /// The places of the stream, when it can be taken up again.
@@ -62,15 +67,20 @@ impl Listener {
         })
     }
 
-    /// Passes on what a server says; ends only when the agent has gone and that cancels the call.
+    /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels it.
     pub(super) async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),
                 () = self.parts.closed(), if self.hangup_cancels => return,
-                else => std::future::pending().await,
+                () = self.cancelled.cancelled() => return,
             }
         }
+    }
+
+    /// Whether the agent cancelled the request.
+    pub(super) fn has_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled() || (self.hangup_cancels && self.parts.is_closed())
     }
 
     pub(super) fn pass(&self, notice: Notice) {
@@ -139,13 +149,16 @@ impl Listener {
     }
 
     /// Puts a server's question to the agent while the call goes on.
-    fn put(&self, ask: Ask, at: Option<EventId>) {
+    fn put(&self, mut ask: Ask, at: Option<EventId>) {
         let listener = self.clone();
         tokio::spawn(async move {
+            let answered = tokio::select! {
+                answered = listener.push(&ask.method, ask.params, Some(ask.progress), at.as_ref()) => answered,
+                // The call ended meanwhile: nobody waits for the answer.
+                () = ask.reply.closed() => None,
+            };
             // Without an answer the reply is dropped, which refuses the question.
-            let answered = listener.push(&ask.method, &ask.params, at.as_ref());
-            if let Some(answered) = answered.await {
-                // The call may have ended meanwhile; then nobody waits for the answer.
+            if let Some(answered) = answered {
                 drop(ask.reply.send(answered));
             }
         });
@@ -156,19 +169,40 @@ impl Listener {
         matches!(self.asking, Asking::Push { .. })
     }
 
-    async fn push(&self, method: &str, params: &Object, at: Option<&EventId>) -> Option<Answered> {
+    async fn push(
+        &self,
+        method: &str,
+        mut params: Object,
+        progress: Option<mpsc::Sender<Object>>,
+        at: Option<&EventId>,
+    ) -> Option<Answered> {
         let Asking::Push { session, declared } = &self.asking else {
             return None;
         };
         // Nobody is asked what its client did not say it can be asked.
         let capability = method.split('/').next().unwrap_or_default();
         declared.get(capability)?;
-        let mut open = self.asks.open(session)?;
-        let text = request(&open.id(), method, Some(params));
+        let mut meta = params.get_object(META).unwrap_or_default();
+        let token = meta.get(PROGRESS_TOKEN).map(ToOwned::to_owned);
+        let is_followed = token.is_some();
+        let progress = token.zip(progress);
+        let progress = progress.map(|(token, to)| Progress { token, to });
+        let mut open = self.asks.open(session, progress)?;
+        if is_followed {
+            meta.set(PROGRESS_TOKEN, raw(open.id().as_json().into()));
+            params.set(META, meta.to_json());
+        }
+        let text = request(&open.id(), method, Some(&params));
         let asked = Arc::new(());
         let question = self.question(text, at, &asked);
-        self.parts.send(question).await.ok()?;
-        timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
+        let asking = async {
+            self.parts.send(question).await.ok()?;
+            timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
+        };
+        tokio::select! {
+            answered = asking => answered,
+            () = self.cancelled.cancelled() => None,
+        }
     }
 
     /// Puts all questions of an `input_required` result; yields the answers by the same keys. `None` when one
@@ -181,7 +215,7 @@ impl Listener {
             name_url_question(&mut params);
             Some((
                 key.to_owned(),
-                self.push(&method, &params, None).await?.ok()?,
+                self.push(&method, params, None, None).await?.ok()?,
             ))
         });
         let mut answers = Object::default();

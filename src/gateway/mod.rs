@@ -10,6 +10,7 @@ mod door;
 mod entries;
 mod failure;
 mod forward;
+mod in_hand;
 mod listener;
 mod lists;
 mod names;
@@ -42,22 +43,24 @@ use crate::db::{DbError, Durability, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
 use crate::protocol::{Json, LogLevel, Object, RequestId};
 use crate::types::{AgentName, ServerName, TokenHash};
-use crate::upstream::{Lane, Upstreams};
+use crate::upstream::{Era, Lane, Upstreams};
 
 pub(crate) use opening::client_name;
 
-pub use answer::{Addressee, Answer};
+pub use answer::{Addressee, Answer, Unanswered};
 pub use door::{Door, TokenProblem};
 pub use failure::{Failure, REFUSAL};
+pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
-pub use places::{Place, Return, StreamId};
+pub use places::{Return, StreamId, StreamPlace};
 pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
 pub use stages::{AgentEra, Caller};
 
 use asks::Asks;
 use forward::Forwarder;
+use in_hand::InHand;
 use listener::Listener;
 use places::Places;
 use recorder::{QUEUE, Recorder};
@@ -103,6 +106,8 @@ pub struct AgentRequest {
     pub asking: Asking,
     /// Whether hanging up cancels the call (2026-07-28) or lets it finish (before).
     pub hangup_cancels: bool,
+    /// Its place among the requests of its session, by which it can be cancelled.
+    pub place: Option<Place>,
     /// The stream on which it is answered, when the agent can take that up again.
     pub stream: Option<StreamId>,
 }
@@ -120,13 +125,16 @@ pub enum Part {
     Closed,
     /// The answer; the last part.
     Answer(Answer),
+    /// The agent cancelled the request and waits for no answer; the last part. Holds what to say where something
+    /// has to be said.
+    NoAnswer(Answer),
 }
 
 /// What is said on a stream that can be taken up again.
 #[derive(Debug)]
 pub struct Event {
     /// The place it has there, when the server gave it one.
-    pub place: Option<Place>,
+    pub place: Option<StreamPlace>,
     /// The message, as JSON text; none at a place where nothing is said.
     pub text: Option<String>,
     /// Of a question: whether it is still open, which it is while this can be upgraded.
@@ -158,6 +166,7 @@ pub struct Gateway {
     catalog: Catalog,
     strangers: Strangers,
     asks: Arc<Asks>,
+    in_hand: Arc<InHand>,
     rounds: Rounds,
     /// Seals places in streams.
     places: Arc<Sealer>,
@@ -199,6 +208,7 @@ impl Gateway {
             catalog: Catalog::default(),
             strangers: Strangers::default(),
             asks: Arc::default(),
+            in_hand: Arc::default(),
             rounds: Rounds::new(random()),
             places: Arc::new(Sealer::new(random())),
             clock,
@@ -259,7 +269,11 @@ impl Gateway {
 
     /// Takes a request in hand. It runs in a task of its own: an agent that hangs up leaves nothing half done.
     /// The receiver yields notices and at last the answer.
-    pub fn handle(self: &Arc<Self>, caller: Caller, request: AgentRequest) -> mpsc::Receiver<Part> {
+    pub fn handle(
+        self: &Arc<Self>,
+        caller: Caller,
+        mut request: AgentRequest,
+    ) -> mpsc::Receiver<Part> {
         let (parts, answer) = mpsc::channel(PARTS);
         let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() else {
             let to = Addressee {
@@ -274,9 +288,11 @@ impl Gateway {
         };
         let gateway = Arc::clone(self);
         self.calls.spawn(async move {
+            let place = request.place.take();
             let listener = Listener {
                 parts: parts.clone(),
                 hangup_cancels: request.hangup_cancels,
+                cancelled: place.as_ref().map(Place::cancelled).unwrap_or_default(),
                 asking: request.asking.clone(),
                 asks: Arc::clone(&gateway.asks),
                 places: Places::of(&gateway.places, &caller, &request, gateway.clock.now()),
@@ -284,9 +300,15 @@ impl Gateway {
             let answering = async {
                 let mut answer = gateway.answer(&Arc::new(caller), request, &listener).await;
                 answer.place = listener.places.as_ref().and_then(|places| places.answer());
-                drop(permit);
+                // Once the answer is out, its id is free for another request.
+                drop((permit, place));
+                let part = if listener.cancelled.is_cancelled() {
+                    Part::NoAnswer(answer)
+                } else {
+                    Part::Answer(answer)
+                };
                 // The agent may have gone; the call is closed and written down either way.
-                drop(parts.send(Part::Answer(answer)).await);
+                drop(parts.send(part).await);
             };
             gateway.cut.run_until_cancelled(answering).await;
         });
@@ -299,13 +321,15 @@ impl Gateway {
         self.turn_away(caller, method, failure).await
     }
 
-    /// Counts a request without a valid token; see [`Gateway::note_strangers`].
+    /// Counts a request without a valid token; see [`Gateway::note_counted`].
     pub fn count_stranger(&self) {
         self.strangers.count(self.clock.now());
     }
 
-    /// Writes down how many requests without a valid token came since the last time, as one event.
-    pub async fn note_strangers(&self) {
+    /// Writes down what was only counted: requests without a valid token since the last time, and refusals that
+    /// repeated one another.
+    pub async fn note_counted(&self) {
+        self.recorder.note_repeats();
         if let Some(entry) = self.strangers.take() {
             let count = self.recorder.note(entry).await;
             if count.is_err() {
@@ -320,10 +344,57 @@ impl Gateway {
         self.asks.answer(session, id, answered)
     }
 
+    /// A place for a request among those of its session; `None` where there is no session, so that nothing can be
+    /// cancelled by its id.
+    ///
+    /// # Errors
+    /// When the session has a request of this id in hand.
+    pub fn place(&self, caller: &Caller, id: &RequestId) -> Result<Option<Place>, Failure> {
+        match (caller.era, &caller.session) {
+            (AgentEra::Session(_), Some(session)) => {
+                let place = self.in_hand.enter(session, id);
+                place.map(Some).ok_or(Failure::IdInUse)
+            }
+            (AgentEra::Session(_) | AgentEra::Bare | AgentEra::Modern, _) => Ok(None),
+        }
+    }
+
+    /// Cancels a request of a session. One that is over, or never was, is nobody's business.
+    pub fn cancel(&self, session: &str, id: &RequestId) {
+        self.in_hand.cancel(session, id);
+    }
+
+    /// Passes on how far an agent is with a question of a server, as long as it is open.
+    pub fn progress_of_ask(&self, session: &str, params: Object) {
+        self.asks.progress(session, params);
+    }
+
+    /// Passes on that an agent's roots changed, to those servers of an endpoint that were told it has some. It
+    /// opens nothing, and is dropped when there is too much in hand.
+    pub fn roots_changed(self: &Arc<Self>, caller: &Caller, scope: &Scope) {
+        let Ok(permit) = Arc::clone(&self.in_flight).try_acquire_owned() else {
+            return;
+        };
+        let servers = match scope {
+            Scope::One(server) => vec![server.clone()],
+            Scope::All => self.visible_servers(caller),
+        };
+        let (gateway, lane) = (Arc::clone(self), caller.lane());
+        self.calls.spawn(async move {
+            let telling = gateway.forwarder.roots_changed(&servers, &lane);
+            gateway.cut.run_until_cancelled(telling).await;
+            drop(permit);
+        });
+    }
+
     /// Ends what a finished session of an agent holds open at servers.
     pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
-        let session = Some(session);
-        self.forwarder.end_session(&Lane { agent, session }).await;
+        let lane = Lane {
+            agent,
+            session: Some(session),
+            prefers: Some(Era::Legacy),
+        };
+        self.forwarder.end_session(&lane).await;
     }
 
     /// Resolves when the writer has failed, which only a mistake in it can bring about.

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::protocol::{Json, LATEST_LEGACY, Object, SERVER_INFO, Version, to_raw};
 use crate::types::ServerName;
-use crate::upstream::Description;
+use crate::upstream::{Description, Era, Lane};
 
 use super::stages::Caller;
 use super::{Gateway, Scope};
@@ -46,7 +46,12 @@ impl Gateway {
         let version = asked
             .filter(|version| !version.is_modern())
             .unwrap_or(LATEST_LEGACY);
-        let mut result = self.announcement(caller, scope).await;
+        // The session is only being opened, and its calls take what this opens at servers.
+        let lane = Lane {
+            prefers: Some(Era::Legacy),
+            ..caller.lane()
+        };
+        let mut result = self.announcement(caller, scope, &lane).await;
         result.insert("protocolVersion".into(), version.as_str().into());
         Opened {
             version,
@@ -59,7 +64,7 @@ impl Gateway {
 
     /// Answers `server/discover` (2026-07-28).
     pub(super) async fn discover(&self, caller: &Caller, scope: &Scope) -> Json {
-        let mut result = self.announcement(caller, scope).await;
+        let mut result = self.announcement(caller, scope, &caller.lane()).await;
         let info = result.remove("serverInfo");
         result.insert("_meta".into(), json!({SERVER_INFO: info}));
         result.insert("resultType".into(), "complete".into());
@@ -72,15 +77,19 @@ impl Gateway {
         to_raw(&Value::Object(result))
     }
 
-    async fn announcement(&self, caller: &Caller, scope: &Scope) -> Map<String, Value> {
+    async fn announcement(
+        &self,
+        caller: &Caller,
+        scope: &Scope,
+        lane: &Lane,
+    ) -> Map<String, Value> {
         let servers = match scope {
             Scope::One(server) => vec![server.clone()],
             Scope::All => self.visible_servers(caller),
         };
-        let lane = caller.lane();
         let asked = servers
             .iter()
-            .map(|server| timeout(WAIT, self.forwarder.describe(server, &lane)));
+            .map(|server| timeout(WAIT, self.forwarder.describe(server, lane)));
         let known: Vec<(&ServerName, Arc<Description>)> = servers
             .iter()
             .zip(join_all(asked).await)

@@ -24,7 +24,7 @@ pub struct StreamId(pub CallId);
 
 /// A place in the stream of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct StreamPlace {
     /// Places of one stream are numbered as they come.
     pub number: u64,
     /// What the agent is given for it: visible ASCII.
@@ -52,7 +52,7 @@ pub(super) struct Places {
     stream: StreamId,
     expires: Timestamp,
     last: AtomicU64,
-    answer: Mutex<Option<Place>>,
+    answer: Mutex<Option<StreamPlace>>,
 }
 
 impl Places {
@@ -89,7 +89,7 @@ impl Places {
     }
 
     /// The next place, with the server's own id for it.
-    pub(super) fn next(&self, id: &EventId) -> Place {
+    pub(super) fn next(&self, id: &EventId) -> StreamPlace {
         let number = self.last.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let binding = Binding {
             agent: &self.agent,
@@ -99,7 +99,7 @@ impl Places {
         let value = format!("{number} {}", id.0);
         let StreamId(stream) = self.stream;
         let id = self.sealer.seal(&binding, stream, self.expires, &value);
-        Place { number, id }
+        StreamPlace { number, id }
     }
 
     /// Keeps the place of the answer until it is sent.
@@ -109,7 +109,7 @@ impl Places {
     }
 
     /// The place of the answer, once.
-    pub(super) fn answer(&self) -> Option<Place> {
+    pub(super) fn answer(&self) -> Option<StreamPlace> {
         let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         answer.take()
     }

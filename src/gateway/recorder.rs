@@ -96,7 +96,13 @@ impl Recorder {
         self.closings.send(closing).is_ok()
     }
 
-    /// Writes one event; returns after it is durable.
+    /// Has the counts of refusals written down whose time is over.
+    pub(super) fn note_repeats(&self) {
+        // With a full queue the next time will do.
+        drop(self.jobs.try_send(Job::Repeats));
+    }
+
+    /// Writes one event, or counts it; returns after that is durable.
     pub(super) async fn note(&self, entry: Entry) -> Result<(), Unrecorded> {
         let (reply, written) = oneshot::channel();
         let job = Job::Note {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::audit::Entry;
 use crate::budget::Shortage;
 use crate::policy::DenialReason;
-use crate::types::{CallId, Timestamp, Window, Zone};
+use crate::types::{CallId, Period, Timestamp, Window, Zone};
 
 use super::entries;
 
@@ -77,12 +77,17 @@ impl Refusal {
             }
             Cause::Budget { shortage, zone, .. } => {
                 let used = shortage.count.used.saturating_add(shortage.count.held);
+                let until = if shortage.span.never_ends() {
+                    "It does not reset. Ask whoever keeps permissions.yaml. Retrying will not help."
+                        .into()
+                } else {
+                    let reset = shortage.span.ends.rfc3339(zone);
+                    format!("Next call possible at {reset}. Retrying before then will not help.")
+                };
                 format!(
-                    "Refused by policy ({reason}). {subject}: {used} of {} calls used {}. Next call possible at \
-                     {}. Retrying before then will not help. Call id {call}.",
+                    "Refused by policy ({reason}). {subject}: {used} of {} calls used {}. {until} Call id {call}.",
                     shortage.count.limit,
                     span_words(shortage.charge.limit.window),
-                    shortage.span.ends.rfc3339(zone),
                 )
             }
             Cause::Rate { wait, rate } => format!(
@@ -118,8 +123,10 @@ impl Refusal {
                     "remaining".into(),
                     shortage.count.limit.saturating_sub(used).into(),
                 );
-                data.insert("resets_at".into(), shortage.span.ends.rfc3339(zone).into());
-                data.insert("retry_after_ms".into(), millis(wait).into());
+                if !shortage.span.never_ends() {
+                    data.insert("resets_at".into(), shortage.span.ends.rfc3339(zone).into());
+                    data.insert("retry_after_ms".into(), millis(wait).into());
+                }
             }
             Cause::Rate { wait, .. } => {
                 data.insert("retry_after_ms".into(), millis(*wait).into());
@@ -133,12 +140,16 @@ impl Refusal {
 /// The `denied` event of a call that a budget had no room for.
 pub(super) fn denied_by_budget(entry: Entry, shortage: &Shortage, zone: &Zone) -> Entry {
     let count = shortage.count;
+    let resets = if shortage.span.never_ends() {
+        "never resets".into()
+    } else {
+        format!("resets at {}", shortage.span.ends.rfc3339(zone))
+    };
     let message = format!(
-        "{} of {} calls used {}, resets at {}",
+        "{} of {} calls used {}, {resets}",
         count.used.saturating_add(count.held),
         count.limit,
         span_words(shortage.charge.limit.window),
-        shortage.span.ends.rfc3339(zone),
     );
     let entry =
         entries::denied(entry, "budget", &message).text("budget", shortage.charge.key.as_str());
@@ -146,6 +157,9 @@ pub(super) fn denied_by_budget(entry: Entry, shortage: &Shortage, zone: &Zone) -
         .number("limit", count.limit)
         .number("used", count.used)
         .number("held", count.held);
+    if shortage.span.never_ends() {
+        return entry;
+    }
     entry.json("resets_at_us", shortage.span.ends.micros().to_string())
 }
 
@@ -175,14 +189,25 @@ fn denial_word(reason: DenialReason) -> &'static str {
     }
 }
 
-fn span_words(window: Window) -> &'static str {
-    match window {
-        Window::Hour => "this hour",
-        Window::Day => "today",
-        Window::Week => "this week",
-        Window::Month => "this month",
-        Window::Year => "this year",
-    }
+fn span_words(window: Window) -> String {
+    let (period, start) = match window {
+        Window::Calendar(period, start) => (period, start),
+        Window::Rolling(length) => return format!("in the last {length}"),
+        Window::Total => return "in total".into(),
+    };
+    let word = match period {
+        Period::Hour => "this hour",
+        // A day that begins at another time than midnight is not what people call today.
+        Period::Day if start.minutes > 0 => {
+            let (hour, minute) = start.time();
+            return format!("since {hour:02}:{minute:02}");
+        }
+        Period::Day => "today",
+        Period::Week => "this week",
+        Period::Month => "this month",
+        Period::Year => "this year",
+    };
+    word.into()
 }
 
 fn millis(span: Duration) -> u64 {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::policy::{Agent, Decision, Denial, Grant, Permissions, Question, Target, decide};
 use crate::protocol::Version;
 use crate::types::{CallId, ServerName, Timestamp};
-use crate::upstream::{Lane, Outgoing, Reply, UpstreamError};
+use crate::upstream::{Era, Lane, Outgoing, Reply, UpstreamError};
 
 use super::recorder::OpenCall;
 
@@ -41,7 +41,7 @@ impl AgentEra {
 }
 
 /// Who sent a request, under which rules, and how. One snapshot of the rules for the whole request.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// The agent whose token it was.
     pub agent: Arc<Agent>,
@@ -72,6 +72,12 @@ impl Caller {
         Lane {
             agent: self.agent.name.clone(),
             session: self.session.clone(),
+            // A server of 2026-07-28 cannot push a question to an agent with a session, nor the other way round.
+            prefers: match self.era {
+                AgentEra::Bare => None,
+                AgentEra::Session(_) => Some(Era::Legacy),
+                AgentEra::Modern => Some(Era::Modern),
+            },
         }
     }
 }
@@ -181,8 +187,10 @@ pub(super) enum Outcome {
     Answered(Reply),
     /// It did not, or not readably.
     Unanswered(UpstreamError),
-    /// The agent went away first, in a revision where that cancels the call.
+    /// The agent cancelled it first, or went away in a revision where that cancels the call.
     Cancelled,
+    /// The agent cancelled it before anything was sent.
+    Withdrawn,
 }
 
 /// A request that a server was given, or could not be.

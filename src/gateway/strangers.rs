@@ -43,7 +43,7 @@ impl Strangers {
         let mut entry = Entry::new(Kind::Denied)
             .text("message", "no valid token")
             .number("count", seen.count);
-        entry.reason = Some("not_authenticated");
+        entry.reason = Some("not_authenticated".into());
         let entry = entry.json("first_us", seen.first.micros().to_string());
         Some(entry.json("last_us", seen.last.micros().to_string()))
     }

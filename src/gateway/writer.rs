@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit::{self, Chained, Entry, Head, Kind, Names};
+use crate::audit::{self, Chained, Entry, Folds, Head, Kind, Names};
 use crate::budget::{self, Books, Hold, LedgerRows, Shortage};
 use crate::clock::Clock;
 use crate::db::{DbError, LogId, Writer as Database};
@@ -45,13 +45,15 @@ pub(super) enum Job {
         /// Hears the answer, after the commit.
         reply: oneshot::Sender<Result<Hold, NotAdmitted>>,
     },
-    /// Write an event down.
+    /// Write an event down; a refusal that repeats others is only counted.
     Note {
         /// The event.
         entry: Box<Entry>,
         /// Hears about it after the commit; dropped when it was not written.
         reply: oneshot::Sender<()>,
     },
+    /// Write down the counts of refusals whose time is over.
+    Repeats,
 }
 
 /// The end of an admitted call. Never dropped: it is tried again until it is written.
@@ -94,6 +96,7 @@ pub(super) struct Writer {
     /// The opposite of `suspect`, for everyone else to see.
     healthy: Arc<AtomicBool>,
     events_since_checkpoint: usize,
+    folds: Folds,
 }
 
 enum Reply {
@@ -108,6 +111,8 @@ struct Batch {
     ledger: LedgerRows,
     replies: Vec<Reply>,
     closed: Vec<Closing>,
+    /// A refusal was only counted, which is to be written too.
+    has_counted: bool,
 }
 
 impl Writer {
@@ -133,6 +138,7 @@ impl Writer {
             suspect: false,
             healthy: Arc::new(AtomicBool::new(true)),
             events_since_checkpoint: 0,
+            folds: Folds::default(),
         };
         writer.read_back().await?;
         let mut batch = Batch::default();
@@ -140,6 +146,7 @@ impl Writer {
         for entry in first {
             writer.chain(&mut batch, &entry, at);
         }
+        writer.unfold(&mut batch, at, true);
         writer.sweep(&mut batch, at, entries::abandoned);
         writer.write(&mut batch).await?;
         Ok(writer)
@@ -220,14 +227,31 @@ impl Writer {
                 }
                 Err(shortage) => {
                     let entry = super::refusal::denied_by_budget(*entry, &shortage, &zone);
-                    self.chain(batch, &entry, at);
+                    self.note(batch, &entry, at);
                     batch.replies.push(Reply::Full(reply, shortage));
                 }
             },
             Job::Note { entry, reply } => {
-                self.chain(batch, &entry, at);
+                self.note(batch, &entry, at);
                 batch.replies.push(Reply::Noted(reply));
             }
+            Job::Repeats => self.unfold(batch, at, false),
+        }
+    }
+
+    /// Writes an event down, or counts it when it is one more refusal of many.
+    fn note(&mut self, batch: &mut Batch, entry: &Entry, at: Timestamp) {
+        if entry.kind != Kind::Denied || self.folds.keeps(entry, at) {
+            self.chain(batch, entry, at);
+        } else {
+            batch.has_counted = true;
+        }
+    }
+
+    /// Writes down what was counted, as one event each.
+    fn unfold(&mut self, batch: &mut Batch, at: Timestamp, all: bool) {
+        for repeats in self.folds.take(at, all) {
+            self.chain(batch, &repeats.to_entry(), at);
         }
     }
 
@@ -261,11 +285,12 @@ impl Writer {
     }
 
     async fn write(&mut self, batch: &mut Batch) -> Result<(), DbError> {
-        if batch.events.is_empty() {
+        if batch.events.is_empty() && !batch.has_counted {
             return Ok(());
         }
         let mut tx = self.database.begin().await?;
         audit::append(&mut tx, &mut self.names, &batch.events).await?;
+        audit::write_repeats(&mut tx, &mut self.folds).await?;
         budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
         tx.commit().await?;
         self.database.ensure_in_place()?;
@@ -344,6 +369,7 @@ impl Writer {
         }
         self.names = audit::load_names(tx.connection()).await?;
         self.books = budget::load(tx.connection(), now.max(last_at)).await?;
+        self.folds = audit::load_repeats(tx.connection()).await?;
         self.head = head;
         self.last_at = last_at;
         Ok(())
@@ -386,6 +412,7 @@ impl Writer {
     async fn stop(mut self) -> Result<Head, DbError> {
         let at = self.now();
         let mut batch = Batch::default();
+        self.unfold(&mut batch, at, true);
         self.chain(&mut batch, &Entry::new(Kind::Stopped), at);
         self.write(&mut batch).await?;
         self.database.close().await?;

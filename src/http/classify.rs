@@ -45,17 +45,10 @@ pub(super) fn classify(method: &str, params: &Object, hints: &Hints<'_>) -> Resu
             .map(|()| Class::Modern)
             .map_err(Unclear::Failure);
     }
-    let named = hints
-        .version
-        .map(|text| (text, text.parse::<Version>().ok()));
-    match named {
-        Some((text, None)) => return Err(Unclear::UnknownVersion(text.chars().take(40).collect())),
-        Some((_, Some(version))) if version.is_modern() => {
-            let missing =
-                format!("`params._meta` lacks `{PROTOCOL_VERSION}` and `{CLIENT_CAPABILITIES}`");
-            return Err(Unclear::Failure(Failure::InvalidParams(missing)));
-        }
-        _ => {}
+    if named(hints)?.is_some_and(Version::is_modern) {
+        let missing =
+            format!("`params._meta` lacks `{PROTOCOL_VERSION}` and `{CLIENT_CAPABILITIES}`");
+        return Err(Unclear::Failure(Failure::InvalidParams(missing)));
     }
     Ok(match hints.session {
         _ if method == "initialize" => Class::Opening,
@@ -64,8 +57,59 @@ pub(super) fn classify(method: &str, params: &Object, hints: &Hints<'_>) -> Resu
     })
 }
 
+/// Tells which session a notification belongs to; `None` when it belongs to none, so that it is dropped. There is
+/// none that 2026-07-28 would have over HTTP.
+pub(super) fn session_of(params: &Object, hints: &Hints<'_>) -> Result<Option<String>, Unclear> {
+    let meta = params.get_object(META).unwrap_or_default();
+    if meta.get(PROTOCOL_VERSION).is_some() {
+        return claimed(&meta, hints)
+            .map(|()| None)
+            .map_err(Unclear::Failure);
+    }
+    let is_modern = named(hints)?.is_some_and(Version::is_modern);
+    Ok(hints.session.filter(|_| !is_modern).map(str::to_owned))
+}
+
+/// Whether a message says of itself that it is of 2026-07-28 or later.
+pub(super) fn is_claimed(params: &Object) -> bool {
+    let meta = params.get_object(META).unwrap_or_default();
+    meta.get(PROTOCOL_VERSION).is_some()
+}
+
+/// The version in the header.
+pub(super) fn named(hints: &Hints<'_>) -> Result<Option<Version>, Unclear> {
+    let version = |text: &str| {
+        text.parse()
+            .map_err(|()| Unclear::UnknownVersion(text.chars().take(40).collect()))
+    };
+    hints.version.map(version).transpose()
+}
+
+/// Tells which session a message without a method belongs to, if any: an answer to a question, or the end of the
+/// session itself. A header must name a version that has sessions.
+pub(super) fn session_alone(hints: &Hints<'_>) -> Result<Option<String>, Unclear> {
+    match named(hints)? {
+        Some(version) if version.is_modern() => {
+            let why = format!("revision {version} has no sessions");
+            Err(Unclear::Failure(Failure::NotAMessage(why)))
+        }
+        Some(_) | None => Ok(hints.session.map(str::to_owned)),
+    }
+}
+
 /// Checks what every 2026-07-28 request has to carry.
 fn modern(meta: &Object, hints: &Hints<'_>) -> Result<(), Failure> {
+    claimed(meta, hints)?;
+    match meta.get(CLIENT_CAPABILITIES) {
+        Some(capabilities) if capabilities.get().starts_with('{') => Ok(()),
+        _ => Err(Failure::InvalidParams(format!(
+            "`params._meta` lacks `{CLIENT_CAPABILITIES}`"
+        ))),
+    }
+}
+
+/// Checks that the version a message claims is served, and what its header says.
+fn claimed(meta: &Object, hints: &Hints<'_>) -> Result<(), Failure> {
     let version = meta.get_str(PROTOCOL_VERSION).unwrap_or_default();
     // A header that contradicts the body comes first: which of the two is unsupported would be a guess.
     if hints.version.is_some_and(|header| header != version) {
@@ -84,12 +128,7 @@ fn modern(meta: &Object, hints: &Hints<'_>) -> Result<(), Failure> {
             "the MCP-Protocol-Version header is missing".into(),
         ));
     }
-    match meta.get(CLIENT_CAPABILITIES) {
-        Some(capabilities) if capabilities.get().starts_with('{') => Ok(()),
-        _ => Err(Failure::InvalidParams(format!(
-            "`params._meta` lacks `{CLIENT_CAPABILITIES}`"
-        ))),
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -148,5 +187,29 @@ mod tests {
             ask("tools/list", "{}", Some("tomorrow"), None),
             "unknown tomorrow"
         );
+    }
+
+    #[test]
+    fn a_notification_belongs_to_its_session_or_to_nobody() {
+        let of = |params: &str, version, session| {
+            let hints = Hints { version, session };
+            match session_of(&Object::parse(params).unwrap(), &hints) {
+                Ok(session) => session.unwrap_or_else(|| "nobody".into()),
+                Err(Unclear::Failure(failure)) => failure.reason().into(),
+                Err(Unclear::UnknownVersion(version)) => format!("unknown {version}"),
+            }
+        };
+        let modern = Some("2026-07-28");
+        let s = Some("s");
+        assert_eq!(of("{}", None, s), "s");
+        assert_eq!(of("{}", Some("2025-06-18"), s), "s");
+        assert_eq!(of("{}", None, None), "nobody");
+        assert_eq!(of("{}", modern, s), "nobody");
+        assert_eq!(of("{}", Some("tomorrow"), s), "unknown tomorrow");
+        let claim = r#"{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#;
+        assert_eq!(of(claim, modern, s), "nobody");
+        assert_eq!(of(claim, Some("2025-06-18"), s), "header_mismatch");
+        let other = claim.replace("2026-07-28", "2031-01-01");
+        assert_eq!(of(&other, Some("2031-01-01"), s), "unsupported_version");
     }
 }

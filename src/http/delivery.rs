@@ -11,7 +11,7 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::gateway::{Answer, Event, Part};
+use crate::gateway::{Answer, Event, Part, Unanswered};
 use crate::protocol::write_event;
 
 use super::resume::{Owner, Reader};
@@ -22,28 +22,6 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What keeps a stream alive.
 pub(super) const KEEP_ALIVE_COMMENT: &str = ": keep-alive\n\n";
-
-/// What a client takes for an answer.
-#[derive(Debug)]
-pub(super) enum Takes {
-    /// One JSON body.
-    Json,
-    /// A stream as well, and with an owner one that can be taken up again where the server has places for that.
-    Stream(Option<Owner>),
-}
-
-impl Takes {
-    pub(super) fn is_stream(&self) -> bool {
-        matches!(self, Self::Stream(_))
-    }
-
-    pub(super) fn owner(&self) -> Option<&Owner> {
-        match self {
-            Self::Json => None,
-            Self::Stream(owner) => owner.as_ref(),
-        }
-    }
-}
 
 /// Whether a client can take a stream: only one that says so.
 pub(super) fn takes_stream(headers: &HeaderMap) -> bool {
@@ -58,23 +36,30 @@ pub(super) fn takes_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Sends what a request yields.
-pub(super) async fn deliver(parts: mpsc::Receiver<Part>, takes: Takes) -> Response {
-    let owner = match takes {
-        Takes::Json => return only_the_answer(parts).await,
-        Takes::Stream(owner) => owner,
-    };
+/// Sends what a request yields; with an owner, on a stream that can be taken up again where the server has places
+/// for that.
+pub(super) async fn deliver(
+    parts: mpsc::Receiver<Part>,
+    streams: bool,
+    owner: Option<Owner>,
+) -> Response {
+    if !streams {
+        return only_the_answer(parts).await;
+    }
     let mut flow = Flow::new(parts, owner);
     match flow.step().await {
         Step::Say(text) => stream_of(stream::unfold((Some(text), flow), next_event)),
         Step::Answer(answer) => super::respond(answer),
-        Step::End => lost(),
+        // A client that cancelled would take even an error for a message about nothing it knows.
+        Step::End => stream_of(stream::empty()),
+        Step::Lost => lost(),
     }
 }
 
 async fn only_the_answer(mut parts: mpsc::Receiver<Part>) -> Response {
     loop {
         match parts.recv().await {
-            Some(Part::Answer(answer)) => return super::respond(answer),
+            Some(Part::Answer(answer) | Part::NoAnswer(answer)) => return super::respond(answer),
             Some(Part::Notice(_) | Part::Event(_) | Part::Retry(_) | Part::Closed) => {}
             None => return lost(),
         }
@@ -106,7 +91,7 @@ async fn next_event(
         None => match flow.step().await {
             Step::Say(text) => text,
             Step::Answer(answer) => write_event(&answer.body),
-            Step::End => return None,
+            Step::End | Step::Lost => return None,
         },
     };
     Some((Ok(text.into()), (None, flow)))
@@ -136,6 +121,8 @@ enum Step {
     Answer(Answer),
     /// Nothing more.
     End,
+    /// Nothing more, and there was no answer.
+    Lost,
 }
 
 impl Flow {
@@ -160,6 +147,10 @@ impl Flow {
                     *self = Self::Over;
                     return Step::Answer(answer);
                 }
+                Ok(Some(Part::NoAnswer(_))) => {
+                    *self = Self::Over;
+                    return Step::End;
+                }
                 Ok(Some(Part::Event(event))) => {
                     if let Some(text) = self.keep(event) {
                         return Step::Say(write_event(&text));
@@ -168,7 +159,7 @@ impl Flow {
                 Ok(Some(Part::Retry(retry))) => self.set_retry(retry),
                 // An agent without a place could not come back.
                 Ok(Some(Part::Closed)) => {}
-                Ok(None) => return Step::End,
+                Ok(None) => return Step::Lost,
                 Err(_) => return Step::Say(KEEP_ALIVE_COMMENT.into()),
             }
         }
@@ -218,6 +209,7 @@ fn lost() -> Response {
         crate::protocol::code::INTERNAL_ERROR,
         "internal",
         "the gateway failed in the middle of this request",
+        Unanswered::Nothing,
     ))
 }
 

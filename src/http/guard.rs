@@ -73,7 +73,7 @@ pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next
         .map(|authority| authority.as_str().to_string());
     match guard.check(request.headers(), authority.as_deref()) {
         Ok(()) => next.run(request).await,
-        Err(door) => super::refuse(&door),
+        Err(door) => super::refuse_unread(&door, request.headers()),
     }
 }
 

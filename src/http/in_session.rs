@@ -8,11 +8,11 @@ use axum::response::{IntoResponse, Response};
 
 use crate::gateway::{AgentEra, Answer, Asking, Caller, Door, Failure};
 use crate::protocol::{
-    CLIENT_CAPABILITIES, Json, LOG_LEVEL, LogLevel, META, Object, RequestId, Version, raw,
+    CLIENT_CAPABILITIES, Json, LOG_LEVEL, LogLevel, META, Object, RequestId, raw,
 };
 use crate::types::{AgentName, hex};
 
-use super::classify::Hints;
+use super::classify::{Unclear, session_alone};
 use super::delivery::takes_stream;
 use super::mcp::{Visit, hints};
 use super::session::Session;
@@ -30,8 +30,12 @@ impl Front {
         outcome: Result<Json, Json>,
     ) -> Result<Response, Response> {
         let session = hints(&visit.headers)
-            .ok()
-            .and_then(|hints| hints.session.map(str::to_owned));
+            .map_err(Unclear::Failure)
+            .and_then(|hints| session_alone(&hints));
+        let session = match session {
+            Ok(session) => session,
+            Err(unclear) => return Err(self.unclear(&visit, None, "", unclear).await),
+        };
         if let Some(session) = &session
             && let Err(door) = self.resume(&mut visit, session)
         {
@@ -43,8 +47,7 @@ impl Front {
         if taken {
             return Ok(StatusCode::ACCEPTED.into_response());
         }
-        let failure = Failure::NotAMessage("nothing was asked that this could answer".into());
-        Err(self.fail(&visit, None, "", failure).await)
+        Err(self.fail(&visit, None, "", Failure::NothingAsked).await)
     }
 
     pub(super) fn resume(&self, visit: &mut Visit, id: &str) -> Result<(), Door> {
@@ -55,7 +58,7 @@ impl Front {
         visit.caller.era = AgentEra::Session(session.version);
         visit.caller.client = session.client;
         visit.caller.session = Some(id);
-        visit.has_places = session.version >= Version::V2025_11_25 && session.stream.is_none();
+        visit.has_places = session.version.has_places() && session.stream.is_none();
         Ok(())
     }
 
@@ -75,14 +78,16 @@ impl Front {
 
     /// Sends what a stream said after the event that the agent names, and goes on with it.
     async fn take_up(&self, visit: &mut Visit) -> Result<Response, Response> {
-        let session = match hints(&visit.headers) {
-            Ok(hints) if !is_modern(hints.version) && takes_stream(&visit.headers) => {
-                hints.session.map(str::to_owned)
+        let session = hints(&visit.headers)
+            .map_err(Unclear::Failure)
+            .and_then(|hints| session_alone(&hints));
+        let session = match session {
+            Ok(Some(session)) if takes_stream(&visit.headers) => session,
+            // Named a revision that knows no other method than POST, or none of the streams there are.
+            Ok(_) | Err(Unclear::Failure(_)) => {
+                return Err(refuse(&Door::MethodNotAllowed("POST, DELETE")));
             }
-            Ok(_) | Err(_) => None,
-        };
-        let Some(session) = session else {
-            return Err(refuse(&Door::MethodNotAllowed("POST, DELETE")));
+            Err(unclear) => return Err(self.unclear(visit, None, "", unclear).await),
         };
         if let Err(door) = self.resume(visit, &session) {
             return Err(self.turn_away(&visit.caller, door).await);
@@ -149,14 +154,18 @@ impl Front {
     }
 
     pub(super) async fn end_session(&self, visit: &mut Visit) -> Result<Response, Response> {
-        let id = match hints(&visit.headers) {
-            Ok(Hints {
-                session: Some(id), ..
-            }) => id.to_string(),
-            Ok(Hints { version, .. }) if is_modern(version) => {
+        let hints = match hints(&visit.headers) {
+            Ok(hints) => hints,
+            Err(failure) => return Err(self.fail(visit, None, "", failure).await),
+        };
+        let id = match session_alone(&hints) {
+            Ok(Some(id)) => id,
+            Ok(None) => return Err(refuse(&Door::MissingSession)),
+            // Named a revision that knows no other method than POST.
+            Err(Unclear::Failure(_)) => {
                 return Err(refuse(&Door::MethodNotAllowed("POST, DELETE")));
             }
-            Ok(_) | Err(_) => return Err(refuse(&Door::MissingSession)),
+            Err(unclear) => return Err(self.unclear(visit, None, "", unclear).await),
         };
         if let Err(door) = self.resume(visit, &id) {
             return Err(self.turn_away(&visit.caller, door).await);
@@ -198,11 +207,6 @@ impl Front {
                 .1,
         )
     }
-}
-
-/// Whether a header names a revision without sessions.
-fn is_modern(version: Option<&str>) -> bool {
-    version.is_some_and(|version| version.parse().is_ok_and(Version::is_modern))
 }
 
 /// How an agent can be asked something while its request is open.

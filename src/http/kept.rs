@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Weak;
 use std::time::Duration;
 
-use crate::gateway::{Answer, Event, Place};
+use crate::gateway::{Answer, Event, StreamPlace};
 use crate::protocol::{write_event_at, write_retry};
 
 /// Notices kept of one stream, in bytes; the oldest are let go. The newest and open questions are not, and the answer
@@ -19,7 +19,7 @@ const OVERHEAD: usize = 128;
 struct Said {
     /// Counts what is said, in order, whether it has a place or not.
     turn: u64,
-    place: Option<Place>,
+    place: Option<StreamPlace>,
     text: String,
     asked: Option<Weak<()>>,
 }
@@ -111,7 +111,7 @@ impl Kept {
         self.size = self.said.iter().map(Said::size).sum();
     }
 
-    fn push(&mut self, place: Option<Place>, text: String, asked: Option<Weak<()>>) {
+    fn push(&mut self, place: Option<StreamPlace>, text: String, asked: Option<Weak<()>>) {
         let said = Said {
             turn: self.turns,
             place,
@@ -219,8 +219,8 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(1);
 
-    fn place(number: u64) -> Place {
-        Place {
+    fn place(number: u64) -> StreamPlace {
+        StreamPlace {
             number,
             id: format!("p{number}"),
         }
@@ -243,10 +243,11 @@ mod tests {
     }
 
     fn answer(number: u64) -> Answer {
-        let mut answer = Answer::refusal(200, 1, "r", "the answer");
-        answer.body = "the answer".into();
-        answer.place = Some(place(number));
-        answer
+        Answer {
+            status: 200,
+            body: "the answer".into(),
+            place: Some(place(number)),
+        }
     }
 
     /// Everything a reader gets now, as `id data`, and whether it waits for more.

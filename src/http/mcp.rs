@@ -5,24 +5,24 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method as HttpMethod, Request, StatusCode, header, request::Parts};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Method as HttpMethod, Request, header, request::Parts};
+use axum::response::Response;
 
 use crate::gateway::{
-    Addressee, AgentEra, AgentRequest, Answer, Caller, Door, Failure, Part, Scope, TokenProblem,
-    client_name,
+    Addressee, AgentEra, AgentRequest, Answer, Caller, Door, Failure, Part, Scope, StreamId,
+    TokenProblem, Unanswered, client_name,
 };
 use crate::protocol::{
-    CLIENT_INFO, META, Message, MessageError, Object, RequestId, Version, readable_id,
+    CLIENT_INFO, META, Message, MessageError, Object, Posted, RequestId, Version, readable_id,
 };
 
 use tokio::sync::mpsc;
 
-use super::classify::{Class, Hints, Unclear, classify};
-use super::delivery::Takes;
+use super::batch::ready;
+use super::classify::{Class, Hints, Unclear, classify, is_claimed};
 use super::in_session::asking;
 use super::resume::Owner;
-use super::{Front, bearer, body, delivery, headers, refuse, respond};
+use super::{Front, bearer, body, delivery, headers, refuse, refuse_to, refuse_unread, respond};
 
 /// The longest label a bare client may put on its requests, in bytes.
 const MAX_LABEL: usize = 128;
@@ -52,12 +52,15 @@ pub(super) async fn one(
 }
 
 /// A request whose token is known, on an endpoint that is open to its agent.
+#[derive(Debug, Clone)]
 pub(super) struct Visit {
     pub(super) caller: Caller,
     pub(super) scope: Scope,
     pub(super) headers: HeaderMap,
     /// Whether the agent can take up a stream again: it came in a session of a revision that has that.
     pub(super) has_places: bool,
+    /// The stream of its one request, when that can be taken up again.
+    pub(super) stream: Option<StreamId>,
 }
 
 impl Front {
@@ -74,12 +77,14 @@ impl Front {
             HttpMethod::DELETE => return self.end_session(&mut visit).await,
             _ => return Err(refuse(&Door::MethodNotAllowed("POST, DELETE"))),
         }
-        let message = self.read(&mut visit, body).await?;
-        self.message(visit, message).await
+        match self.read(&mut visit, body).await? {
+            Posted::One(message) => self.message(visit, message).await,
+            Posted::Batch(elements) => self.batch(visit, elements).await,
+        }
     }
 
-    /// Reads the body, which must be one message.
-    pub(super) async fn read(&self, visit: &mut Visit, body: Body) -> Result<Message, Response> {
+    /// Reads the body.
+    pub(super) async fn read(&self, visit: &mut Visit, body: Body) -> Result<Posted, Response> {
         if !is_json(&visit.headers) {
             return Err(self.turn_away(&visit.caller, Door::NotJsonType).await);
         }
@@ -88,15 +93,11 @@ impl Front {
             Err(door) => return Err(self.turn_away(&visit.caller, door).await),
         };
         visit.caller.bytes_in = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        match Message::parse(&body) {
-            Ok(message) => Ok(message),
+        match Posted::parse(&body) {
+            Ok(posted) => Ok(posted),
             Err(error) => {
-                let failure = match error {
-                    MessageError::NotJson(why) => Failure::NotJson(why),
-                    MessageError::NotAMessage(why) => Failure::NotAMessage(why),
-                };
                 let id = readable_id(&body);
-                Err(self.fail(visit, id.as_ref(), "", failure).await)
+                Err(self.fail(visit, id.as_ref(), "", failure_of(error)).await)
             }
         }
     }
@@ -107,7 +108,8 @@ impl Front {
         headers: HeaderMap,
         server: Option<&str>,
     ) -> Result<Visit, Response> {
-        let caller = self.caller(&headers).map_err(|door| refuse(&door))?;
+        let caller = self.caller(&headers);
+        let caller = caller.map_err(|door| refuse_unread(&door, &headers))?;
         let opened = server
             .map(|name| self.gateway.open_server(&caller.agent, name))
             .transpose();
@@ -117,6 +119,7 @@ impl Front {
                 scope: server.map_or(Scope::All, Scope::One),
                 headers,
                 has_places: false,
+                stream: None,
             }),
             Err(door) => Err(self.turn_away(&caller, door).await),
         }
@@ -149,8 +152,9 @@ impl Front {
                 let visit = self.classified(visit, Some(&id), &method, &params).await?;
                 self.request(visit, id, method, params).await
             }
-            // Nothing this version does hangs on a notification; it is taken and dropped.
-            Message::Notification { .. } => Ok(StatusCode::ACCEPTED.into_response()),
+            Message::Notification { method, params } => {
+                self.take_notice(visit, &method, params).await
+            }
             Message::Response { id, outcome } => self.take_answer(visit, id, outcome).await,
         }
     }
@@ -163,13 +167,15 @@ impl Front {
         method: &str,
         params: &Object,
     ) -> Result<Visit, Response> {
+        if is_claimed(params) {
+            visit.caller.era = AgentEra::Modern;
+        }
         let class = match hints(&visit.headers) {
             Ok(hints) => classify(method, params, &hints),
             Err(failure) => Err(Unclear::Failure(failure)),
         };
         match class {
             Ok(Class::Modern) => {
-                visit.caller.era = AgentEra::Modern;
                 let meta = params.get_object(META).unwrap_or_default();
                 visit.caller.client = meta
                     .get_object(CLIENT_INFO)
@@ -181,7 +187,7 @@ impl Front {
             }
             Ok(Class::InSession(session)) => match self.resume(&mut visit, &session) {
                 Ok(()) => Ok(visit),
-                Err(door) => Err(self.turn_away(&visit.caller, door).await),
+                Err(door) => Err(self.turn_away_request(&visit.caller, id, door).await),
             },
             Ok(Class::Opening) => Ok(visit),
             Ok(Class::Bare) => match label(&visit.headers) {
@@ -191,73 +197,99 @@ impl Front {
                 }
                 Err(failure) => Err(self.fail(&visit, id, method, failure).await),
             },
-            Err(Unclear::UnknownVersion(version)) => Err(self
-                .turn_away(&visit.caller, Door::UnknownVersion(version))
-                .await),
-            Err(Unclear::Failure(failure)) => Err(self.fail(&visit, id, method, failure).await),
+            Err(unclear) => Err(self.unclear(&visit, id, method, unclear).await),
+        }
+    }
+
+    /// Says why a message cannot be treated at all.
+    pub(super) async fn unclear(
+        &self,
+        visit: &Visit,
+        id: Option<&RequestId>,
+        method: &str,
+        unclear: Unclear,
+    ) -> Response {
+        match unclear {
+            Unclear::UnknownVersion(version) => {
+                let door = Door::UnknownVersion(version);
+                self.turn_away_request(&visit.caller, id, door).await
+            }
+            Unclear::Failure(failure) => self.fail(visit, id, method, failure).await,
         }
     }
 
     async fn request(
         &self,
-        visit: Visit,
+        mut visit: Visit,
         id: RequestId,
         method: String,
         params: Object,
     ) -> Result<Response, Response> {
-        match (method.as_str(), visit.caller.era) {
-            ("initialize", AgentEra::Bare | AgentEra::Session(_)) => {
-                return Ok(self.open_session(visit, &id, &params).await);
-            }
-            ("logging/setLevel", AgentEra::Session(_)) => {
-                return Ok(respond(self.set_level(&visit, &id, &params).await));
-            }
-            ("logging/setLevel", AgentEra::Bare) => {
-                return Err(self
-                    .fail(
-                        &visit,
-                        Some(&id),
-                        &method,
-                        Failure::UnknownMethod(method.clone()),
-                    )
-                    .await);
-            }
-            _ => {}
+        if method == "initialize" && !visit.caller.era.is_modern() {
+            return Ok(self.open_session(visit, &id, &params).await);
         }
-        let takes = self.takes(&visit);
-        let parts = self.hand_over(visit, id, method, params, &takes);
-        Ok(delivery::deliver(parts, takes).await)
+        let streams = delivery::takes_stream(&visit.headers);
+        let owner = self.owner(&visit).filter(|_| streams);
+        visit.stream = owner.as_ref().map(|owner| owner.id);
+        match self.begin(visit, id, method, params, streams).await {
+            Ok(parts) => Ok(delivery::deliver(parts, streams, owner).await),
+            Err(answer) => Err(respond(answer)),
+        }
     }
 
-    /// What the agent takes for an answer to this request.
-    fn takes(&self, visit: &Visit) -> Takes {
-        if !delivery::takes_stream(&visit.headers) {
-            return Takes::Json;
-        }
-        let session = visit.caller.session.as_ref().filter(|_| visit.has_places);
-        Takes::Stream(session.map(|session| Owner {
+    /// Whose the stream of a request is, when it can be taken up again.
+    fn owner(&self, visit: &Visit) -> Option<Owner> {
+        let session = visit.caller.session.as_ref().filter(|_| visit.has_places)?;
+        Some(Owner {
             streams: Arc::clone(&self.streams),
             agent: visit.caller.agent.name.clone(),
             session: Arc::clone(session),
             id: self.gateway.name_stream(),
-        }))
+        })
     }
 
-    /// Gives a request to the gateway.
-    pub(super) fn hand_over(
+    /// Starts on a request other than `initialize`. A failure concerns the POST and not what else its session has
+    /// in hand.
+    pub(super) async fn begin(
         &self,
         visit: Visit,
         id: RequestId,
         method: String,
         params: Object,
-        takes: &Takes,
-    ) -> mpsc::Receiver<Part> {
+        streams: bool,
+    ) -> Result<mpsc::Receiver<Part>, Answer> {
+        let answer = match (method.as_str(), visit.caller.era) {
+            ("logging/setLevel", AgentEra::Session(_)) => {
+                self.set_level(&visit, &id, &params).await
+            }
+            ("logging/setLevel", AgentEra::Bare) => {
+                let failure = Failure::UnknownMethod(method.clone());
+                self.failed(&visit, Some(&id), &method, failure).await
+            }
+            _ => return self.hand_over(visit, id, method, params, streams).await,
+        };
+        Ok(ready(Part::Answer(answer)))
+    }
+
+    /// Gives a request to the gateway.
+    async fn hand_over(
+        &self,
+        visit: Visit,
+        id: RequestId,
+        method: String,
+        params: Object,
+        streams: bool,
+    ) -> Result<mpsc::Receiver<Part>, Answer> {
+        let place = match self.gateway.place(&visit.caller, &id) {
+            Ok(place) => place,
+            Err(failure) => return Err(self.failed(&visit, Some(&id), &method, failure).await),
+        };
         let modern = visit.caller.era.is_modern();
         let capabilities = self.capabilities(&visit, &params);
         let request = AgentRequest {
             id,
             log_level: self.log_level(&visit, &params),
-            asking: asking(&visit.caller, takes.is_stream(), &capabilities),
+            asking: asking(&visit.caller, streams, &capabilities),
             capabilities,
             method,
             params,
@@ -268,9 +300,10 @@ impl Front {
             },
             scope: visit.scope,
             hangup_cancels: modern,
-            stream: takes.owner().map(|owner| owner.id),
+            place,
+            stream: visit.stream,
         };
-        self.gateway.handle(visit.caller, request)
+        Ok(self.gateway.handle(visit.caller, request))
     }
 
     /// Writes a failed request down and says what is wrong with it.
@@ -301,12 +334,27 @@ impl Front {
         })
     }
 
-    /// Writes down that a known agent is turned away, and says why.
+    /// Writes down that a known agent is turned away before its message was read, and says why.
     pub(super) async fn turn_away(&self, caller: &Caller, door: Door) -> Response {
+        self.turn_away_request(caller, None, door).await
+    }
+
+    /// Writes down that a known agent is turned away, and says why.
+    pub(super) async fn turn_away_request(
+        &self,
+        caller: &Caller,
+        id: Option<&RequestId>,
+        door: Door,
+    ) -> Response {
+        let to = match id {
+            Some(id) => Unanswered::Request(id),
+            None if caller.era.is_modern() => Unanswered::Nothing,
+            None => Unanswered::Unread,
+        };
         match self.gateway.note_door(caller, &door).await {
-            Ok(()) => refuse(&door),
+            Ok(()) => refuse_to(&door, to),
             Err(_) => respond(Failure::Unrecorded.answer(&Addressee {
-                id: None,
+                id,
                 modern: caller.era.is_modern(),
                 is_tool_call: false,
                 style: caller.agent.refusals,
@@ -315,8 +363,16 @@ impl Front {
     }
 }
 
+/// What to say of a body that is no message.
+pub(super) fn failure_of(error: MessageError) -> Failure {
+    match error {
+        MessageError::NotJson(why) => Failure::NotJson(why),
+        MessageError::NotAMessage(why) => Failure::NotAMessage(why),
+    }
+}
+
 /// How an agent speaks, as far as a header tells before its message is read; the message decides.
-fn presumed_era(headers: &HeaderMap) -> AgentEra {
+pub(super) fn presumed_era(headers: &HeaderMap) -> AgentEra {
     match headers.get("mcp-protocol-version") {
         Some(version) if version == Version::V2026_07_28.as_str() => AgentEra::Modern,
         Some(_) | None => AgentEra::Bare,
@@ -331,7 +387,7 @@ pub(super) fn hints(headers: &HeaderMap) -> Result<Hints<'_>, Failure> {
 }
 
 /// The label a bare client chose; it tells its own runs apart and identifies nobody.
-fn label(headers: &HeaderMap) -> Result<Option<Arc<str>>, Failure> {
+pub(super) fn label(headers: &HeaderMap) -> Result<Option<Arc<str>>, Failure> {
     let Some(label) = headers::single(headers, "x-session-id")? else {
         return Ok(None);
     };

@@ -2,6 +2,7 @@
 //!
 //! Decides nothing about who may do what; that is `gateway`'s.
 
+mod batch;
 mod bearer;
 mod body;
 mod classify;
@@ -12,6 +13,7 @@ mod in_session;
 mod kept;
 mod listener;
 mod mcp;
+mod notices;
 mod patience;
 mod resume;
 mod session;
@@ -21,12 +23,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 
 use crate::clock::Clock;
-use crate::gateway::{Answer, Door, Gateway, TokenProblem};
+use crate::gateway::{Answer, Door, Gateway, TokenProblem, Unanswered};
 
 pub use guard::{Guard, guard};
 pub use listener::{Limits, serve};
@@ -98,9 +100,25 @@ async fn not_found() -> Response {
     refuse(&Door::NotFound)
 }
 
-/// The answer to a request that gets no further than the door.
+/// The answer to what is no message: there is none behind another method than POST, or at an address where nothing
+/// is.
 fn refuse(door: &Door) -> Response {
-    let mut response = respond(door.answer());
+    refuse_to(door, Unanswered::Nothing)
+}
+
+/// The answer to a message that was not read. Whether its sender is of 2026-07-28, its header says.
+fn refuse_unread(door: &Door, headers: &HeaderMap) -> Response {
+    let to = if mcp::presumed_era(headers).is_modern() {
+        Unanswered::Nothing
+    } else {
+        Unanswered::Unread
+    };
+    refuse_to(door, to)
+}
+
+/// The answer to a request that gets no further than the door.
+fn refuse_to(door: &Door, to: Unanswered<'_>) -> Response {
+    let mut response = respond(door.answer(to));
     let headers = response.headers_mut();
     if let Door::Token(problem) = door {
         let challenge = if *problem == TokenProblem::Missing {

@@ -225,11 +225,15 @@ impl Owner {
     /// Whether the request ended with an answer.
     async fn fill(&self, stream: &Stream, mut parts: mpsc::Receiver<Part>) -> bool {
         while let Some(part) = parts.recv().await {
-            let is_answer = matches!(part, Part::Answer(_));
+            let (is_answer, is_last) = match part {
+                Part::Answer(_) => (true, true),
+                Part::NoAnswer(_) => (false, true),
+                Part::Notice(_) | Part::Event(_) | Part::Retry(_) | Part::Closed => (false, false),
+            };
             let now = self.streams.clock.monotonic();
             stream.change(|kept| take(kept, part, now));
-            if is_answer {
-                return true;
+            if is_last {
+                return is_answer;
             }
         }
         let now = self.streams.clock.monotonic();
@@ -249,6 +253,7 @@ fn take(kept: &mut Kept, part: Part, now: Duration) {
         Part::Retry(retry) => kept.set_retry(retry),
         Part::Closed => kept.close(),
         Part::Answer(answer) => kept.answer(answer, now),
+        Part::NoAnswer(_) => kept.end(now),
     }
 }
 
@@ -281,7 +286,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
-    use crate::gateway::{Answer, Place};
+    use crate::gateway::{Answer, StreamPlace};
     use crate::types::{CallId, Timestamp};
 
     fn world() -> (Arc<ManualClock>, Arc<Streams>) {
@@ -417,7 +422,7 @@ mod tests {
 
     fn first() -> Event {
         Event {
-            place: Some(Place {
+            place: Some(StreamPlace {
                 number: 1,
                 id: "p1".into(),
             }),

@@ -16,13 +16,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::gateway::{AgentEra, Answer, Door, Part};
-use crate::protocol::{Message, Object, RequestId, Version, write_event};
+use crate::protocol::{Message, Object, Posted, RequestId, Version, write_event};
 use crate::types::{AgentName, hex};
 
-use super::delivery::{KEEP_ALIVE, Takes, stream_of};
-use super::mcp::Visit;
+use super::classify::{Unclear, session_alone};
+use super::delivery::{KEEP_ALIVE, stream_of};
+use super::mcp::{Visit, hints};
 use super::session::Session;
-use super::{Front, refuse};
+use super::{Front, refuse, respond};
 
 /// Where messages are posted.
 pub(super) const MESSAGES: &str = "/messages";
@@ -123,9 +124,25 @@ impl Front {
         visit.caller.client = session.client;
         visit.caller.session = Some(Arc::clone(&id));
         visit.scope = session.scope;
-        match self.read(&mut visit, body).await? {
+        let version = hints(&visit.headers)
+            .map_err(Unclear::Failure)
+            .and_then(|hints| session_alone(&hints));
+        if let Err(unclear) = version {
+            return Err(self.unclear(&visit, None, "", unclear).await);
+        }
+        let message = match self.read(&mut visit, body).await? {
+            Posted::One(message) => message,
+            Posted::Batch(elements) => {
+                for one in self.take_elements(&visit, elements, true).await? {
+                    tokio::spawn(pump(one.parts, events.clone()));
+                }
+                return Ok(StatusCode::ACCEPTED.into_response());
+            }
+        };
+        match message {
             Message::Request { id, method, params } => {
-                self.stream_answer(visit, id, method, params, events).await
+                self.stream_answer(visit, id, method, params, events)
+                    .await?;
             }
             Message::Response {
                 id: Some(to),
@@ -134,7 +151,10 @@ impl Front {
                 // An answer that comes too late finds nobody; the client cannot know.
                 self.gateway.answer_ask(&id, &to, outcome);
             }
-            Message::Notification { .. } | Message::Response { id: None, .. } => {}
+            Message::Notification { method, params } => {
+                self.hear_session(&visit, &method, params);
+            }
+            Message::Response { id: None, .. } => {}
         }
         Ok(StatusCode::ACCEPTED.into_response())
     }
@@ -146,7 +166,7 @@ impl Front {
         method: String,
         params: Object,
         events: mpsc::Sender<String>,
-    ) {
+    ) -> Result<(), Response> {
         match method.as_str() {
             "initialize" => {
                 let opened = self
@@ -160,15 +180,12 @@ impl Front {
                 }
                 drop(events.send(Answer::result(&id, &opened.result).body).await);
             }
-            "logging/setLevel" => {
-                let answer = self.set_level(&visit, &id, &params).await;
-                drop(events.send(answer.body).await);
-            }
             _ => {
-                let parts = self.hand_over(visit, id, method, params, &Takes::Stream(None));
-                tokio::spawn(pump(parts, events));
+                let parts = self.begin(visit, id, method, params, true).await;
+                tokio::spawn(pump(parts.map_err(respond)?, events));
             }
         }
+        Ok(())
     }
 }
 
@@ -178,6 +195,7 @@ async fn pump(mut parts: mpsc::Receiver<Part>, events: mpsc::Sender<String>) {
         let (text, last) = match part {
             Part::Notice(text) => (text, false),
             Part::Answer(answer) => (answer.body, true),
+            Part::NoAnswer(_) => return,
             // Streams of this transport cannot be taken up again.
             Part::Event(_) | Part::Retry(_) | Part::Closed => continue,
         };

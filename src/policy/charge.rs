@@ -1,6 +1,6 @@
 //! Which budgets a call draws on, and the identity of each count.
 
-use crate::types::{BudgetKey, Limit};
+use crate::types::{BudgetKey, Limit, Window, Zone};
 
 use super::{
     Agent, BudgetRule, Each, GrantRule, Pattern, Permissions, Place, Question, ServerRule, Target,
@@ -66,10 +66,7 @@ fn key(permissions: &Permissions, budget: &BudgetRule, agent: &Agent, tool: &str
     let mut key = String::with_capacity(128);
     key.push_str(&budget.scope);
     push_tools(&mut key, &budget.tools);
-    key.push_str(" calls/");
-    key.push_str(budget.limit.window.as_str());
-    key.push('@');
-    key.push_str(permissions.zone().name());
+    push_window(&mut key, budget.limit.window, permissions.zone());
     let (by_agent, by_tool) = match budget.each {
         Each::Shared => (false, false),
         Each::Agent => (true, false),
@@ -88,6 +85,19 @@ fn key(permissions: &Permissions, budget: &BudgetRule, agent: &Agent, tool: &str
         key.push_str(tool);
     }
     BudgetKey::new(&key)
+}
+
+/// Adds what is counted and when it begins anew; only the calendar depends on the zone.
+fn push_window(key: &mut String, window: Window, zone: &Zone) {
+    key.push_str(" calls/");
+    key.push_str(&window.to_string());
+    match window {
+        Window::Calendar(..) => {
+            key.push('@');
+            key.push_str(zone.name());
+        }
+        Window::Rolling(_) | Window::Total => {}
+    }
 }
 
 /// Adds the tools a budget counts, sorted, so that their order in the file changes nothing.

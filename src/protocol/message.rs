@@ -20,6 +20,20 @@ impl RequestId {
     pub fn number(number: u64) -> Self {
         Self(raw(number.to_string()))
     }
+
+    /// Reads an id that stands as a parameter; `None` when it is none.
+    pub fn read(json: &RawValue) -> Option<Self> {
+        read_id(json.to_owned()).ok()
+    }
+
+    /// The same for all spellings of one id, and for no other: a string keeps its quotes, so that `1` and `"1"`
+    /// differ.
+    pub fn key(&self) -> String {
+        match serde_json::from_str::<String>(self.as_json()) {
+            Ok(text) => json_string(&text),
+            Err(_) => self.as_json().to_owned(),
+        }
+    }
 }
 
 impl PartialEq for RequestId {
@@ -235,6 +249,19 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    #[test]
+    fn an_id_is_the_same_however_it_is_written() {
+        let key = |id: &str| RequestId::read(&raw(id.into())).map(|id| id.key());
+        assert_eq!(key(r#""\u0061""#), key(r#""a""#));
+        assert_ne!(key("1"), key(r#""1""#));
+        assert_eq!(
+            key("12345678901234567890").as_deref(),
+            Some("12345678901234567890")
+        );
+        assert_eq!(key("1.0"), None);
+        assert_eq!(key("null"), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod json;
 mod message;
 mod meta;
 mod method;
+mod posted;
 mod sse;
 mod version;
 
@@ -20,6 +21,7 @@ pub use meta::{
     SERVER_INFO, TRACE_KEYS, is_reserved_key,
 };
 pub use method::Method;
+pub use posted::{Element, MAX_BATCH, Posted};
 pub use sse::{SseEvent, SseParser, SseTooLarge, write_event, write_event_at, write_retry};
 pub use version::{LATEST_LEGACY, Version};
 

@@ -4,12 +4,22 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use super::Window;
+
 /// Why a text is not a limit or a rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LimitError {
     /// There is no `/` between a count and a period.
     #[error("write a count and a period, such as `2/day`")]
     Shape,
+    /// What stands after `from` is no beginning of this period.
+    #[error(
+        "`{0}` is no beginning of {1}: write `from 06:00` for a time of day, and `from sunday` or `from sunday 06:00` for a week"
+    )]
+    Start(String, &'static str),
+    /// A rolling window is too short or too long.
+    #[error("`{0}` is not between a minute and 366 days")]
+    Length(String),
     /// The count is not a whole number in range.
     #[error("`{0}` is not a whole number")]
     Count(String),
@@ -21,52 +31,7 @@ pub enum LimitError {
     Zero,
 }
 
-/// The calendar period in which a budget counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Window {
-    /// An hour of the local clock.
-    Hour,
-    /// A local calendar day; 23 or 25 hours long when the clocks change.
-    Day,
-    /// Monday to Sunday.
-    Week,
-    /// A calendar month.
-    Month,
-    /// A calendar year.
-    Year,
-}
-
-impl Window {
-    /// The word used in the policy file.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hour => "hour",
-            Self::Day => "day",
-            Self::Week => "week",
-            Self::Month => "month",
-            Self::Year => "year",
-        }
-    }
-}
-
-impl fmt::Display for Window {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Window {
-    type Err = LimitError;
-
-    fn from_str(text: &str) -> Result<Self, LimitError> {
-        let all = [Self::Hour, Self::Day, Self::Week, Self::Month, Self::Year];
-        all.into_iter()
-            .find(|window| window.as_str() == text)
-            .ok_or_else(|| LimitError::Period(text.into(), "hour, day, week, month or year"))
-    }
-}
-
-/// At most so many calls in one window: `2/day`.
+/// At most so many calls in one window: `2/day`, `10/24h`, `100 total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Limit {
     /// Calls; zero refuses every call.
@@ -79,20 +44,31 @@ impl FromStr for Limit {
     type Err = LimitError;
 
     fn from_str(text: &str) -> Result<Self, LimitError> {
-        let (count, period) = split(text)?;
+        let (count, window) = match text.trim_end().strip_suffix(" total") {
+            Some(count) => (count.trim(), Window::Total),
+            None => {
+                let (count, period) = split(text)?;
+                (count, period.parse()?)
+            }
+        };
         let amount = count
             .parse::<u32>()
             .map_err(|_| LimitError::Count(count.into()))?;
         Ok(Self {
             amount: u64::from(amount),
-            window: period.parse()?,
+            window,
         })
     }
 }
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.amount, self.window)
+        match self.window {
+            Window::Total => write!(f, "{} total", self.amount),
+            Window::Calendar(..) | Window::Rolling(_) => {
+                write!(f, "{}/{}", self.amount, self.window)
+            }
+        }
     }
 }
 
@@ -181,6 +157,13 @@ mod tests {
             "3/week",
             "40/month",
             "4294967295/year",
+            "10/24h",
+            "5/7d",
+            "100 total",
+            "2/day from 06:00",
+            "5/week from sunday 18:30",
+            "5/week from saturday",
+            "9/month from 00:01",
         ] {
             assert_eq!(text.parse::<Limit>().unwrap().to_string(), text);
         }
@@ -190,11 +173,12 @@ mod tests {
     fn what_is_not_a_limit_is_said_plainly() {
         let error = |text: &str| text.parse::<Limit>().unwrap_err().to_string();
         assert_eq!(error("2"), "write a count and a period, such as `2/day`");
+        assert_eq!(error("x total"), "`x` is not a whole number");
         assert_eq!(error("-1/day"), "`-1` is not a whole number");
         assert_eq!(error("1.5/day"), "`1.5` is not a whole number");
         assert_eq!(
             error("2/fortnight"),
-            "`fortnight` is not a period: use hour, day, week, month or year"
+            "`fortnight` is not a period: use hour, day, week, month, year, or a length such as 24h or 7d"
         );
     }
 

@@ -7,7 +7,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::protocol::{Json, Object, RequestId, error_response, raw, result_response};
+use crate::protocol::{
+    Json, Object, RequestId, error_response, notification, raw, result_response,
+};
 
 use super::codec::{Outcome, client_info, not_offered};
 use super::{Ask, EventId, Notice, Outgoing, limits};
@@ -18,6 +20,12 @@ const ASKS: [(&str, &str); 3] = [
     ("roots/list", "roots"),
     ("sampling/createMessage", "sampling"),
 ];
+
+/// Says that the agent's roots are others now (MCP 2025-11-25, roots).
+pub(super) const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
+
+/// Notifications of progress on a question that wait to be carried back; more are dropped.
+const PROGRESS: usize = 8;
 
 /// What a server is told, when a connection opens, about the agent behind it. Without one it is told that nobody
 /// can be asked anything.
@@ -51,6 +59,11 @@ impl Declared {
         digest.finalize().into()
     }
 
+    /// Whether the agent has roots to ask for.
+    pub(super) fn has_roots(&self) -> bool {
+        self.capabilities.get("roots").is_some()
+    }
+
     fn allows(&self, method: &str) -> bool {
         ASKS.iter().any(|(name, capability)| {
             *name == method && self.capabilities.get(capability).is_some()
@@ -81,8 +94,18 @@ pub(super) struct Question {
     /// What did not fit into the queue at once.
     waiting: Option<(mpsc::Sender<Notice>, Notice)>,
     answer: oneshot::Receiver<Outcome>,
+    progress: mpsc::Receiver<Object>,
     over: CancellationToken,
     _open: Open,
+}
+
+/// What there is to tell a server that asked.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// How far the agent is.
+    Progress(String),
+    /// What it answered; the last.
+    Answer(String),
 }
 
 impl Questions {
@@ -129,11 +152,13 @@ impl Asker {
             return None;
         }
         let (reply, answer) = oneshot::channel();
+        let (saying, progress) = mpsc::channel(PROGRESS);
         let method = method.to_owned();
         let ask = Notice::Ask(Ask {
             method,
             params,
             reply,
+            progress: saying,
         });
         let ask = match at {
             Some(at) => Notice::At(at, Box::new(ask)),
@@ -148,6 +173,7 @@ impl Asker {
         Some(Question {
             waiting,
             answer,
+            progress,
             over: self.over.clone(),
             _open: Open::new(&self.open),
         })
@@ -155,23 +181,28 @@ impl Asker {
 }
 
 impl Question {
-    /// Waits for the answer of the agent, and writes the message for the server that asked with this id.
-    pub(super) async fn answer(self, id: &RequestId, method: &str) -> String {
-        let answering = async {
-            if let Some((notices, ask)) = self.waiting {
-                notices.send(ask).await.ok()?;
+    /// Waits for what the agent says, and writes the message for the server that asked with this id.
+    pub(super) async fn next(&mut self, id: &RequestId, method: &str) -> Told {
+        if let Some((notices, ask)) = self.waiting.take() {
+            tokio::select! {
+                // Should the call be over, the answer says so below.
+                _ = notices.send(ask) => {}
+                () = self.over.cancelled() => {}
             }
-            self.answer.await.ok()
-        };
+        }
         let answer = tokio::select! {
-            answer = answering => answer,
+            biased;
             () = self.over.cancelled() => None,
+            Some(params) = self.progress.recv() => {
+                return Told::Progress(notification("notifications/progress", Some(&params)));
+            }
+            answer = &mut self.answer => answer.ok(),
         };
-        match answer {
+        Told::Answer(match answer {
             Some(Ok(result)) => result_response(id, &result),
             Some(Err(error)) => error_response(Some(id), &error, false),
             None => refusal(id, method),
-        }
+        })
     }
 }
 
@@ -217,6 +248,13 @@ mod tests {
         RequestId::number(7)
     }
 
+    async fn answer(mut question: Question) -> String {
+        match question.next(&id(), "roots/list").await {
+            Told::Answer(answer) => answer,
+            Told::Progress(progress) => panic!("{progress}"),
+        }
+    }
+
     #[test]
     fn only_what_can_be_asked_is_declared() {
         assert!(declared("{}").is_none());
@@ -260,7 +298,7 @@ mod tests {
             .ask("roots/list", Object::default())
             .unwrap();
         assert_eq!(*questions.open().borrow(), 1);
-        let answering = tokio::spawn(async move { question.answer(&id(), "roots/list").await });
+        let answering = tokio::spawn(answer(question));
         assert!(matches!(heard.recv().await, Some(Notice::Progress(_))));
         assert!(matches!(heard.recv().await, Some(Notice::Ask(_))));
         let answer = answering.await.unwrap();
@@ -272,13 +310,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn progress_goes_before_the_answer_and_a_flood_of_it_is_dropped() {
+        let (notices, mut heard) = mpsc::channel(4);
+        let questions = Questions::new(declared(r#"{"roots":{}}"#).unwrap(), &notices);
+        let question = questions.asker().ask("roots/list", Object::default());
+        let mut question = question.unwrap();
+        let Some(Notice::Ask(ask)) = heard.recv().await else {
+            panic!("a question");
+        };
+        let said = (0..100)
+            .filter(|_| ask.progress.try_send(Object::default()).is_ok())
+            .count();
+        assert_eq!(said, PROGRESS);
+        ask.reply.send(Ok(raw("{}".into()))).unwrap();
+        for _ in 0..PROGRESS {
+            let told = question.next(&id(), "roots/list").await;
+            assert!(matches!(told, Told::Progress(_)), "{told:?}");
+        }
+        assert!(answer(question).await.contains("result"));
+    }
+
+    #[tokio::test]
     async fn the_end_of_the_call_refuses_what_is_open_and_what_comes_later() {
         let (notices, mut heard) = mpsc::channel(4);
         let questions = Questions::new(declared(r#"{"roots":{}}"#).unwrap(), &notices);
         let asker = questions.asker();
         let question = asker.ask("roots/list", Object::default()).unwrap();
         drop(questions);
-        let answer = question.answer(&id(), "roots/list").await;
+        let answer = answer(question).await;
         assert!(answer.contains("-32601"), "{answer}");
         let Some(Notice::Ask(ask)) = heard.recv().await else {
             panic!("a question");

@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 
 use crate::protocol::{RequestId, Version};
 
-use super::asking::Question;
+use super::asking::{Question, Told};
 use super::body::collect;
 use super::modern::VERSION;
 use super::reply::content_type;
@@ -97,10 +97,22 @@ impl Channel {
     }
 
     /// Carries the answer to a question back, whenever the agent gives it.
-    pub(super) fn carry_back(self: &Arc<Self>, id: RequestId, method: &str, question: Question) {
+    pub(super) fn carry_back(
+        self: &Arc<Self>,
+        id: RequestId,
+        method: &str,
+        mut question: Question,
+    ) {
         let (channel, method) = (self.clone(), method.to_owned());
         tokio::spawn(async move {
-            let answer = question.answer(&id, &method).await;
+            let answer = loop {
+                match question.next(&id, &method).await {
+                    Told::Progress(message) => channel.post_aside(message).await,
+                    Told::Answer(message) => break message,
+                }
+            };
+            // It is answered, whether or not that arrives.
+            drop(question);
             channel.post_aside(answer).await;
         });
     }

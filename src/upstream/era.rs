@@ -1,13 +1,13 @@
 //! Which life cycle a server speaks: asked once, remembered, and asked again when there is reason to.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::types::{EraChoice, ServerName};
 
-use super::opening::{Opening, locked, open};
-use super::{Description, Era, UpstreamError, limits};
+use super::finding::Finding;
+use super::{Description, Era, Lane, UpstreamError, limits};
 
 /// What a probe found.
 #[derive(Debug, Clone)]
@@ -17,34 +17,46 @@ pub(super) struct Verdict {
     pub(super) description: Option<Arc<Description>>,
 }
 
+/// What a modern server makes of `initialize`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Older {
+    /// It opens, and could be answered when it asks something.
+    Opens,
+    /// It does not, or not so that it could be answered: then 2026-07-28 serves everyone better.
+    Refuses,
+    /// It could not be asked, which is no evidence.
+    Unclear,
+}
+
+/// What to speak to a server for one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spoken {
+    /// This and nothing else.
+    Only(Era),
+    /// It speaks both, and the lane prefers legacy: modern only where that does not open.
+    Both,
+}
+
 /// The verdict on one server.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct EraCell {
     server: ServerName,
     choice: EraChoice,
-    clock: Arc<dyn Clock>,
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    known: Option<Arc<Verdict>>,
-    probing: Option<Opening<Verdict>>,
-    /// When to ask again, in running time.
-    ask_again: Option<Duration>,
+    verdict: Finding<Verdict>,
+    older: Finding<Older>,
 }
 
 impl EraCell {
-    pub(super) fn new(server: &ServerName, choice: EraChoice, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(server: &ServerName, choice: EraChoice, clock: &Arc<dyn Clock>) -> Self {
         Self {
             server: server.clone(),
             choice,
-            clock,
-            state: Arc::default(),
+            verdict: Finding::new(Arc::clone(clock), keep_verdict),
+            older: Finding::new(Arc::clone(clock), keep_older),
         }
     }
 
-    /// Which era to use for a call; asks the server only when it was neither configured nor found out.
+    /// Which era the server is of; asks it only when that was neither configured nor found out.
     pub(super) async fn era<F>(&self, probe: impl FnOnce() -> F) -> Result<Era, UpstreamError>
     where
         F: Future<Output = Result<Verdict, UpstreamError>> + Send + 'static,
@@ -56,6 +68,31 @@ impl EraCell {
         }
     }
 
+    /// What to speak for a lane to a server of this era. Whether a modern one opens with `initialize` too is asked
+    /// only for a lane that prefers that.
+    pub(super) async fn spoken<F>(
+        &self,
+        era: Era,
+        lane: &Lane,
+        initialize: impl FnOnce() -> F,
+    ) -> Spoken
+    where
+        F: Future<Output = Older> + Send + 'static,
+    {
+        let is_found = self.choice == EraChoice::Auto && era == Era::Modern;
+        if !is_found || lane.prefers != Some(Era::Legacy) {
+            return Spoken::Only(era);
+        }
+        let asking = self.older.get(|| {
+            let initialize = initialize();
+            async { Ok(initialize.await) }
+        });
+        match asking.await.as_deref() {
+            Ok(Older::Opens) => Spoken::Both,
+            Ok(Older::Refuses | Older::Unclear) | Err(_) => Spoken::Only(era),
+        }
+    }
+
     /// What is known; asks when nothing is. A verdict that is due for a check stays in force meanwhile.
     pub(super) async fn verdict<F>(
         &self,
@@ -64,80 +101,55 @@ impl EraCell {
     where
         F: Future<Output = Result<Verdict, UpstreamError>> + Send + 'static,
     {
-        let opening = {
-            let mut state = locked(&self.state);
-            let due = state
-                .ask_again
-                .is_some_and(|at| self.clock.monotonic() >= at);
-            if let Some(known) = state.known.clone() {
-                if due && !state.is_probing() {
-                    state.ask_again = Some(self.clock.monotonic() + limits::VERDICT_RETRY);
-                    state.probing = Some(open(self.clone().ask(probe())));
+        let before = self.verdict.known();
+        self.verdict
+            .get(|| {
+                let (server, probe) = (self.server.clone(), probe());
+                async move {
+                    let verdict = probe.await?;
+                    if let Some(known) = before.filter(|known| known.era != verdict.era) {
+                        tracing::warn!(%server, was = ?known.era, is = ?verdict.era, "server changed its protocol era");
+                    }
+                    Ok(verdict)
                 }
-                return Ok(known);
-            }
-            match state
-                .probing
-                .clone()
-                .filter(|probing| probing.peek().is_none())
-            {
-                Some(probing) => probing,
-                None => {
-                    let probing = open(self.clone().ask(probe()));
-                    state.probing = Some(probing.clone());
-                    probing
-                }
-            }
-        };
-        opening.await
-    }
-
-    /// Runs a probe and keeps what it found. A failure is never evidence: the verdict so far stays.
-    async fn ask(
-        self,
-        probe: impl Future<Output = Result<Verdict, UpstreamError>>,
-    ) -> Result<Verdict, UpstreamError> {
-        let verdict = probe.await?;
-        let mut state = locked(&self.state);
-        if let Some(known) = &state.known
-            && known.era != verdict.era
-        {
-            tracing::warn!(server = %self.server, was = ?known.era, is = ?verdict.era, "server changed its protocol era");
-        }
-        state.ask_again = match verdict.era {
-            Era::Legacy => Some(self.clock.monotonic() + limits::VERDICT),
-            Era::Modern => None,
-        };
-        state.known = Some(Arc::new(verdict.clone()));
-        Ok(verdict)
+            })
+            .await
     }
 
     /// A call failed in a way that another era would explain: ask again soon, at most once a minute.
     pub(super) fn doubt(&self) {
-        let mut state = locked(&self.state);
-        if state.known.is_some() && self.choice == EraChoice::Auto {
-            let now = self.clock.monotonic();
-            state.ask_again = Some(
-                state
-                    .ask_again
-                    .map_or(now, |at| at.min(now + limits::VERDICT_RETRY)),
-            );
+        if self.choice == EraChoice::Auto {
+            self.verdict.doubt();
         }
+    }
+
+    /// A modern server that opened with `initialize` did not do so now: ask again soon, at most once a minute.
+    pub(super) fn doubt_older(&self) {
+        self.older.doubt();
     }
 
     /// `initialize` was refused, so the verdict that led there has no ground.
     pub(super) fn forget(&self) {
         if self.choice == EraChoice::Auto {
-            *locked(&self.state) = State::default();
+            self.verdict.forget();
         }
     }
 }
 
-impl State {
-    fn is_probing(&self) -> bool {
-        self.probing
-            .as_ref()
-            .is_some_and(|probing| probing.peek().is_none())
+/// An established modern verdict is never given up without a reason.
+fn keep_verdict(verdict: &Verdict) -> Option<Duration> {
+    match verdict.era {
+        Era::Legacy => Some(limits::VERDICT),
+        Era::Modern => None,
+    }
+}
+
+/// One that opens shows it with every session that does.
+fn keep_older(older: &Older) -> Option<Duration> {
+    match older {
+        Older::Opens => None,
+        Older::Refuses => Some(limits::VERDICT),
+        Older::Unclear => Some(limits::VERDICT_RETRY),
     }
 }
 
@@ -151,8 +163,9 @@ mod tests {
 
     fn cell() -> (EraCell, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_micros(0)));
+        let shared: Arc<dyn Clock> = clock.clone();
         (
-            EraCell::new(&"peer".parse().unwrap(), EraChoice::Auto, clock.clone()),
+            EraCell::new(&"peer".parse().unwrap(), EraChoice::Auto, &shared),
             clock,
         )
     }
@@ -163,10 +176,7 @@ mod tests {
     }
 
     async fn settled(cell: &EraCell) {
-        let probing = locked(&cell.state).probing.clone();
-        if let Some(probing) = probing {
-            let _ = probing.await;
-        }
+        cell.verdict.settled().await;
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::protocol::{Json, LogLevel, Method, Object};
 use crate::types::AgentName;
@@ -14,6 +14,8 @@ pub struct Lane {
     pub agent: AgentName,
     /// The agent's own session: the id this gateway gave it, or the label a bare client sent.
     pub session: Option<Arc<str>>,
+    /// What it would rather speak to a server that speaks both.
+    pub prefers: Option<Era>,
 }
 
 /// Which life cycle a server speaks.
@@ -88,6 +90,8 @@ pub struct Ask {
     pub params: Object,
     /// Takes the result, or the whole JSON-RPC error object. It is closed when the call ended meanwhile.
     pub reply: oneshot::Sender<Result<Json, Json>>,
+    /// Takes the parameters of `notifications/progress` on this question, with the server's own token in them.
+    pub progress: mpsc::Sender<Object>,
 }
 
 /// What a server answered.

@@ -12,7 +12,7 @@ use crate::protocol::{Json, code};
 use crate::types::{EraChoice, ServerName};
 
 use super::codec::error_code;
-use super::era::{EraCell, Verdict};
+use super::era::{EraCell, Spoken, Verdict};
 use super::legacy::{Legacy, not_in_time};
 use super::modern;
 use super::session::Choice;
@@ -27,6 +27,8 @@ pub(super) struct Http {
     /// Ids are never used twice towards one server, whichever session or connection carries them.
     ids: Arc<AtomicU64>,
     legacy: Legacy,
+    /// The same sessions, where it is modern and opens with `initialize` too.
+    older: Legacy,
     timeout: Duration,
 }
 
@@ -45,25 +47,29 @@ impl Http {
             }
         };
         let (wire, ids) = (Arc::new(wire), Arc::new(AtomicU64::new(1)));
+        let legacy = Legacy::new(wire.clone(), ids.clone(), timeout, transport, clock);
         Self {
-            legacy: Legacy::new(wire.clone(), ids.clone(), timeout, transport, clock),
+            older: legacy.beside_modern(),
+            legacy,
             wire,
-            era: EraCell::new(server, choice, clock.clone()),
+            era: EraCell::new(server, choice, clock),
             ids,
             timeout,
         }
     }
 
     pub(super) async fn describe(&self, lane: &Lane) -> Result<Arc<Description>, UpstreamError> {
-        let until = Instant::now() + limits::HANDSHAKE;
-        match self.era(until).await? {
-            Era::Legacy => self.noted(self.legacy.describe(lane, until).await),
-            Era::Modern => {
-                let verdict = self.era.verdict(|| self.discovery()).await?;
-                let unknown =
-                    || UpstreamError::Refused("it does not answer `server/discover`".into());
-                verdict.description.clone().ok_or_else(unknown)
-            }
+        let (spoken, until) = self.spoken(lane).await?;
+        match spoken {
+            Spoken::Only(Era::Legacy) => self.noted(self.legacy.describe(lane, until).await),
+            Spoken::Only(Era::Modern) => self.describe_modern().await,
+            Spoken::Both => match self.older.describe(lane, until).await {
+                Ok(description) => Ok(description),
+                Err(_) => {
+                    self.era.doubt_older();
+                    self.describe_modern().await
+                }
+            },
         }
     }
 
@@ -73,19 +79,42 @@ impl Http {
         outgoing: Outgoing,
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
-        let until = Instant::now() + limits::HANDSHAKE;
-        match self.era(until).await? {
-            Era::Legacy => self.noted(self.legacy.send(lane, outgoing, notices, until).await),
-            Era::Modern => self.send_modern(outgoing, notices).await,
-        }
+        let (spoken, until) = self.spoken(lane).await?;
+        let (legacy, opened) = match spoken {
+            Spoken::Only(Era::Modern) => return self.send_modern(outgoing, notices).await,
+            Spoken::Only(Era::Legacy) => {
+                let opened = self.legacy.open(lane, &outgoing, until).await;
+                (&self.legacy, self.noted(opened)?)
+            }
+            Spoken::Both => match self.older.open(lane, &outgoing, until).await {
+                Ok(opened) => {
+                    if !opened.lease.can_be_answered() {
+                        self.era.doubt_older();
+                    }
+                    (&self.older, opened)
+                }
+                Err(_) => {
+                    self.era.doubt_older();
+                    return self.send_modern(outgoing, notices).await;
+                }
+            },
+        };
+        legacy.send(opened, outgoing, notices).await
     }
 
-    /// Finds out how to speak to the server. Probe and session are bounded each; `until` bounds the two together.
-    async fn era(&self, until: Instant) -> Result<Era, UpstreamError> {
+    /// Finds out what to speak, and until when a session must be open. The first probe and a session are bounded
+    /// each, and together by that.
+    async fn spoken(&self, lane: &Lane) -> Result<(Spoken, Instant), UpstreamError> {
+        let until = Instant::now() + limits::HANDSHAKE;
         let probing = self.era.era(|| self.discovery());
-        timeout_at(until, probing)
+        let era = timeout_at(until, probing)
             .await
-            .unwrap_or_else(|_| Err(not_in_time()))
+            .unwrap_or_else(|_| Err(not_in_time()))?;
+        match self.era.spoken(era, lane, || self.older.probe()).await {
+            // What is known to answer gets its time for a session of its own.
+            Spoken::Both => Ok((Spoken::Both, Instant::now() + limits::HANDSHAKE)),
+            only @ Spoken::Only(_) => Ok((only, until)),
+        }
     }
 
     /// `initialize` was refused, so the verdict that led there has no ground.
@@ -94,6 +123,12 @@ impl Http {
             self.era.forget();
         }
         answer
+    }
+
+    async fn describe_modern(&self) -> Result<Arc<Description>, UpstreamError> {
+        let verdict = self.era.verdict(|| self.discovery()).await?;
+        let unknown = || UpstreamError::Refused("it does not answer `server/discover`".into());
+        verdict.description.clone().ok_or_else(unknown)
     }
 
     async fn send_modern(
@@ -119,6 +154,11 @@ impl Http {
 
     fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A modern server keeps nothing of an agent that could have changed.
+    pub(super) async fn roots_changed(&self, lane: &Lane) {
+        self.legacy.roots_changed(lane).await;
     }
 
     pub(super) fn end_session(&self, lane: &Lane) {

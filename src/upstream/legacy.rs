@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clock::Clock;
 use crate::protocol::{Object, RequestId, request};
@@ -14,12 +14,15 @@ use crate::protocol::{Object, RequestId, request};
 use super::asking::{Declared, Questions};
 use super::codec::prepare;
 use super::deadline::Deadline;
+use super::era::Older;
 use super::handshake::Opener;
 use super::listener::Listener;
+use super::modern::is_no_evidence;
 use super::pool::{Lease, Pool, Turns};
 use super::reply::Ending;
 use super::seat::{Seat, Seated};
 use super::session::{Called, Choice, Session};
+use super::streamable::Streamable;
 use super::wire::{Sent, Wire};
 use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
 
@@ -53,6 +56,40 @@ impl Legacy {
         }
     }
 
+    /// The same sessions, of a server known to speak 2026-07-28 too: no other transport is looked for.
+    pub(super) fn beside_modern(&self) -> Self {
+        Self {
+            wire: self.wire.clone(),
+            ids: self.ids.clone(),
+            sessions: self.sessions.clone(),
+            timeout: self.timeout,
+            choice: Arc::new(Choice::Streamable),
+            is_sessionless: AtomicBool::new(false),
+        }
+    }
+
+    /// What a modern server makes of `initialize`. What it opens is ended again.
+    pub(super) fn probe(&self) -> impl Future<Output = Older> + Send + use<> {
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        let (wire, opener) = (self.wire.clone(), Opener { id, declared: None });
+        async move {
+            let opening = Streamable::open(wire, &opener);
+            match timeout(limits::SECOND_PROBE, opening).await {
+                Ok(Ok((session, _))) => {
+                    let can_be_answered = session.channel.has_id();
+                    tokio::spawn(async move { session.channel.end().await });
+                    if can_be_answered {
+                        Older::Opens
+                    } else {
+                        Older::Refuses
+                    }
+                }
+                Ok(Err(error)) if is_evidence(&error) => Older::Refuses,
+                Ok(Err(_)) | Err(_) => Older::Unclear,
+            }
+        }
+    }
+
     /// What the server is, from any session of this lane.
     pub(super) async fn describe(
         &self,
@@ -66,15 +103,25 @@ impl Legacy {
         Ok(session.lease.description.clone())
     }
 
-    pub(super) async fn send(
+    /// A session for one call. Nothing of the call is sent.
+    pub(super) async fn open(
         &self,
         lane: &Lane,
+        outgoing: &Outgoing,
+        until: Instant,
+    ) -> Result<Seated<Lane, Session>, UpstreamError> {
+        let declared = Declared::of(outgoing);
+        self.session(lane, declared.as_ref(), until).await
+    }
+
+    /// One call on the session that was opened for it.
+    pub(super) async fn send(
+        &self,
+        opened: Seated<Lane, Session>,
         outgoing: Outgoing,
         notices: &mpsc::Sender<Notice>,
-        until: Instant,
     ) -> Result<Reply, UpstreamError> {
-        let declared = Declared::of(&outgoing);
-        let Seated { seat, lease } = self.session(lane, declared.as_ref(), until).await?;
+        let Seated { seat, lease } = opened;
         let declared = lease.declared.clone();
         let questions = declared.map(|declared| Questions::new(declared, notices));
         let mut deadline = Deadline::of(questions.as_ref(), self.timeout);
@@ -206,6 +253,12 @@ impl Legacy {
         async move { Session::open(wire, Opener { id, declared }, &choice).await }
     }
 
+    pub(super) async fn roots_changed(&self, lane: &Lane) {
+        let open = self.sessions.open(|seat| seat.whose == *lane);
+        let told = open.iter().filter(|(_, session)| session.knows_roots());
+        futures_util::future::join_all(told.map(|(_, session)| session.roots_changed())).await;
+    }
+
     pub(super) fn end_session(&self, lane: &Lane) {
         self.sessions.end_where(|seat| seat.whose == *lane);
     }
@@ -228,6 +281,19 @@ pub(super) fn not_in_time() -> UpstreamError {
 fn end_aside(session: Arc<Session>) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move { session.end().await });
+    }
+}
+
+/// Whether a failed opening says that the server does not open: neither refused credentials nor trouble do.
+fn is_evidence(error: &UpstreamError) -> bool {
+    match error {
+        UpstreamError::Rejected(status) => !is_no_evidence(*status),
+        // An error, or something that is no result of `initialize`.
+        UpstreamError::Refused(_) => true,
+        UpstreamError::Unreachable(_)
+        | UpstreamError::TimedOut
+        | UpstreamError::Broken(_)
+        | UpstreamError::TooLarge(_) => false,
     }
 }
 

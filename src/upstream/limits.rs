@@ -13,6 +13,8 @@ pub(super) const CHILD_HANDSHAKE: Duration = Duration::from_secs(30);
 pub(super) const ENDPOINT: Duration = Duration::from_secs(5);
 /// A child process that says nothing to `server/discover` for so long is taken for a legacy one.
 pub(super) const CHILD_PROBE: Duration = Duration::from_secs(5);
+/// A modern server that says nothing to `initialize` for so long is spoken to as that.
+pub(super) const SECOND_PROBE: Duration = Duration::from_secs(5);
 /// The longest call, whatever is configured.
 pub(super) const CALL: Duration = Duration::from_secs(24 * 3_600);
 /// The longest wait for a side message: a cancellation, an answer to a ping, the end of a session.

@@ -12,6 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::clock::Clock;
 use crate::protocol::{Message, Object, RequestId, notification, request};
 
+use super::asking::{Question, Told};
 use super::child::{Group, Program};
 use super::codec::{Outcome, no_message, printable};
 use super::deadline::Deadline;
@@ -221,14 +222,12 @@ impl Shared {
                     id,
                     method,
                     question,
-                } => {
-                    let lines = lines.clone();
-                    tokio::spawn(async move {
-                        let answer = question.answer(&id, &method).await;
-                        // A closed queue means that the process is gone.
-                        drop(lines.send(Line::new(answer, &Ticket::default())).await);
-                    });
-                }
+                } => drop(tokio::spawn(carry_back(
+                    id,
+                    method,
+                    question,
+                    lines.clone(),
+                ))),
                 Left::Junk(why) => {
                     self.log_junk(&line, &why, warned < WARNINGS);
                     warned = warned.saturating_add(1);
@@ -265,6 +264,25 @@ impl Shared {
             tracing::debug!(%server, %agent, why, line = %text, "a child process wrote a line that is no message");
         }
     }
+}
+
+/// Carries the answer to a question back, whenever the agent gives it.
+async fn carry_back(
+    id: RequestId,
+    method: String,
+    mut question: Question,
+    lines: mpsc::Sender<Line>,
+) {
+    // A queue that is closed means that the process is gone, and with it the call that asked.
+    let write = async |message| drop(lines.send(Line::new(message, &Ticket::default())).await);
+    let answer = loop {
+        match question.next(&id, &method).await {
+            Told::Progress(message) => write(message).await,
+            Told::Answer(message) => break message,
+        }
+    };
+    drop(question);
+    write(answer).await;
 }
 
 /// Reads what a process says on its standard error, so that it never waits for us, and logs it.

@@ -12,6 +12,7 @@ mod deadline;
 mod dial;
 mod era;
 mod exchange;
+mod finding;
 mod handshake;
 mod http;
 mod legacy;
@@ -36,6 +37,8 @@ mod wire;
 
 #[cfg(test)]
 mod ask_tests;
+#[cfg(test)]
+mod dual_tests;
 #[cfg(test)]
 mod http_tests;
 #[cfg(test)]

@@ -131,7 +131,7 @@ pub(super) async fn discover(wire: Arc<Wire>, id: u64) -> Result<Verdict, Upstre
 }
 
 /// Refused credentials and overload say nothing about the era.
-fn is_no_evidence(status: u16) -> bool {
+pub(super) fn is_no_evidence(status: u16) -> bool {
     matches!(status, 401 | 403 | 408 | 429 | 500..)
 }
 

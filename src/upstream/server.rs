@@ -125,6 +125,15 @@ impl Upstream {
         reply
     }
 
+    /// Passes on that the agent's roots changed, on those connections of this lane that were told it has some. Opens
+    /// none.
+    pub async fn roots_changed(&self, lane: &Lane) {
+        match &self.transport {
+            Transport::Http(http) => http.roots_changed(lane).await,
+            Transport::Stdio(stdio) => stdio.roots_changed(lane).await,
+        }
+    }
+
     /// The agent's session ended: forgets its connections, and ends them in the background. A child process is
     /// the agent's and not the session's, so it stays until it is idle.
     pub async fn end_session(&self, lane: &Lane) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::protocol::{Object, notification};
 
-use super::asking::Declared;
+use super::asking::{Declared, ROOTS_CHANGED};
 use super::channel::Channel;
 use super::codec::Outcome;
 use super::handshake::{Opener, as_opening};
@@ -39,6 +39,8 @@ enum Transport {
 pub(super) enum Choice {
     /// The old one.
     Sse,
+    /// Streamable HTTP: whoever speaks 2026-07-28 too does not speak the old one at the same place.
+    Streamable,
     /// Streamable HTTP, and the old one where `initialize` is refused as unknown; holds what was found last.
     Either(AtomicBool),
 }
@@ -62,9 +64,12 @@ impl Session {
     ) -> Result<Self, UpstreamError> {
         let found = match choice {
             Choice::Sse => return Self::open_sse(&wire, opener).await,
-            Choice::Either(found) => found,
+            Choice::Streamable => None,
+            Choice::Either(found) => Some(found),
         };
-        if found.load(Ordering::Relaxed) {
+        if let Some(found) = found
+            && found.load(Ordering::Relaxed)
+        {
             let opened = Self::open_sse(&wire, opener).await;
             found.store(opened.is_ok(), Ordering::Relaxed);
             return opened;
@@ -80,7 +85,10 @@ impl Session {
         };
         let is_unknown = matches!(error, UpstreamError::Rejected(400 | 404 | 405));
         let error = as_opening(error, "`initialize`");
-        if !is_unknown || !Sse::is_spoken(&wire).await {
+        let Some(found) = found.filter(|_| is_unknown) else {
+            return Err(error);
+        };
+        if !Sse::is_spoken(&wire).await {
             return Err(error);
         }
         let opened = Self::open_sse(&wire, opener).await;
@@ -146,6 +154,18 @@ impl Session {
         };
         giving_up.is_over = !matches!(called, Err(UpstreamError::TooLarge(_)));
         called
+    }
+
+    /// Whether the server was told that the agent has roots.
+    pub(super) fn knows_roots(&self) -> bool {
+        let declared = self.declared.as_ref();
+        declared.is_some_and(|declared| declared.has_roots())
+    }
+
+    /// Tells the server that the agent's roots changed.
+    pub(super) async fn roots_changed(&self) {
+        let message = notification(ROOTS_CHANGED, None);
+        self.channel().post_aside(message).await;
     }
 
     /// Tells the server that the session is over. The old transport says so by closing its stream.

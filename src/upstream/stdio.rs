@@ -5,17 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::protocol::{Method, Object, code};
 use crate::types::{AgentName, EraChoice, Instances, ServerName};
 
-use super::asking::{Declared, Questions};
+use super::asking::{Declared, Questions, ROOTS_CHANGED};
 use super::backoff::Backoff;
 use super::child::Program;
 use super::codec::{Outcome, error_code, prepare};
 use super::deadline::Deadline;
-use super::era::{EraCell, Verdict};
+use super::era::{EraCell, Older, Spoken, Verdict};
 use super::handshake::{
     Probed, as_opening, discover_params, initialize_params, judge, read_initialize,
 };
@@ -49,6 +50,8 @@ struct Process {
     era: Era,
     /// What a legacy process said about itself.
     description: Option<Arc<Description>>,
+    /// What a legacy process was told about its agent.
+    declared: Option<Arc<Declared>>,
     /// Whether it ever answered a call.
     was_useful: AtomicBool,
 }
@@ -59,15 +62,17 @@ impl Process {
             link: Arc::new(link),
             era: Era::Modern,
             description: None,
+            declared: None,
             was_useful: AtomicBool::new(false),
         }
     }
 
-    fn legacy(link: Link, description: Description) -> Self {
+    fn legacy(link: Link, description: Description, declared: Option<Arc<Declared>>) -> Self {
         Self {
             link: Arc::new(link),
             era: Era::Legacy,
             description: Some(Arc::new(description)),
+            declared,
             was_useful: AtomicBool::new(false),
         }
     }
@@ -89,7 +94,7 @@ impl Stdio {
             program: Arc::new(program),
             instances,
             timeout,
-            era: EraCell::new(server, choice, clock.clone()),
+            era: EraCell::new(server, choice, clock),
             processes,
             backoff: Arc::default(),
             clock: clock.clone(),
@@ -97,12 +102,23 @@ impl Stdio {
     }
 
     pub(super) async fn describe(&self, lane: &Lane) -> Result<Arc<Description>, UpstreamError> {
-        let unknown = || UpstreamError::Refused("it does not answer `server/discover`".into());
-        match self.era().await? {
-            Era::Legacy => self.describe_legacy(lane).await?,
-            Era::Modern => self.era.verdict(|| self.probe()).await?.description.clone(),
-        }
-        .ok_or_else(unknown)
+        let described = match self.spoken(lane).await? {
+            Spoken::Only(Era::Legacy) => self.noted(self.describe_legacy(lane).await)?,
+            Spoken::Only(Era::Modern) => self.describe_modern().await?,
+            Spoken::Both => match self.describe_legacy(lane).await {
+                Ok(described) => described,
+                Err(_) => {
+                    self.era.doubt_older();
+                    self.describe_modern().await?
+                }
+            },
+        };
+        described
+            .ok_or_else(|| UpstreamError::Refused("it does not answer `server/discover`".into()))
+    }
+
+    async fn describe_modern(&self) -> Result<Option<Arc<Description>>, UpstreamError> {
+        Ok(self.era.verdict(|| self.probe()).await?.description.clone())
     }
 
     /// What the server is, from any process of this lane.
@@ -125,11 +141,18 @@ impl Stdio {
         outgoing: Outgoing,
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
-        let era = self.era().await?;
-        let owner = self.owner(era, lane);
-        // A process that everyone shares, or that is stateless, has nobody to ask.
-        let declared = Declared::of(&outgoing).filter(|_| owner.is_some());
-        let process = self.process(era, owner, declared.as_ref()).await?;
+        let seated = match self.spoken(lane).await? {
+            Spoken::Only(era) => self.noted(self.seated(era, lane, &outgoing).await)?,
+            Spoken::Both => match self.seated(Era::Legacy, lane, &outgoing).await {
+                Ok(seated) => seated,
+                Err(_) => {
+                    self.era.doubt_older();
+                    self.seated(Era::Modern, lane, &outgoing).await?
+                }
+            },
+        };
+        let (process, declared) = seated;
+        let era = process.era;
         let questions = declared.map(|declared| Questions::new(declared, notices));
         let mut deadline = Deadline::of(questions.as_ref(), self.timeout);
 
@@ -154,8 +177,38 @@ impl Stdio {
         })
     }
 
-    async fn era(&self) -> Result<Era, UpstreamError> {
-        self.era.era(|| self.probe()).await
+    /// What to speak for a lane. Processes that everyone shares speak one era, as nobody could be asked there.
+    async fn spoken(&self, lane: &Lane) -> Result<Spoken, UpstreamError> {
+        let era = self.era.era(|| self.probe()).await?;
+        match self.instances {
+            Instances::Shared => Ok(Spoken::Only(era)),
+            Instances::PerAgent => {
+                let initialize = || self.probe_older(lane);
+                Ok(self.era.spoken(era, lane, initialize).await)
+            }
+        }
+    }
+
+    /// The process for one call, and what it may ask the agent.
+    async fn seated(
+        &self,
+        era: Era,
+        lane: &Lane,
+        outgoing: &Outgoing,
+    ) -> Result<(Lease<Process>, Option<Arc<Declared>>), UpstreamError> {
+        let owner = self.owner(era, lane);
+        // A process that everyone shares, or that is stateless, has nobody to ask.
+        let declared = Declared::of(outgoing).filter(|_| owner.is_some());
+        let process = self.process(era, owner, declared.as_ref()).await?;
+        Ok((process, declared))
+    }
+
+    /// `initialize` was refused, so the verdict that led there has no ground.
+    fn noted<T>(&self, opened: Result<T, UpstreamError>) -> Result<T, UpstreamError> {
+        if let Err(UpstreamError::Refused(_)) = &opened {
+            self.era.forget();
+        }
+        opened
     }
 
     /// Whose process serves a lane. The sessions of one agent share it: it is the agent's, not the session's.
@@ -188,9 +241,6 @@ impl Stdio {
         if matches!(&process, Ok(seated) if seated.lease.link.died_at().is_some()) {
             process = seat().await;
         }
-        if let Err(UpstreamError::Refused(_)) = &process {
-            self.era.forget();
-        }
         Ok(process?.lease)
     }
 
@@ -221,7 +271,7 @@ impl Stdio {
             hold_back(&locked(&backoff), &owner, clock.monotonic())?;
             let opened = match (starting.await, era) {
                 (Err(error), _) => Err(error),
-                (Ok(link), Era::Legacy) => initialize(link, declared.as_deref()).await,
+                (Ok(link), Era::Legacy) => initialize(link, declared).await,
                 (Ok(link), Era::Modern) => Ok(Process::modern(link)),
             };
             if opened.is_err() {
@@ -274,6 +324,40 @@ impl Stdio {
         }
     }
 
+    /// Starts a process of the agent, of a program that is known to be modern, and opens it with `initialize`. One
+    /// that opens is kept for the agent's calls.
+    fn probe_older(&self, lane: &Lane) -> impl Future<Output = Older> + Send + use<> {
+        let owner = self.owner(Era::Legacy, lane);
+        let (starting, processes) = (self.start(&owner), self.processes.clone());
+        async move {
+            let Ok(link) = starting.await else {
+                return Older::Unclear;
+            };
+            match timeout(limits::CHILD_PROBE, initialize(link, None)).await {
+                Ok(Ok(process)) => {
+                    let opened = async { Ok(process) };
+                    // Where there is no room, or one is open already, it is ended.
+                    drop(processes.get(&Seat::shared(owner), || opened).await);
+                    Older::Opens
+                }
+                // It started before, and answered `server/discover`.
+                Ok(Err(_)) | Err(_) => Older::Refuses,
+            }
+        }
+    }
+
+    pub(super) async fn roots_changed(&self, lane: &Lane) {
+        let owner = self.owner(Era::Legacy, lane);
+        for (_, process) in self.processes.open(|seat| seat.whose == owner) {
+            let declared = process.declared.as_ref();
+            if declared.is_some_and(|declared| declared.has_roots()) {
+                // A process that is gone has no use for it.
+                let telling = process.link.tell(ROOTS_CHANGED);
+                let _ = tokio::time::timeout(limits::SIDE, telling).await;
+            }
+        }
+    }
+
     pub(super) async fn close(&self) {
         let ends = self
             .processes
@@ -294,15 +378,15 @@ fn hold_back(backoff: &Backoff<Owner>, owner: &Owner, now: Duration) -> Result<(
     }
 }
 
-async fn initialize(link: Link, declared: Option<&Declared>) -> Result<Process, UpstreamError> {
-    let params = initialize_params(declared);
+async fn initialize(link: Link, declared: Option<Arc<Declared>>) -> Result<Process, UpstreamError> {
+    let params = initialize_params(declared.as_deref());
     let opening = ask(&link, Method::Initialize, &params, limits::CHILD_HANDSHAKE);
     let (_, description) = opening
         .await
         .and_then(read_initialize)
         .map_err(|error| as_opening(error, "`initialize`"))?;
     link.tell("notifications/initialized").await?;
-    Ok(Process::legacy(link, description))
+    Ok(Process::legacy(link, description, declared))
 }
 
 /// One request of our own.

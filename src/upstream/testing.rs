@@ -16,7 +16,7 @@ mod talk;
 
 pub(super) use talk::*;
 
-use super::{Lane, Notice, Outgoing, Reply, Upstream, UpstreamError, Upstreams};
+use super::{Era, Lane, Notice, Outgoing, Reply, Upstream, UpstreamError, Upstreams};
 
 /// Long enough for a machine under load; reached only when something is wrong.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -376,6 +376,15 @@ pub(super) fn lane(agent: &str) -> Lane {
     Lane {
         agent: agent.parse().unwrap(),
         session: None,
+        prefers: None,
+    }
+}
+
+/// The lane of an agent with a session, or of a modern one.
+pub(super) fn lane_of(agent: &str, prefers: Era) -> Lane {
+    Lane {
+        prefers: Some(prefers),
+        ..lane(agent)
     }
 }
 

@@ -55,6 +55,79 @@ async fn of_200_callers_at_once_exactly_two_reach_the_server() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_gets_exactly_what_there_is_in_every_kind_of_window() {
+    let windows = [
+        "/hour",
+        "/day from 06:00",
+        "/month",
+        "/24h",
+        "/7d",
+        " total",
+    ];
+    for (limit, callers) in [(2, 200), (10, 200), (777, 1_000)] {
+        for window in windows {
+            let world = World::small(&format!("budgets: [\"{limit}{window}\"]")).await;
+            let clawd = world.agent("clawd");
+            let calls = (0..callers).map(|_| clawd.call("imagine", json!({})));
+            let answers = join_all(calls).await;
+            let budget = format!("{limit}{window}");
+            assert_eq!(world.server("images").calls(), limit, "{budget}");
+            let refused = answers.iter().filter_map(refusal);
+            let full = refused.filter(|refused| refused["used"] == limit);
+            assert_eq!(full.count(), callers - limit, "{budget}");
+            world.stop().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_total_does_not_reset_and_survives_a_restart() {
+    let mut world = World::small("budgets: [1 total]").await;
+    assert!(!is_refused(&world, "clawd", "imagine").await);
+    world
+        .restart(&World::small_policy("budgets: [1 total]"))
+        .await;
+    world.clock().advance(Duration::from_secs(900 * 86_400));
+    let answer = world.agent("clawd").call("imagine", json!({})).await;
+    let refused = refusal(&answer).unwrap();
+    assert_eq!(
+        (&refused["used"], &refused["limit"]),
+        (&json!(1), &json!(1))
+    );
+    assert!(refused.get("resets_at").is_none() && refused.get("retry_after_ms").is_none());
+    assert!(
+        !is_refused_under(&mut world, "budgets: [2 total]").await,
+        "a raised limit"
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_rolling_budget_survives_a_restart_to_the_microsecond() {
+    let mut world = World::small("budgets: [2/24h]").await;
+    assert!(!is_refused(&world, "clawd", "imagine").await);
+    world.clock().advance(Duration::from_secs(6 * 3_600));
+    assert!(!is_refused(&world, "clawd", "imagine").await);
+    world
+        .restart(&World::small_policy("budgets: [2/24h]"))
+        .await;
+    world
+        .clock()
+        .advance(Duration::from_micros(18 * 3_600_000_000 - 1));
+    assert!(is_refused(&world, "clawd", "imagine").await);
+    world.clock().advance(Duration::from_micros(1));
+    assert!(!is_refused(&world, "clawd", "imagine").await);
+    assert!(is_refused(&world, "clawd", "imagine").await);
+    world.stop().await;
+}
+
+/// Whether a call is refused after a restart with these rules.
+async fn is_refused_under(world: &mut World, rules: &str) -> bool {
+    world.restart(&World::small_policy(rules)).await;
+    is_refused(world, "clawd", "imagine").await
+}
+
 #[tokio::test]
 async fn every_window_opens_again_at_the_instant_it_names() {
     let windows = [
@@ -63,6 +136,10 @@ async fn every_window_opens_again_at_the_instant_it_names() {
         ("week", "2026-11-23T00:00:00+01:00"),
         ("month", "2026-12-01T00:00:00+01:00"),
         ("year", "2027-01-01T00:00:00+01:00"),
+        ("day from 06:00", "2026-11-21T06:00:00+01:00"),
+        ("week from sunday 18:30", "2026-11-22T18:30:00+01:00"),
+        ("24h", "2026-11-21T13:00:00+01:00"),
+        ("7d", "2026-11-27T13:00:00+01:00"),
     ];
     for (window, resets_at) in windows {
         let policy = format!(

@@ -15,6 +15,10 @@ mod calls;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod eras;
+#[cfg(test)]
+mod messages;
+#[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod refusals;

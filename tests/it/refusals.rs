@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use hayward::budget::{Count, Shortage, span};
-use hayward::gateway::{Addressee, Cause, Door, Failure, Refusal, TokenProblem};
+use hayward::gateway::{Addressee, Cause, Door, Failure, Refusal, TokenProblem, Unanswered};
 use hayward::policy::{Charge, DenialReason, Place, RefusalStyle};
 use hayward::protocol::{RequestId, raw};
-use hayward::types::{BudgetKey, CallId, Limit, ServerName, Timestamp, Window, Zone};
+use hayward::types::{BudgetKey, CallId, Limit, Period, ServerName, Timestamp, Window, Zone};
 use hayward::upstream::UpstreamError;
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn by_budget(window: Window) -> Failure {
         used: 1,
         held: 1,
     };
-    let span = span(window, &zone, NOW);
+    let span = span(window, 2, &zone, NOW);
     let shortage = Box::new(Shortage {
         charge,
         span,
@@ -91,6 +91,8 @@ fn kind(failure: &Failure) -> &'static str {
     match failure {
         Failure::NotJson(_) => "NotJson",
         Failure::NotAMessage(_) => "NotAMessage",
+        Failure::NothingAsked => "NothingAsked",
+        Failure::IdInUse => "IdInUse",
         Failure::UnknownMethod(_) => "UnknownMethod",
         Failure::InvalidParams(_) => "InvalidParams",
         Failure::UnknownTool(_) => "UnknownTool",
@@ -125,6 +127,8 @@ fn failures() -> Vec<Failure> {
     vec![
         Failure::NotJson("the body is not JSON: line 1".into()),
         Failure::NotAMessage("`jsonrpc` must be \"2.0\"".into()),
+        Failure::NothingAsked,
+        Failure::IdInUse,
         Failure::UnknownMethod("no/such".into()),
         Failure::InvalidParams("`name` must be a string".into()),
         Failure::UnknownTool("paint".into()),
@@ -145,11 +149,14 @@ fn failures() -> Vec<Failure> {
         by_policy(DenialReason::NotGranted, Some("images-team@example.com")),
         by_policy(DenialReason::DeniedRule, None),
         by_policy(DenialReason::Expired, None),
-        by_budget(Window::Hour),
-        by_budget(Window::Day),
-        by_budget(Window::Week),
-        by_budget(Window::Month),
-        by_budget(Window::Year),
+        by_budget(Window::calendar(Period::Hour)),
+        by_budget(Window::calendar(Period::Day)),
+        by_budget(Window::calendar(Period::Week)),
+        by_budget(Window::calendar(Period::Month)),
+        by_budget(Window::calendar(Period::Year)),
+        by_budget("day from 06:00".parse().unwrap()),
+        by_budget("24h".parse().unwrap()),
+        by_budget(Window::Total),
         by_rate(),
         upstream(UpstreamError::Unreachable("connection refused".into())),
         upstream(UpstreamError::Refused("no".into())),
@@ -285,6 +292,10 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       400 -32700 the body is not JSON: line 1
     NotAMessage (malformed)
       400 -32600 `jsonrpc` must be "2.0"
+    NothingAsked (malformed)
+      400 -32600 nothing was asked that this could answer
+    IdInUse (malformed)
+      400 -32600 a request of this id is still in hand in this session
     UnknownMethod (unknown_method)
       200 -32601 the method `no/such` is not offered here
       2026-07-28: 404 -32601
@@ -351,6 +362,18 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used this year. Next call possible at 2027-01-01T00:00:00+01:00. Retrying before then will not help. Call id CALL.
       {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"resets_at":"2027-01-01T00:00:00+01:00","retry_after_ms":3582000000,"used":2}
       tools/call: the same as a tool error
+    Refused by budget (budget)
+      200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used since 06:00. Next call possible at 2026-11-21T06:00:00+01:00. Retrying before then will not help. Call id CALL.
+      {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"resets_at":"2026-11-21T06:00:00+01:00","retry_after_ms":61200000,"used":2}
+      tools/call: the same as a tool error
+    Refused by budget (budget)
+      200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used in the last 24h. Next call possible at 2026-11-21T13:00:00+01:00. Retrying before then will not help. Call id CALL.
+      {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"resets_at":"2026-11-21T13:00:00+01:00","retry_after_ms":86400000,"used":2}
+      tools/call: the same as a tool error
+    Refused by budget (budget)
+      200 -31402 Refused by policy (budget). images/imagine: 2 of 2 calls used in total. It does not reset. Ask whoever keeps permissions.yaml. Retrying will not help. Call id CALL.
+      {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"used":2}
+      tools/call: the same as a tool error
     Refused by rate (rate)
       200 -31429 Refused by policy (rate). images/imagine: no more than 40/minute. Wait 1.5 s, then try again. Call id CALL.
       {"call_id":"CALL","reason":"rate","retry_after_ms":1500}
@@ -405,7 +428,7 @@ fn every_failure_has_its_code_its_status_and_its_words() {
 fn every_answer_at_the_door_has_its_status_and_its_words() {
     let mut text = String::new();
     for door in doors() {
-        let answer = door.answer();
+        let answer = door.answer(Unanswered::Unread);
         let body: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(
             (&body["jsonrpc"], &body["id"]),

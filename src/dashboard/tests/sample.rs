@@ -139,7 +139,7 @@ impl Sample {
     ) -> Vec<(Timestamp, Entry)> {
         let (at, _, entry) = self.opening(made, Kind::Denied);
         let mut entry = entry.text("message", message);
-        entry.reason = Some(reason);
+        entry.reason = Some(reason.into());
         vec![(at, entry)]
     }
 

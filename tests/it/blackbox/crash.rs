@@ -217,11 +217,19 @@ impl<'a> Checked<'a> {
     }
 
     fn answers_are_recorded(&self, patience_lost: usize) {
-        let mut unsettled = 0;
+        let (mut unsettled, mut counted, mut unknown) = (0, 0, 0);
         for Asked { tag, answer } in self.asked {
-            let Some(answer) = answer else { continue };
+            let Some(answer) = answer else {
+                unknown += usize::from(!self.by_tag.contains_key(tag.as_str()));
+                continue;
+            };
             if answer.refusal("reason") == Some("audit_unavailable") {
                 continue; // The disk was too slow; this answer says that nothing was recorded.
+            }
+            if answer.refusal("reason") == Some("budget") && !self.by_tag.contains_key(tag.as_str())
+            {
+                counted += 1; // One of many alike.
+                continue;
             }
             let call = self.of(tag);
             if let Some(id) = answer.refusal("call_id") {
@@ -234,6 +242,19 @@ impl<'a> Checked<'a> {
                 unsettled += usize::from(call.closings != ["settled"]);
             }
         }
+        let folded = self
+            .records
+            .events
+            .iter()
+            .filter(|event| event.call.is_none());
+        let folded: u64 = folded
+            .filter_map(|event| event.meta["count"].as_u64())
+            .sum();
+        let possible = u64::try_from(counted).unwrap()..=u64::try_from(counted + unknown).unwrap();
+        assert!(
+            possible.contains(&folded),
+            "{folded} refusals were counted, {possible:?} came"
+        );
         // An answer waits two seconds for its closing event, and then goes out with a word in the log.
         assert!(
             unsettled <= patience_lost,

@@ -39,6 +39,8 @@ enum Speaks {
     Sessions,
     /// `initialize`, without.
     NoSessions,
+    /// 2026-07-28, and `initialize` with sessions.
+    Both,
 }
 
 /// A request that the server looked at, as it came.
@@ -94,6 +96,9 @@ pub(crate) struct FakeUpstream {
     state: Arc<State>,
     serving: JoinHandle<()>,
 }
+
+/// What stands for the method of an answer to a question of the server, among the asides.
+pub(crate) const ANSWER: &str = "(answer)";
 
 const TOOLS: [&str; 3] = ["imagine", "describe", "blend"];
 
@@ -172,6 +177,16 @@ impl FakeUpstream {
         Script::new(Speaks::NoSessions)
     }
 
+    /// A server of 2026-07-28 that opens sessions, too.
+    pub(crate) fn both() -> Script {
+        Script::new(Speaks::Both)
+    }
+
+    /// Sessions that are open.
+    pub(crate) fn sessions(&self) -> usize {
+        locked(&self.state.sessions).len()
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}/mcp", self.address)
     }
@@ -232,6 +247,12 @@ impl FakeUpstream {
         self.state.streams.as_ref().unwrap().next().await
     }
 
+    /// Waits until so many sessions are open.
+    pub(crate) async fn until_sessions(&self, number: usize) {
+        self.until(&format!("{number} sessions"), |_| self.sessions() == number)
+            .await;
+    }
+
     /// Forgets all sessions, as a server does that was restarted.
     pub(crate) fn forget_sessions(&self) {
         locked(&self.state.sessions).clear();
@@ -286,9 +307,15 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 struct Rpc<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
+    /// Without one it is an answer to a question.
+    #[serde(default = "answer_method")]
     method: String,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
+}
+
+fn answer_method() -> String {
+    ANSWER.into()
 }
 
 #[derive(Deserialize)]
@@ -310,6 +337,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         Method::POST => {}
         Method::DELETE => {
             let known = session.is_some_and(|id| locked(&state.sessions).remove(&id));
+            state.changed.send_replace(());
             return Ok(empty(if known { 200 } else { 404 }));
         }
         Method::GET => {
@@ -335,7 +363,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         headers: parts.headers,
         body: body.clone(),
     };
-    let Some(id) = rpc.id.map(RawValue::get) else {
+    let Some(id) = rpc.id.map(RawValue::get).filter(|_| rpc.method != ANSWER) else {
         state.remember(|memory| memory.asides.push(seen));
         return Ok(empty(202));
     };
@@ -364,7 +392,7 @@ fn posted_answer(body: &str) -> Option<Value> {
 
 fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Response<Body> {
     match (state.speaks, method) {
-        (Speaks::Modern, "server/discover") => {
+        (Speaks::Modern | Speaks::Both, "server/discover") => {
             let result = json!({
                 "resultType": "complete",
                 "supportedVersions": ["2026-07-28"],
@@ -375,7 +403,7 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
             });
             json_answer(200, &ok(id, &result.to_string()))
         }
-        (Speaks::Sessions | Speaks::NoSessions, "initialize") => {
+        (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "initialize") => {
             let result = json!({
                 "protocolVersion": "2025-11-25",
                 "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "logging": {}},
@@ -383,7 +411,7 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
                 "instructions": "Be brief.",
             });
             let mut response = json_answer(200, &ok(id, &result.to_string()));
-            if state.speaks == Speaks::Sessions {
+            if state.speaks != Speaks::NoSessions {
                 let mut sessions = locked(&state.sessions);
                 let asides = state.memory().asides.len();
                 let session = format!("session-{}-{asides}", sessions.len());
@@ -397,7 +425,9 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
         (Speaks::Sessions, "server/discover") if session.is_none() => {
             json_answer(400, &error(id, -32000, "Bad Request: no session"))
         }
-        (Speaks::Sessions | Speaks::NoSessions, "ping") => json_answer(200, &ok(id, "{}")),
+        (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "ping") => {
+            json_answer(200, &ok(id, "{}"))
+        }
         _ => json_answer(200, &error(id, -32601, "Method not found")),
     }
 }
@@ -410,15 +440,9 @@ fn out_of_era(
 ) -> Option<Response<Body>> {
     match state.speaks {
         Speaks::NoSessions => None,
-        Speaks::Sessions => match session {
-            None => Some(json_answer(
-                400,
-                &error(id, -32000, "Bad Request: no session"),
-            )),
-            Some(id) if locked(&state.sessions).contains(id) => None,
-            Some(_) => Some(json_answer(404, &error(id, -32001, "Session not found"))),
-        },
-        Speaks::Modern => {
+        Speaks::Both if session.is_some() => known_session(state, id, session),
+        Speaks::Sessions => known_session(state, id, session),
+        Speaks::Modern | Speaks::Both => {
             let meta = seen.param("_meta");
             let claims = &meta["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"
                 && meta["io.modelcontextprotocol/clientCapabilities"].is_object();
@@ -427,6 +451,17 @@ fn out_of_era(
                 && session.is_none();
             (!claims || !agrees).then(|| unsupported(id, "none"))
         }
+    }
+}
+
+fn known_session(state: &State, id: &str, session: Option<&str>) -> Option<Response<Body>> {
+    match session {
+        None => Some(json_answer(
+            400,
+            &error(id, -32000, "Bad Request: no session"),
+        )),
+        Some(known) if locked(&state.sessions).contains(known) => None,
+        Some(_) => Some(json_answer(404, &error(id, -32001, "Session not found"))),
     }
 }
 
@@ -556,6 +591,7 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
             response
         }
         "huge" => json_answer(200, &ok(id, &format!("{{\"x\":\"{}\"}}", "x".repeat(HUGE)))),
+        "inquire" => inquire(state, ok(id, &finish(state, echo))),
         "narrate" => narrate(state, ok(id, &finish(state, echo)), call.meta),
         // Wants to know a name first, and brings a state of its own.
         "elicit" if !seen.params.contains("inputResponses") => {
@@ -571,6 +607,26 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
         ),
         _ => good,
     })
+}
+
+/// Asks a question on the stream of the call, and goes on when it is let.
+fn inquire(state: &Arc<State>, answer: String) -> Response<Body> {
+    let (parts, body) = mpsc::channel(8);
+    let state = Arc::clone(state);
+    tokio::spawn(async move {
+        let params = json!({"message": "sure?", "_meta": {"progressToken": "theirs"}});
+        let question =
+            json!({"jsonrpc": "2.0", "id": "q1", "method": "elicitation/create", "params": params});
+        let say = async |message: &str| {
+            let event = format!("event: message\ndata: {message}\n\n");
+            // Whoever listened may have gone.
+            drop(parts.send(Ok(Frame::data(Bytes::from(event)))).await);
+        };
+        say(&question.to_string()).await;
+        wait(&state).await;
+        say(&answer).await;
+    });
+    streamed("text/event-stream", body)
 }
 
 /// Says how far it is, and goes on when it is let.

@@ -10,8 +10,8 @@ mod world;
 
 use std::time::Duration;
 
-pub(crate) use client::{Client, Session, SseEvent, Stream, rpc};
-pub(crate) use fake::FakeUpstream;
+pub(crate) use client::{Client, Reply, Sending, Session, SseEvent, Stream, rpc};
+pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
 pub(crate) use log::{Event, events, find};
 pub(crate) use streams::FakeStream;
 pub(crate) use world::{World, token};

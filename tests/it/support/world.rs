@@ -175,12 +175,16 @@ impl World {
 
     /// One agent `clawd` with one server `images` of the older era, and this under the server's entry.
     pub(crate) async fn small(rest_of_server: &str) -> Self {
-        let policy = format!(
+        let builder = Self::builder().server("images", FakeUpstream::legacy());
+        builder.start(&Self::small_policy(rest_of_server)).await
+    }
+
+    /// The rules of that.
+    pub(crate) fn small_policy(rest_of_server: &str) -> String {
+        format!(
             "servers: {{images: {{url: \"@images\", {rest_of_server}}}}}
 agents: {{clawd: {{token_hash: \"@clawd\", servers: [\"*\"]}}}}"
-        );
-        let builder = Self::builder().server("images", FakeUpstream::legacy());
-        builder.start(&policy).await
+        )
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

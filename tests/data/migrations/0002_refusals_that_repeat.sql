@@ -1,0 +1,1 @@
+INSERT INTO repeat VALUES(1,'{"agent":"clawd","server":"images","tool":"imagine","reason":"budget","details":[["method","\"tools/call\""],["policy","\"eb8673cab9f2\""]]}',190,1795262400000000,1795262407000000);

@@ -1,0 +1,1 @@
+INSERT INTO budget VALUES(3,'servers.images calls/24h');

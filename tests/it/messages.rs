@@ -1,0 +1,682 @@
+//! Messages that are no requests, and the fine print of the front door.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::support::{
+    ANSWER, Event, FakeUpstream, Reply, Seen, Sending, Session, World, events, find, rpc, soon,
+};
+
+const POLICY: &str = r#"
+servers:
+  images: {url: "@images", budgets: [99/day]}
+  notes: {url: "@notes", budgets: [99/day]}
+agents:
+  clawd: {token_hash: "@clawd", servers: ["*"]}
+  other: {token_hash: "@other", servers: ["*"]}
+"#;
+
+async fn world() -> World {
+    World::builder()
+        .server("images", FakeUpstream::legacy())
+        .server("notes", FakeUpstream::modern())
+        .start(POLICY)
+        .await
+}
+
+fn request(id: Value, method: &str, params: &Value) -> String {
+    json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()
+}
+
+fn slow(id: Value, server: &str) -> String {
+    request(
+        id,
+        "tools/call",
+        &json!({"name": format!("{server}__slow")}),
+    )
+}
+
+fn notification(method: &str, params: Value) -> String {
+    json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()
+}
+
+fn cancelled(id: Value) -> String {
+    notification(
+        "notifications/cancelled",
+        json!({"requestId": id, "reason": "enough"}),
+    )
+}
+
+#[tokio::test]
+async fn a_client_cancels_its_own_request_by_its_id_and_nobody_elses() {
+    let world = world().await;
+    let session = world.agent("clawd").session("/mcp", "2025-11-25").await;
+    let sister = world.agent("clawd").session("/mcp", "2025-11-25").await;
+    let images = world.server("images");
+    let calls = [
+        session.post(slow(json!(7), "images")),
+        session.post(slow(json!("7"), "images")),
+        sister.post(slow(json!("7"), "images")),
+        world
+            .agent("clawd")
+            .post("/mcp", slow(json!("7"), "images")),
+    ];
+    let mut answers = Vec::new();
+    for (number, call) in calls.into_iter().enumerate() {
+        answers.push(tokio::spawn(call.send()));
+        images.until_requests(number + 1).await;
+    }
+    // Neither an id nobody has, nor one without a session, nor no id at all is anybody's.
+    for (what, sending) in [
+        ("unknown", session.post(cancelled(json!(8)))),
+        ("no id", session.post(cancelled(json!({})))),
+        (
+            "nothing",
+            session.post(notification("notifications/cancelled", json!({}))),
+        ),
+        (
+            "bare",
+            world.agent("clawd").post("/mcp", cancelled(json!("7"))),
+        ),
+        ("its own", session.post(cancelled(json!("7")))),
+        ("again", session.post(cancelled(json!("7")))),
+    ] {
+        assert_eq!(sending.send().await.status, 202, "{what}");
+    }
+    // The stream ends with nothing on it: a client that cancelled waits for no answer.
+    let ended = soon("the end of it", answers.remove(1)).await.unwrap();
+    assert_eq!((ended.status, ended.body.as_str()), (200, ""), "{ended:?}");
+    assert_eq!(ended.header("content-type"), Some("text/event-stream"));
+
+    images.until_aside("notifications/cancelled").await;
+    let given_up = images.requests()[1].clone();
+    let told: Vec<_> = images.asides();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|seen| seen.method == "notifications/cancelled")
+        .collect();
+    assert_eq!(told.len(), 1);
+    let id = serde_json::from_str::<Value>(&given_up.body).unwrap()["id"].clone();
+    assert_eq!(told[0].param("requestId"), id);
+    let of = |seen: &Seen| seen.header("mcp-session-id").unwrap().to_owned();
+    assert_eq!(of(told[0]), of(&given_up));
+
+    images.release(3);
+    for answer in answers {
+        let answer = soon("an answer", answer).await.unwrap();
+        assert_eq!(answer.json()["result"]["content"][0]["text"], "done");
+    }
+    assert_eq!(world.used("servers.images calls/day@UTC").await, 4);
+    let events = world.events().await;
+    let failed = find(&events, "failed");
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].text("outcome"), "cancelled");
+    assert_eq!(failed[0].meta["budgets"][0]["charged"], 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_request_ends_for_every_kind_of_client_and_server() {
+    let world = world().await;
+    for server in ["images", "notes"] {
+        let session = world.agent("clawd").session("/mcp", "2025-06-18").await;
+        let upstream = world.server(server);
+        let before = upstream.requests().len();
+        // One that takes no stream has to be told something.
+        let json_only = session
+            .post(slow(json!(1), server))
+            .header("accept", "application/json");
+        let answer = tokio::spawn(json_only.send());
+        upstream.until_requests(before + 1).await;
+        session.post(cancelled(json!(1))).send().await;
+        let answer = soon("an answer", answer).await.unwrap();
+        assert_eq!(answer.code(), (200, -32603), "{answer:?}");
+        assert_eq!(answer.json()["id"], 1);
+        upstream.until_dropped(1).await;
+
+        // A stream that is open ends; the id can be used again.
+        let narrate = json!({"name": format!("{server}__narrate"), "_meta": {"progressToken": 1}});
+        let mut stream = session
+            .post(request(json!(1), "tools/call", &narrate))
+            .open()
+            .await;
+        assert_eq!(
+            stream.next().await.unwrap()["method"],
+            "notifications/progress"
+        );
+        session.post(cancelled(json!(1))).send().await;
+        assert_eq!(stream.next().await, None, "{server}");
+        let pong = session.post(rpc("ping", &json!({}))).send().await;
+        assert_eq!(pong.json()["result"], json!({}));
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn in_the_old_transport_a_cancelled_request_leaves_nothing_on_the_stream() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let mut stream = clawd.get("/sse").open().await;
+    let address = stream.next_data().await.unwrap();
+    let post = async |body: String| clawd.post(&address, body).send().await.status;
+    let hello = json!({"protocolVersion": "2024-11-05", "capabilities": {}});
+    assert_eq!(post(request(json!(0), "initialize", &hello)).await, 202);
+    assert_eq!(stream.next().await.unwrap()["id"], 0);
+    assert_eq!(post(slow(json!(1), "images")).await, 202);
+    world.server("images").until_requests(1).await;
+    assert_eq!(post(slow(json!(1), "images")).await, 400, "in hand");
+    assert_eq!(post(cancelled(json!(0))).await, 202);
+    assert_eq!(post(cancelled(json!(1))).await, 202);
+    world.server("images").until_dropped(1).await;
+    assert_eq!(post(request(json!(2), "ping", &json!({}))).await, 202);
+    assert_eq!(stream.next().await.unwrap()["id"], 2);
+    drop(stream);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_in_hand_is_not_taken_twice() {
+    let world = world().await;
+    let session = world.agent("clawd").session("/mcp", "2025-11-25").await;
+    let sister = world.agent("clawd").session("/mcp", "2025-11-25").await;
+    let first = tokio::spawn(session.post(slow(json!("a"), "images")).send());
+    world.server("images").until_requests(1).await;
+    let again = session.post(slow(json!("a"), "images")).send().await;
+    assert_eq!(again.code(), (400, -32600), "{again:?}");
+    assert_eq!(again.json()["id"], "a");
+    let ping = |session: &Session| session.post(request(json!("a"), "ping", &json!({})));
+    assert_eq!(ping(&session).send().await.status, 400);
+    assert_eq!(ping(&sister).send().await.status, 200);
+    world.server("images").release(1);
+    assert_eq!(soon("an answer", first).await.unwrap().status, 200);
+    assert_eq!(ping(&session).send().await.status, 200, "free again");
+    let events = world.events().await;
+    assert_eq!(find(&events, "denied").len(), 2, "each is written down");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_asked_and_cancels_is_asked_no_more() {
+    let world = world().await;
+    let can = json!({"elicitation": {}});
+    let session = world
+        .agent("clawd")
+        .session_that_can("/mcp/notes", "2025-11-25", can)
+        .await;
+    let elicit = json!({"name": "imagine", "arguments": {"do": "elicit"}});
+    let mut stream = session
+        .post(request(json!("e"), "tools/call", &elicit))
+        .open()
+        .await;
+    let question = stream.next().await.unwrap();
+    assert_eq!(question["method"], "elicitation/create");
+    session.post(cancelled(json!("e"))).send().await;
+    assert_eq!(stream.next().await, None);
+    let late = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}});
+    assert_eq!(session.post(late.to_string()).send().await.status, 400);
+    assert_eq!(world.server("notes").calls(), 1, "not repeated");
+    let stopped = world.stop().await;
+    let events = events(&stopped.file).await;
+    assert_eq!(find(&events, "settled").len(), 1, "the round it was in");
+}
+
+#[tokio::test]
+async fn a_notification_is_taken_where_a_request_would_be() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let session = clawd.session("/mcp", "2025-06-18").await;
+    let foreign = world.agent("other").session("/mcp", "2025-06-18").await;
+    let hello = notification("notifications/initialized", json!({}));
+    let claim = |version: &str| {
+        let meta = json!({"io.modelcontextprotocol/protocolVersion": version});
+        notification("notifications/x", json!({"_meta": meta}))
+    };
+    let version = "mcp-protocol-version";
+    let modern = |body: &str| clawd.post("/mcp", body).header(version, "2026-07-28");
+    let table = [
+        ("bare", clawd.post("/mcp", &*hello), 202),
+        ("in its session", session.post(&*hello), 202),
+        (
+            "of any name",
+            session.post(notification("x/y", json!({}))),
+            202,
+        ),
+        ("modern by its header", modern(&hello), 202),
+        ("modern", modern(&claim("2026-07-28")), 202),
+        (
+            "modern, with the session of somebody",
+            modern(&hello).header("mcp-session-id", &foreign.id),
+            202,
+        ),
+    ];
+    for (what, sending, expected) in table {
+        let answer = sending.send().await;
+        assert_eq!((answer.status, &*answer.body), (expected, ""), "{what}");
+    }
+    let table = [
+        (
+            "of somebody else",
+            session.post(&*hello).header("mcp-session-id", &foreign.id),
+            (404, -32600),
+        ),
+        (
+            "of nobody",
+            session.post(&*hello).header("mcp-session-id", "x"),
+            (404, -32600),
+        ),
+        (
+            "of no version",
+            session.post(&*hello).header(version, "tomorrow"),
+            (400, -32600),
+        ),
+        (
+            "of a version not served",
+            clawd
+                .post("/mcp", claim("2031-01-01"))
+                .header(version, "2031-01-01"),
+            (400, -32022),
+        ),
+        (
+            "of two versions",
+            clawd
+                .post("/mcp", claim("2026-07-28"))
+                .header(version, "2025-06-18"),
+            (400, -32020),
+        ),
+    ];
+    let number = table.len();
+    for (what, sending, expected) in table {
+        let answer = sending.send().await;
+        assert_eq!(answer.code(), expected, "{what}: {answer:?}");
+    }
+    assert_eq!(find(&world.events().await, "denied").len(), number);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn changed_roots_are_told_to_servers_that_know_of_them_and_to_no_other() {
+    let mut world = world().await;
+    let clawd = world.agent("clawd");
+    let with_roots = async |path| {
+        let can = json!({"roots": {"listChanged": true}});
+        clawd.session_that_can(path, "2025-11-25", can).await
+    };
+    let session = with_roots("/mcp").await;
+    let sister = with_roots("/mcp/images").await;
+    let without = clawd.session("/mcp/images", "2025-11-25").await;
+    let changed = notification("notifications/roots/list_changed", json!({}));
+    // Nothing is open yet, and nothing is opened for it.
+    assert_eq!(session.post(&*changed).send().await.status, 202);
+    for server in ["images", "notes"] {
+        let params = json!({"name": format!("{server}__imagine")});
+        session.ask("tools/call", params).await;
+    }
+    for session in [&sister, &without] {
+        session.ask("tools/call", json!({"name": "imagine"})).await;
+    }
+    for from in [&without, &session] {
+        assert_eq!(from.post(&*changed).send().await.status, 202);
+    }
+    let bare = clawd.post("/mcp", &*changed).send().await;
+    assert_eq!(bare.status, 202);
+    let method = "notifications/roots/list_changed";
+    let images = world.server("images");
+    images.until_aside(method).await;
+    // After its end no other can be on its way.
+    world.restart(POLICY).await;
+    let (images, notes) = (world.server("images"), world.server("notes"));
+    let told = |server: &FakeUpstream| {
+        let asides = server.asides().into_iter();
+        asides
+            .filter(|seen| seen.method == method)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!((told(images).len(), told(notes).len()), (1, 0));
+    let of = |seen: &Seen| seen.header("mcp-session-id").unwrap().to_owned();
+    assert_eq!(of(&told(images)[0]), of(&images.requests()[0]));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn progress_on_a_question_reaches_the_server_that_asked() {
+    let world = world().await;
+    let can = json!({"elicitation": {}});
+    let session = world
+        .agent("clawd")
+        .session_that_can("/mcp/images", "2025-11-25", can)
+        .await;
+    let ask = request(json!(1), "tools/call", &json!({"name": "inquire"}));
+    let mut stream = session.post(ask).open().await;
+    let question = stream.next().await.unwrap();
+    let token = &question["params"]["_meta"]["progressToken"];
+    assert_eq!(
+        *token, question["id"],
+        "ours: servers know nothing of each other"
+    );
+    let progress = |token: &Value| {
+        let params = json!({"progressToken": token, "progress": 1});
+        session.post(notification("notifications/progress", params))
+    };
+    for token in [&json!("theirs"), &json!(99), token] {
+        assert_eq!(progress(token).send().await.status, 202);
+    }
+    let images = world.server("images");
+    images.until_aside("notifications/progress").await;
+    let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}});
+    assert_eq!(session.post(answer.to_string()).send().await.status, 202);
+    images.until_aside(ANSWER).await;
+    images.release(1);
+    assert_eq!(stream.next().await.unwrap()["id"], 1);
+    let asides = images.asides();
+    let told: Vec<&Seen> = asides
+        .iter()
+        .filter(|seen| seen.method == "notifications/progress")
+        .collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].param("progressToken"), "theirs");
+    world.stop().await;
+}
+
+fn batch(elements: &[String]) -> String {
+    format!("[{}]", elements.join(","))
+}
+
+/// The entries of an answer to a batch, by id.
+fn by_id(answer: &Reply) -> BTreeMap<String, Value> {
+    let entries: Vec<Value> = serde_json::from_str(&answer.body).unwrap();
+    let entry = |entry: Value| (entry["id"].to_string(), entry);
+    entries.into_iter().map(entry).collect()
+}
+
+fn imagine(id: Value) -> String {
+    request(id, "tools/call", &json!({"name": "images__imagine"}))
+}
+
+#[tokio::test]
+async fn each_element_of_a_batch_is_a_request_of_its_own() {
+    let world = World::builder()
+        .server("images", FakeUpstream::legacy())
+        .start(
+            r#"
+servers:
+  images: {url: "@images", budgets: [2/day]}
+agents:
+  clawd: {token_hash: "@clawd", servers: [{server: images, tools: [imagine]}]}
+"#,
+        )
+        .await;
+    let clawd = world.agent("clawd");
+    let elements = [
+        imagine(json!(1)),
+        imagine(json!("1")),
+        imagine(json!(3)),
+        request(json!(4), "tools/call", &json!({"name": "images__blend"})),
+        request(json!(5), "no/such", &json!({})),
+        request(json!(6), "ping", &json!({})),
+        notification("notifications/x", json!({})),
+        r#"{"id":8,"method":"ping"}"#.into(),
+        "7".into(),
+    ];
+    let answer = clawd.post("/mcp", batch(&elements)).send().await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let entries = by_id(&answer);
+    assert_eq!(entries.len(), 8, "{entries:?}");
+    let calls = ["1", "\"1\"", "3"].map(|id| entries[id]["result"]["isError"] == json!(true));
+    let refused = calls.iter().filter(|refused| **refused).count();
+    assert_eq!(refused, 1, "two of them have room: {entries:?}");
+    let reason = &entries["4"]["result"]["_meta"]["dev.hayward/refusal"]["reason"];
+    assert_eq!(*reason, "not_granted");
+    assert_eq!(entries["5"]["error"]["code"], -32601);
+    assert_eq!(entries["6"]["result"], json!({}));
+    assert_eq!(entries["8"]["error"]["code"], -32600);
+    assert_eq!(entries["null"]["error"]["code"], -32600);
+
+    let events = world.events().await;
+    assert_eq!(find(&events, "settled").len(), 2);
+    assert_eq!(find(&events, "denied").len(), 5, "each is written down");
+    let whole = u64::try_from(batch(&elements).len()).unwrap();
+    let bytes = |event: &&Event| event.meta["bytes_in"].as_u64().unwrap();
+    let sizes = find(&events, "admitted");
+    assert!(sizes.iter().all(|event| bytes(event) < whole / 2));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn batches_are_taken_where_a_revision_has_them_and_nowhere_else() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let pings = |number: u32| {
+        let pings = (0..number).map(|id| request(json!(id), "ping", &json!({})));
+        batch(&pings.collect::<Vec<_>>())
+    };
+    let claim = json!({"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}});
+    let version = "mcp-protocol-version";
+    let bare = |body: String| clawd.post("/mcp", body);
+    let in_session = async |version| clawd.session("/mcp", version).await.post(pings(2));
+    let foreign = world.agent("other").session("/mcp", "2025-03-26").await;
+    let table = [
+        ("bare", bare(pings(20)), 200),
+        ("named", bare(pings(2)).header(version, "2025-03-26"), 200),
+        ("2025-03-26", in_session("2025-03-26").await, 200),
+        (
+            "only notices",
+            bare(batch(&[notification("x", json!({}))])),
+            202,
+        ),
+        (
+            "late answer",
+            bare(r#"[{"jsonrpc":"2.0","id":1,"result":{}}]"#.into()),
+            202,
+        ),
+        ("2024-11-05", in_session("2024-11-05").await, 400),
+        ("2025-06-18", in_session("2025-06-18").await, 400),
+        ("2025-11-25", in_session("2025-11-25").await, 400),
+        ("named", bare(pings(2)).header(version, "2025-06-18"), 400),
+        ("modern", bare(pings(2)).header(version, "2026-07-28"), 400),
+        ("unknown", bare(pings(2)).header(version, "tomorrow"), 400),
+        ("empty", bare("[]".into()), 400),
+        ("too many", bare(pings(21)), 400),
+        (
+            "initialize",
+            bare(batch(&[request(json!(1), "initialize", &json!({}))])),
+            400,
+        ),
+        (
+            "a modern claim",
+            bare(batch(&[
+                imagine(json!(1)),
+                request(json!(2), "ping", &claim),
+            ])),
+            400,
+        ),
+        (
+            "a foreign session",
+            bare(pings(2)).header("mcp-session-id", &foreign.id),
+            404,
+        ),
+    ];
+    for (what, sending, expected) in table {
+        let answer = sending.send().await;
+        assert_eq!(answer.status, expected, "{what}: {answer:?}");
+        if expected == 400 {
+            assert_eq!(answer.code(), (400, -32600), "{what}");
+        }
+        if what == "modern" {
+            assert_eq!(
+                answer.json().get("id"),
+                None,
+                "2026-07-28 knows no `id: null`"
+            );
+        }
+        if what == "2025-06-18" {
+            assert!(answer.body.contains("2025-03-26"), "{answer:?}");
+        }
+    }
+    assert_eq!(
+        world.server("images").calls(),
+        0,
+        "none of a batch that is none"
+    );
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_said_before_the_answers_of_a_batch_makes_it_a_stream() {
+    let world = world().await;
+    let can = json!({"elicitation": {}});
+    let session = world
+        .agent("clawd")
+        .session_that_can("/mcp", "2025-03-26", can)
+        .await;
+    let inquire = request(json!(1), "tools/call", &json!({"name": "images__inquire"}));
+    let mut stream = session
+        .post(batch(&[
+            inquire,
+            imagine(json!(2)),
+            slow(json!(3), "notes"),
+        ]))
+        .open()
+        .await;
+    let mut first = [stream.next().await.unwrap(), stream.next().await.unwrap()];
+    first.sort_by_key(|message| message["id"] != 2);
+    let [done, question] = first;
+    assert_eq!(done["result"]["content"][0]["text"], "done", "{done}");
+    assert_eq!(question["method"], "elicitation/create");
+    // Answers can come in a batch as well, and cancellations.
+    world.server("notes").until_requests(1).await;
+    let answer = json!({"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}});
+    let both = batch(&[answer.to_string(), cancelled(json!(3))]);
+    assert_eq!(session.post(both).send().await.status, 202);
+    world.server("images").until_aside(ANSWER).await;
+    world.server("notes").until_dropped(1).await;
+    world.server("images").release(1);
+    assert_eq!(stream.next().await.unwrap()["id"], 1);
+    assert_eq!(stream.next().await, None, "no answer to what was cancelled");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_in_the_old_transport_is_answered_on_the_stream() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let mut stream = clawd.get("/sse").open().await;
+    let address = stream.next_data().await.unwrap();
+    let post = async |body: String| clawd.post(&address, body).send().await.status;
+    let pings = batch(&[1, 2].map(|id| request(json!(id), "ping", &json!({}))));
+    assert_eq!(post(pings.clone()).await, 400, "2024-11-05");
+    let hello = json!({"protocolVersion": "2025-03-26", "capabilities": {}});
+    assert_eq!(post(request(json!(0), "initialize", &hello)).await, 202);
+    stream.next().await.unwrap();
+    assert_eq!(post(pings).await, 202);
+    let mut ids = [(); 2].map(|()| Value::Null);
+    for id in &mut ids {
+        *id = stream.next().await.unwrap()["id"].clone();
+    }
+    ids.sort_by_key(Value::as_u64);
+    assert_eq!(ids, [json!(1), json!(2)]);
+    drop(stream);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_header_in_a_session_names_a_revision_that_has_sessions() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let session = clawd.session("/mcp", "2025-06-18").await;
+    let mut stream = clawd.get("/sse").open().await;
+    let address = stream.next_data().await.unwrap();
+    let header = "mcp-protocol-version";
+    let ping = || request(json!(1), "ping", &json!({}));
+    let hello = || notification("notifications/initialized", json!({}));
+    let answer = || r#"{"jsonrpc":"2.0","id":1,"result":{}}"#.to_string();
+    for (version, asked, said, answered, old) in [
+        ("2025-06-18", 200, 202, 400, 202),
+        ("2025-11-25", 200, 202, 400, 202),
+        ("2024-11-05", 200, 202, 400, 202),
+        ("2026-07-28", 400, 202, 400, 400),
+        ("tomorrow", 400, 400, 400, 400),
+        ("", 400, 400, 400, 400),
+    ] {
+        for (what, sending, expected) in [
+            ("request", session.post(ping()), asked),
+            ("notification", session.post(hello()), said),
+            ("answer", session.post(answer()), answered),
+            ("old transport", clawd.post(&address, ping()), old),
+        ] {
+            let reply = sending.header(header, version).send().await;
+            assert_eq!(reply.status, expected, "{version:?} {what}: {reply:?}");
+        }
+    }
+    let without = session.post(ping()).without(header).send().await;
+    assert_eq!(without.status, 200);
+    for (version, expected) in [("tomorrow", 400), ("2026-07-28", 405), ("2024-11-05", 200)] {
+        let end = session.request("DELETE").header(header, version);
+        assert_eq!(end.send().await.status, expected, "{version}");
+    }
+    drop(stream);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_turned_away_names_the_request_it_answers() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let ping = || request(json!("p"), "ping", &json!({}));
+    let version = "mcp-protocol-version";
+    let modern = |sending: Sending| sending.header(version, "2026-07-28");
+    let post = |path: &str| clawd.post(path, ping());
+    let none = world.stranger().post("/mcp", ping());
+    let foreign = |sending: Sending| sending.header("origin", "https://evil.example");
+    let huge = || clawd.post("/mcp", " ".repeat(5 * 1024 * 1024));
+    let form = |sending: Sending| sending.header("content-type", "text/plain");
+    let (id, null) = (Some(json!("p")), Some(Value::Null));
+    let table = [
+        (
+            "session",
+            post("/mcp").header("mcp-session-id", "x"),
+            404,
+            &id,
+        ),
+        (
+            "version",
+            post("/mcp").header(version, "tomorrow"),
+            400,
+            &id,
+        ),
+        ("unread", form(post("/mcp")), 415, &null),
+        ("unread, modern", modern(form(post("/mcp"))), 415, &None),
+        ("too large", huge(), 413, &null),
+        ("too large, modern", modern(huge()), 413, &None),
+        ("no token", none.clone(), 401, &null),
+        ("no token, modern", modern(none), 401, &None),
+        ("no server", post("/mcp/nowhere"), 404, &null),
+        (
+            "no server, modern",
+            modern(post("/mcp/nowhere")),
+            404,
+            &None,
+        ),
+        ("foreign page", foreign(post("/mcp")), 403, &null),
+        (
+            "foreign page, modern",
+            foreign(modern(post("/mcp"))),
+            403,
+            &None,
+        ),
+        ("no JSON", clawd.post("/mcp", "{"), 400, &null),
+        (
+            "no JSON, modern",
+            modern(clawd.post("/mcp", "{")),
+            400,
+            &None,
+        ),
+        ("no message", clawd.request("PUT", "/mcp"), 405, &None),
+    ];
+    for (what, sending, status, id) in table {
+        let answer = sending.send().await;
+        assert_eq!(answer.status, status, "{what}: {answer:?}");
+        assert_eq!(answer.json().get("id"), id.as_ref(), "{what}");
+    }
+    world.stop().await;
+}
