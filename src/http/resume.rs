@@ -224,36 +224,32 @@ impl Owner {
 
     /// Whether the request ended with an answer.
     async fn fill(&self, stream: &Stream, mut parts: mpsc::Receiver<Part>) -> bool {
-        while let Some(part) = parts.recv().await {
-            let (is_answer, is_last) = match part {
-                Part::Answer(_) => (true, true),
-                Part::NoAnswer(_) => (false, true),
-                Part::Notice(_) | Part::Event(_) | Part::Retry(_) | Part::Closed => (false, false),
-            };
-            let now = self.streams.clock.monotonic();
-            stream.change(|kept| take(kept, part, now));
-            if is_last {
-                return is_answer;
+        let now = || self.streams.clock.monotonic();
+        let answer = loop {
+            match parts.recv().await {
+                Some(Part::Notice(text)) => stream.change(|kept| kept.say(unplaced(text))),
+                Some(Part::Event(event)) => stream.change(|kept| kept.say(event)),
+                Some(Part::Retry(retry)) => stream.change(|kept| kept.set_retry(retry)),
+                Some(Part::Closed) => stream.change(Kept::close),
+                Some(Part::Answer(answer)) => break Some(answer),
+                Some(Part::NoAnswer(_)) | None => break None,
             }
-        }
-        let now = self.streams.clock.monotonic();
-        stream.change(|kept| kept.end(now));
-        false
+        };
+        let is_answered = answer.is_some();
+        stream.change(|kept| match answer {
+            Some(answer) => kept.answer(answer, now()),
+            None => kept.end(now()),
+        });
+        is_answered
     }
 }
 
-fn take(kept: &mut Kept, part: Part, now: Duration) {
-    match part {
-        Part::Notice(text) => kept.say(Event {
-            place: None,
-            text: Some(text),
-            asked: None,
-        }),
-        Part::Event(event) => kept.say(event),
-        Part::Retry(retry) => kept.set_retry(retry),
-        Part::Closed => kept.close(),
-        Part::Answer(answer) => kept.answer(answer, now),
-        Part::NoAnswer(_) => kept.end(now),
+/// A notice without a place.
+fn unplaced(text: String) -> Event {
+    Event {
+        place: None,
+        text: Some(text),
+        asked: None,
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{FakeStream, FakeUpstream, Session, SseEvent, Stream, World, find, rpc};
+use super::support::{
+    ANSWER, FakeStream, FakeUpstream, Session, SseEvent, Stream, World, find, rpc, soon,
+};
 
 const POLICY: &str = r#"
 servers:
@@ -31,6 +33,13 @@ async fn world() -> World {
 fn call() -> String {
     let params = json!({"name": "imagine", "arguments": {}, "_meta": {"progressToken": "mine"}});
     rpc("tools/call", &params)
+}
+
+/// The same request with another id.
+fn renamed(request: &str, id: u32) -> String {
+    let mut request: Value = serde_json::from_str(request).unwrap();
+    request["id"] = id.into();
+    request.to_string()
 }
 
 /// Comes back to a stream after an event.
@@ -63,9 +72,13 @@ async fn progress(stream: &mut Stream) -> (String, u64) {
 
 /// The answer, and nothing after it.
 async fn answer(stream: &mut Stream) -> String {
+    answer_to(1, stream).await
+}
+
+async fn answer_to(id: u32, stream: &mut Stream) -> String {
     let (_, event) = placed(stream).await;
     let answer = event.json();
-    assert_eq!(answer["id"], 1, "{answer}");
+    assert_eq!(answer["id"], id, "{answer}");
     assert_eq!(stream.next_event().await, None, "nothing after the answer");
     let text = &answer["result"]["content"][0]["text"];
     text.as_str().unwrap().to_owned()
@@ -73,7 +86,11 @@ async fn answer(stream: &mut Stream) -> String {
 
 /// A call whose stream is open on both sides: the agent's, the id of its first event, and the server's.
 async fn begun(world: &World, session: &Session) -> (Stream, String, FakeStream) {
-    let opening = tokio::spawn(session.post(call()).open());
+    begun_as(1, world, session).await
+}
+
+async fn begun_as(id: u32, world: &World, session: &Session) -> (Stream, String, FakeStream) {
+    let opening = tokio::spawn(session.post(renamed(&call(), id)).open());
     let server = world.server("images").stream().await;
     server.prime("first").await;
     let mut stream = opening.await.unwrap();
@@ -98,8 +115,9 @@ async fn what_a_server_opens_with_opens_the_agents_stream_at_once() {
     let world = world().await;
     let session = world.agent("clawd").session(PATH, LATEST).await;
     let mut open = Vec::new();
-    for _ in 0..3 {
-        let opening = tokio::spawn(session.post(rpc("tools/list", &json!({}))).open());
+    for id in 1..=3 {
+        let list = renamed(&rpc("tools/list", &json!({})), id);
+        let opening = tokio::spawn(session.post(list).open());
         let server = world.server("images").stream().await;
         server.prime("an id of the server").await;
         let mut stream = opening.await.unwrap();
@@ -271,16 +289,16 @@ async fn a_place_is_nothing_to_another_agent_session_or_endpoint() {
 async fn two_requests_of_one_session_never_mix() {
     let world = world().await;
     let session = world.agent("clawd").session(PATH, LATEST).await;
-    let (one, first_of_one, server_of_one) = begun(&world, &session).await;
-    let (two, first_of_two, server_of_two) = begun(&world, &session).await;
+    let (one, first_of_one, server_of_one) = begun_as(1, &world, &session).await;
+    let (two, first_of_two, server_of_two) = begun_as(2, &world, &session).await;
     drop((one, two));
     for (server, text) in [(server_of_two, "two"), (server_of_one, "one")] {
         let request = server.request.clone();
         server.answer("second", &request, text).await;
     }
-    for (first, text) in [(&first_of_one, "one"), (&first_of_two, "two")] {
+    for (id, first, text) in [(1, &first_of_one, "one"), (2, &first_of_two, "two")] {
         let mut back = come_back(&session, first).await;
-        assert_eq!(answer(&mut back).await, text);
+        assert_eq!(answer_to(id, &mut back).await, text);
     }
     world.stop().await;
 }
@@ -383,9 +401,15 @@ async fn a_question_is_put_again_only_while_it_is_open() {
     assert_eq!(again.data, asked.data, "it is still open");
     let reply = json!({"jsonrpc": "2.0", "id": asked.json()["id"], "result": {"action": "accept"}});
     assert_eq!(session.post(reply.to_string()).send().await.status, 202);
-    let answered = |seen: &Value| seen["id"] == "q" && seen["result"]["action"] == "accept";
-    let asides = world.server("images").until_answer().await;
-    assert!(answered(&asides), "{asides}");
+    let images = world.server("images");
+    images.until_aside(ANSWER).await;
+    let answers = images.asides();
+    let answered = answers.iter().find(|seen| seen.method == ANSWER).unwrap();
+    let answered: Value = serde_json::from_str(&answered.body).unwrap();
+    assert_eq!(
+        (&answered["id"], &answered["result"]["action"]),
+        (&json!("q"), &json!("accept"))
+    );
 
     server.progress("third", &request, 1).await;
     assert_eq!(progress(&mut back).await.1, 1);
@@ -459,5 +483,42 @@ async fn a_stream_is_taken_up_only_in_a_session_and_as_a_stream() {
     server.answer("second", &request, "here").await;
     let mut back = come_back(&session, &first).await;
     assert_eq!(answer(&mut back).await, "here");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_its_agent_cancels_leaves_nothing_to_come_back_to() {
+    let world = world().await;
+    let session = world.agent("clawd").session(PATH, LATEST).await;
+    let (mut stream, first, server) = begun(&world, &session).await;
+    let params = json!({"requestId": 1});
+    let cancelled =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+    assert_eq!(session.post(cancelled.to_string()).send().await.status, 202);
+    assert_eq!(stream.next_event().await, None, "no answer");
+    soon("the stream is let go", async {
+        while refused(&session, &first).await != (400, -32600) {}
+    })
+    .await;
+    drop(server);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_of_both_eras_is_taken_up_for_the_agent_of_a_session() {
+    let world = World::builder()
+        .server("images", FakeUpstream::both().by_hand())
+        .server("notes", FakeUpstream::legacy())
+        .start(POLICY)
+        .await;
+    let session = world.agent("clawd").session(PATH, LATEST).await;
+    let (mut stream, first, server) = begun(&world, &session).await;
+    let request = server.request.clone();
+    drop(server);
+    assert_eq!(stream.next_event().await, None);
+    let server = world.server("images").stream().await;
+    server.answer("second", &request, "late").await;
+    let mut back = come_back(&session, &first).await;
+    assert_eq!(answer(&mut back).await, "late");
     world.stop().await;
 }

@@ -69,8 +69,6 @@ struct Memory {
     requests: Vec<Seen>,
     /// Handshakes, pings and notifications.
     asides: Vec<Seen>,
-    /// Answers to questions of this server.
-    answers: Vec<Value>,
     /// Requests whose connection went away before they were answered.
     dropped: usize,
 }
@@ -233,15 +231,6 @@ impl FakeUpstream {
         .await;
     }
 
-    /// Waits for an answer to a question of this server.
-    pub(crate) async fn until_answer(&self) -> Value {
-        self.until("an answer to a question", |memory| {
-            !memory.answers.is_empty()
-        })
-        .await;
-        self.state.memory().answers[0].clone()
-    }
-
     /// The next stream that was opened or taken up again.
     pub(crate) async fn stream(&self) -> FakeStream {
         self.state.streams.as_ref().unwrap().next().await
@@ -352,10 +341,6 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         _ => return Ok(empty(405)),
     }
     let body = String::from_utf8(body.to_vec()).unwrap();
-    if let Some(answer) = posted_answer(&body) {
-        state.remember(|memory| memory.answers.push(answer));
-        return Ok(empty(202));
-    }
     let rpc: Rpc<'_> = serde_json::from_str(&body).unwrap();
     let seen = Seen {
         method: rpc.method.clone(),
@@ -382,12 +367,6 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         ));
     }
     answer(&state, id, &seen).await
-}
-
-/// The answer to a question that this server put.
-fn posted_answer(body: &str) -> Option<Value> {
-    let message: Value = serde_json::from_str(body).unwrap();
-    message["method"].is_null().then_some(message)
 }
 
 fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Response<Body> {
