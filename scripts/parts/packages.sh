@@ -45,21 +45,46 @@ install_everything_server() {
 install_clients() {
   python_packages python-2 mcp==2.3.0
   python_packages python-1 mcp==1.30.0
+  python_packages fastmcp fastmcp==4.1.2
   node_packages node @modelcontextprotocol/sdk@1.32.2 @modelcontextprotocol/client@2.4.0 \
     @modelcontextprotocol/server-everything@2026.8.31
   # Modules are looked for beside the script that asks for them.
   cp tests/clients/smoke.mjs "$cache/node/smoke.mjs"
+  CARGO_TARGET_DIR=$cache/rmcp cargo build --quiet --locked --manifest-path tests/clients/rmcp/Cargo.toml
 }
 
-# Runs one of the clients, with the options of tests/clients.
-run_client() { # CLIENT URL TOOL OPTION...
+# Runs one of the clients, with the options of tests/clients; what to call it reads from standard input.
+run_client() { # CLIENT OPTION...
   local client=$1
   shift
+  if [[ $client == *-sse ]]; then set -- "$@" --transport sse; fi
   if [[ $client == *-legacy ]]; then set -- "$@" --mode legacy; fi
   case $client in
-    python-2*) timeout 60 "$cache/python-2/bin/python" tests/clients/smoke.py "$@" ;;
-    python-1) timeout 60 "$cache/python-1/bin/python" tests/clients/smoke.py "$@" ;;
-    typescript-2*) timeout 60 node "$cache/node/smoke.mjs" "$@" ;;
-    typescript-1) timeout 60 node "$cache/node/smoke.mjs" "$@" --sdk 1 ;;
+    python-2*) timeout 600 "$cache/python-2/bin/python" tests/clients/smoke.py "$@" ;;
+    python-1*) timeout 600 "$cache/python-1/bin/python" tests/clients/smoke.py "$@" ;;
+    fastmcp*) timeout 600 "$cache/fastmcp/bin/python" tests/clients/smoke.py "$@" ;;
+    typescript-2*) timeout 600 node "$cache/node/smoke.mjs" "$@" ;;
+    typescript-1*) timeout 600 node "$cache/node/smoke.mjs" "$@" --sdk 1 ;;
+    rmcp*) timeout 600 "$cache/rmcp/debug/smoke" "$@" ;;
   esac
+}
+
+# Every client makes the calls that a function prints for it: a few clients at once, each one process for all of its
+# calls. What they report is in $work/CLIENT.reports, a line a call.
+run_clients() { # CALLS_OF SECONDS CLIENT...
+  local calls_of=$1 seconds=$2 lanes=4 lane i client pids=()
+  shift 2
+  local clients=("$@")
+  for ((lane = 0; lane < lanes; lane++)); do
+    (
+      for ((i = lane; i < ${#clients[@]}; i += lanes)); do
+        client=${clients[i]}
+        # A client that fails says so in its reports.
+        "$calls_of" "$client" | run_client "$client" --seconds "$seconds" \
+          >"$work/$client.reports" 2>"$work/$client.log" || true
+      done
+    ) &
+    pids+=("$!")
+  done
+  wait "${pids[@]}"
 }

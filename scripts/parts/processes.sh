@@ -53,8 +53,3 @@ start_ready() { # NAME COMMAND...
   # shellcheck disable=SC2034 # read by those who source this
   ready_url=$(sed -n 's/^READY //p' "$log" | head -n 1)
 }
-
-free_port() {
-  node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => {
-    console.log(s.address().port); s.close(); })'
-}

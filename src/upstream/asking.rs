@@ -1,10 +1,12 @@
 //! What a legacy server asks the agent whose call it works on: passed up while the call runs, refused otherwise.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::protocol::{
@@ -38,12 +40,17 @@ pub(super) struct Declared {
 impl Declared {
     /// `None` when the agent of this request cannot be asked anything.
     pub(super) fn of(outgoing: &Outgoing) -> Option<Arc<Self>> {
-        let mut capabilities = outgoing.capabilities.clone();
+        let client_info = outgoing.client_info.clone().unwrap_or_else(client_info);
+        Self::new(&outgoing.capabilities, client_info)
+    }
+
+    /// `None` when there is nothing to ask for among these capabilities.
+    pub(super) fn new(capabilities: &Object, client_info: Json) -> Option<Arc<Self>> {
+        let mut capabilities = capabilities.clone();
         capabilities.retain(|key| ASKS.iter().any(|(_, capability)| *capability == key));
         if capabilities.is_empty() {
             return None;
         }
-        let client_info = outgoing.client_info.clone().unwrap_or_else(client_info);
         Some(Arc::new(Self {
             capabilities,
             client_info,
@@ -64,7 +71,8 @@ impl Declared {
         self.capabilities.get("roots").is_some()
     }
 
-    fn allows(&self, method: &str) -> bool {
+    /// Whether the server may ask this.
+    pub(super) fn allows(&self, method: &str) -> bool {
         ASKS.iter().any(|(name, capability)| {
             *name == method && self.capabilities.get(capability).is_some()
         })
@@ -96,6 +104,8 @@ pub(super) struct Question {
     answer: oneshot::Receiver<Outcome>,
     progress: mpsc::Receiver<Object>,
     over: CancellationToken,
+    /// When it is refused at last, where no call says so.
+    until: Option<Instant>,
     _open: Open,
 }
 
@@ -175,12 +185,19 @@ impl Asker {
             answer,
             progress,
             over: self.over.clone(),
+            until: None,
             _open: Open::new(&self.open),
         })
     }
 }
 
 impl Question {
+    /// Refuses it when it was not answered in so long.
+    pub(super) fn within(mut self, patience: Duration) -> Self {
+        self.until = Some(Instant::now() + patience);
+        self
+    }
+
     /// Waits for what the agent says, and writes the message for the server that asked with this id.
     pub(super) async fn next(&mut self, id: &RequestId, method: &str) -> Told {
         if let Some((notices, ask)) = self.waiting.take() {
@@ -188,11 +205,13 @@ impl Question {
                 // Should the call be over, the answer says so below.
                 _ = notices.send(ask) => {}
                 () = self.over.cancelled() => {}
+                () = passed(self.until) => {}
             }
         }
         let answer = tokio::select! {
             biased;
             () = self.over.cancelled() => None,
+            () = passed(self.until) => None,
             Some(params) = self.progress.recv() => {
                 return Told::Progress(notification("notifications/progress", Some(&params)));
             }
@@ -203,6 +222,13 @@ impl Question {
             Some(Err(error)) => error_response(Some(id), &error, false),
             None => refusal(id, method),
         })
+    }
+}
+
+async fn passed(until: Option<Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }
 

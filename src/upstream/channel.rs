@@ -1,6 +1,7 @@
 //! The way to one legacy session: the headers that go with everything, and messages that have no answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -9,6 +10,7 @@ use hyper::body::Incoming;
 use crate::protocol::{RequestId, Version};
 
 use super::asking::{Question, Told};
+use super::audience::Audience;
 use super::body::collect;
 use super::modern::VERSION;
 use super::reply::content_type;
@@ -26,6 +28,9 @@ pub(super) struct Channel {
     wire: Arc<Wire>,
     /// The negotiated version and the session id, as far as the server gave one.
     headers: HeaderMap,
+    audience: Arc<Audience>,
+    /// Whether the server does not know the session any more.
+    is_lost: AtomicBool,
 }
 
 impl Channel {
@@ -33,9 +38,26 @@ impl Channel {
         wire: Arc<Wire>,
         version: Option<Version>,
         session_id: Option<HeaderValue>,
+        audience: Arc<Audience>,
     ) -> Arc<Self> {
         let headers = session_headers(version, session_id);
-        Arc::new(Self { wire, headers })
+        Arc::new(Self {
+            wire,
+            headers,
+            audience,
+            is_lost: AtomicBool::new(false),
+        })
+    }
+
+    /// The session is of no use any more: whoever listened to it must know.
+    pub(super) fn lose(&self) {
+        if !self.is_lost.swap(true, Ordering::AcqRel) {
+            self.audience.shake();
+        }
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost.load(Ordering::Acquire)
     }
 
     pub(super) fn has_id(&self) -> bool {

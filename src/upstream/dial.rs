@@ -24,6 +24,7 @@ impl Dial {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(limits::TCP_KEEP_ALIVE));
         let native = || HttpsConnectorBuilder::new().with_native_roots().ok();
         let builder = needs_tls.then(native).flatten();
         let builder = builder.unwrap_or_else(|| HttpsConnectorBuilder::new().with_webpki_roots());

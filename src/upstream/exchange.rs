@@ -1,8 +1,10 @@
 //! What goes to a server and what comes back, in terms every transport and era shares.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::DropGuard;
 
 use crate::protocol::{Json, LogLevel, Method, Object};
 use crate::types::AgentName;
@@ -92,6 +94,78 @@ pub struct Ask {
     pub reply: oneshot::Sender<Result<Json, Json>>,
     /// Takes the parameters of `notifications/progress` on this question, with the server's own token in them.
     pub progress: mpsc::Sender<Object>,
+}
+
+/// What of a server's own news an agent wants to hear.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Interests {
+    /// `notifications/tools/list_changed`.
+    pub tools: bool,
+    /// `notifications/prompts/list_changed`.
+    pub prompts: bool,
+    /// `notifications/resources/list_changed`.
+    pub resources: bool,
+    /// Resources, by the server's own URI: `notifications/resources/updated`.
+    pub uris: BTreeSet<String>,
+}
+
+impl Interests {
+    /// Whether nothing is wanted at all.
+    pub fn is_empty(&self) -> bool {
+        self.lists().next().is_none() && self.uris.is_empty()
+    }
+
+    /// The lists of which changes are wanted.
+    pub fn lists(&self) -> impl Iterator<Item = List> {
+        List::ALL.into_iter().filter(|list| self.wants(*list))
+    }
+
+    /// Whether changes of this list are wanted.
+    pub fn wants(&self, list: List) -> bool {
+        match list {
+            List::Tools => self.tools,
+            List::Prompts => self.prompts,
+            List::Resources => self.resources,
+        }
+    }
+}
+
+/// A list of a server that may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum List {
+    /// Its tools.
+    Tools,
+    /// Its prompts.
+    Prompts,
+    /// Its resources.
+    Resources,
+}
+
+impl List {
+    const ALL: [Self; 3] = [Self::Tools, Self::Prompts, Self::Resources];
+}
+
+/// Something a server says that belongs to no request.
+#[derive(Debug)]
+pub enum News {
+    /// A list changed, or may have: the connection was lost and is there again.
+    Changed(List),
+    /// `notifications/resources/updated`, its parameters as the server wrote them, without the tag of our own request.
+    /// The `uri` alone when it may have changed: the connection was lost and is there again, or the parameters were
+    /// too large to wait for a slow listener.
+    Updated(Object),
+    /// A legacy server asks the agent something outside of any call. Dropping the reply refuses it.
+    Ask(Ask),
+}
+
+/// An open ear; dropping it ends it at the server too. When the server can be heard no more, the channel of the news
+/// is closed.
+#[derive(Debug)]
+pub struct Listening {
+    /// What the server agreed to; nothing when it has no news for anyone.
+    pub granted: Interests,
+    /// `None` when there is nothing to end.
+    pub(super) _open: Option<DropGuard>,
 }
 
 /// What a server answered.

@@ -10,6 +10,7 @@ use crate::protocol::{
 };
 
 use super::asking::Declared;
+use super::audience::{Audience, Hearers};
 use super::codec::{Outcome, client_info, declare, error_code, printable};
 use super::{Description, Era, UpstreamError};
 
@@ -34,9 +35,18 @@ pub(super) fn initialize_params(declared: Option<&Declared>) -> Object {
 pub(super) struct Opener {
     pub(super) id: u64,
     pub(super) declared: Option<Arc<Declared>>,
+    /// Who hears what the server says outside of calls.
+    pub(super) audience: Arc<Audience>,
 }
 
 impl Opener {
+    pub(super) fn hearers(&self) -> Hearers {
+        Hearers {
+            audience: self.audience.clone(),
+            declared: self.declared.clone(),
+        }
+    }
+
     /// The request that opens it.
     pub(super) fn initialize(&self) -> Bytes {
         let params = initialize_params(self.declared.as_deref());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -12,12 +13,15 @@ use crate::protocol::{Json, code};
 use crate::types::{EraChoice, ServerName};
 
 use super::codec::error_code;
+use super::ears::Ear;
 use super::era::{EraCell, Spoken, Verdict};
+use super::keeper::Sources;
 use super::legacy::{Legacy, not_in_time};
+use super::listen_modern;
 use super::modern;
 use super::session::Choice;
 use super::wire::{Sent, Wire};
-use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
+use super::{Description, Era, Interests, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
 
 /// One server over HTTP.
 #[derive(Debug)]
@@ -26,9 +30,9 @@ pub(super) struct Http {
     era: EraCell,
     /// Ids are never used twice towards one server, whichever session or connection carries them.
     ids: Arc<AtomicU64>,
-    legacy: Legacy,
+    legacy: Arc<Legacy>,
     /// The same sessions, where it is modern and opens with `initialize` too.
-    older: Legacy,
+    older: Arc<Legacy>,
     timeout: Duration,
 }
 
@@ -49,8 +53,8 @@ impl Http {
         let (wire, ids) = (Arc::new(wire), Arc::new(AtomicU64::new(1)));
         let legacy = Legacy::new(wire.clone(), ids.clone(), timeout, transport, clock);
         Self {
-            older: legacy.beside_modern(),
-            legacy,
+            older: Arc::new(legacy.beside_modern()),
+            legacy: Arc::new(legacy),
             wire,
             era: EraCell::new(server, choice, clock),
             ids,
@@ -100,6 +104,34 @@ impl Http {
             },
         };
         legacy.send(opened, outgoing, notices).await
+    }
+
+    pub(super) async fn listen(
+        &self,
+        lane: &Lane,
+        ear: Arc<Ear>,
+    ) -> Result<Interests, UpstreamError> {
+        let (spoken, _) = self.spoken(lane).await?;
+        match spoken {
+            Spoken::Only(Era::Legacy) => self.noted(self.legacy.listen(lane, ear).await),
+            Spoken::Only(Era::Modern) => self.listen_modern(ear).await,
+            Spoken::Both => match self.older.source(lane).await {
+                Ok(_) => self.older.listen(lane, ear).await,
+                Err(_) => {
+                    self.era.doubt_older();
+                    self.listen_modern(ear).await
+                }
+            },
+        }
+    }
+
+    async fn listen_modern(&self, ear: Arc<Ear>) -> Result<Interests, UpstreamError> {
+        let (wire, ids) = (self.wire.clone(), self.ids.clone());
+        let asking = move |subscription| {
+            let id = ids.fetch_add(1, Ordering::Relaxed);
+            modern::listen(wire.clone(), id, subscription).boxed()
+        };
+        listen_modern::listen(ear, Box::new(asking)).await
     }
 
     /// Finds out what to speak, and until when a session must be open. The first probe and a session are bounded

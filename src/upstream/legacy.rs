@@ -12,11 +12,12 @@ use crate::clock::Clock;
 use crate::protocol::{Object, RequestId, request};
 
 use super::asking::{Declared, Questions};
+use super::audience::Audiences;
 use super::codec::prepare;
 use super::deadline::Deadline;
 use super::era::Older;
 use super::handshake::Opener;
-use super::listener::Listener;
+use super::listener::{Hearing, Listener};
 use super::modern::is_no_evidence;
 use super::pool::{Lease, Pool, Turns};
 use super::reply::Ending;
@@ -25,6 +26,8 @@ use super::session::{Called, Choice, Session};
 use super::streamable::Streamable;
 use super::wire::{Sent, Wire};
 use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
+
+mod hearing;
 
 /// The sessions of one server.
 #[derive(Debug)]
@@ -36,6 +39,7 @@ pub(super) struct Legacy {
     choice: Arc<Choice>,
     /// Whether the last session that was opened had no id, so that nothing a server asks could be answered.
     is_sessionless: AtomicBool,
+    audiences: Arc<Audiences<Lane>>,
 }
 
 impl Legacy {
@@ -49,10 +53,11 @@ impl Legacy {
         Self {
             wire,
             ids,
-            sessions: Pool::new(limits::SESSIONS, clock.clone(), end_aside),
+            sessions: Pool::new(limits::SESSIONS, clock.clone(), end_aside, is_listened_to),
             timeout,
             choice: Arc::new(choice),
             is_sessionless: AtomicBool::new(false),
+            audiences: Arc::default(),
         }
     }
 
@@ -65,13 +70,19 @@ impl Legacy {
             timeout: self.timeout,
             choice: Arc::new(Choice::Streamable),
             is_sessionless: AtomicBool::new(false),
+            audiences: self.audiences.clone(),
         }
     }
 
     /// What a modern server makes of `initialize`. What it opens is ended again.
     pub(super) fn probe(&self) -> impl Future<Output = Older> + Send + use<> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let (wire, opener) = (self.wire.clone(), Opener { id, declared: None });
+        let opener = Opener {
+            id,
+            declared: None,
+            audience: Arc::default(),
+        };
+        let wire = self.wire.clone();
         async move {
             let opening = Streamable::open(wire, &opener);
             match timeout(limits::SECOND_PROBE, opening).await {
@@ -130,7 +141,9 @@ impl Legacy {
         let (method, level) = (outgoing.method, outgoing.log_level);
         let prepared = prepare(outgoing, Era::Legacy, id);
         let asker = questions.as_ref().map(Questions::asker);
-        let mut listener = Listener::new(id, prepared.agent_token, level, notices).asking(asker);
+        let mut listener = Listener::new(id, prepared.agent_token, level, notices)
+            .asking(asker)
+            .hearing(Hearing::Lane(lease.audience.clone()));
         let params = Some(&prepared.params).filter(|params: &&Object| !params.is_empty());
         let body: Bytes = request(&RequestId::number(id), method.as_str(), params).into();
 
@@ -169,6 +182,7 @@ impl Legacy {
         let is_doubtful = matches!(called, Err(UpstreamError::TimedOut))
             && session.is_doubtful_without_an_answer();
         if is_doubtful || has_lost_session(&called) {
+            session.lose();
             self.sessions.discard(seat, session.shared());
         }
         let (status, outcome) = match called? {
@@ -223,7 +237,7 @@ impl Legacy {
             most: limits::LEASED_SESSIONS,
             patience: self.timeout,
         };
-        let opening = || self.opening(declared.cloned());
+        let opening = || self.opening(lane, declared.cloned());
         let declared = declared.map(|declared| &**declared);
         let seated = self.sessions.seat(lane, declared, turns, opening).await?;
         if !seated.lease.is_over() {
@@ -240,17 +254,24 @@ impl Legacy {
         seat: &Seat<Lane>,
         gone: Lease<Session>,
     ) -> Result<Lease<Session>, UpstreamError> {
-        let opening = || self.opening(gone.declared.clone());
+        gone.lose();
+        let opening = || self.opening(&seat.whose, gone.declared.clone());
         self.sessions.reopen(seat, gone.shared(), opening).await
     }
 
     fn opening(
         &self,
+        lane: &Lane,
         declared: Option<Arc<Declared>>,
     ) -> impl Future<Output = Result<Session, UpstreamError>> + Send + use<> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (wire, choice) = (self.wire.clone(), self.choice.clone());
-        async move { Session::open(wire, Opener { id, declared }, &choice).await }
+        let opener = Opener {
+            id,
+            declared,
+            audience: self.audiences.of(lane),
+        };
+        async move { Session::open(wire, opener, &choice).await }
     }
 
     pub(super) async fn roots_changed(&self, lane: &Lane) {
@@ -282,6 +303,11 @@ fn end_aside(session: Arc<Session>) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move { session.end().await });
     }
+}
+
+/// Whether news are expected on a session, so that it must not end.
+fn is_listened_to(session: &Session) -> bool {
+    session.audience.is_open()
 }
 
 /// Whether a failed opening says that the server does not open: neither refused credentials nor trouble do.

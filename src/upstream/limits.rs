@@ -23,6 +23,9 @@ pub(super) const SIDE: Duration = Duration::from_secs(5);
 /// Idle connections are given up before common servers give them up (Node.js and uvicorn after 5 s): a request
 /// written to a connection that is just being closed there is lost, and may have been read.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(4);
+/// The system asks after so long without a word whether the other end of a connection is still there: on a stream of
+/// news silence is no sign of anything.
+pub(super) const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Idle connections kept for one server.
 pub(super) const KEEP_ALIVE_CONNECTIONS: usize = 64;
 
@@ -66,7 +69,19 @@ pub(super) const LEASED_PROCESSES: usize = 4;
 pub(super) const STREAM_HEAD: Duration = Duration::from_secs(2);
 /// The longest pause before a session's own stream is opened again.
 pub(super) const REOPEN_LAST: Duration = Duration::from_secs(30);
-/// A session or process that nobody used for so long is ended.
+/// Ears that are open towards one server.
+pub(super) const EARS: usize = 1_024;
+/// Ears of one lane that are open towards one server.
+pub(super) const LANE_EARS: usize = 32;
+/// Resources that one ear wants to hear of; a server is not asked for more.
+pub(super) const EAR_URIS: usize = 256;
+/// The largest parameters of an update that wait for a slow listener, in bytes; of larger ones the `uri` is kept.
+pub(super) const UPDATE: usize = 64 * 1024;
+/// The longest wait until a server agreed to what an ear wants to hear.
+pub(super) const ACKNOWLEDGE: Duration = Duration::from_secs(10);
+/// Subscriptions of resources that are asked for at the same time on one connection.
+pub(super) const SUBSCRIBING: usize = 16;
+/// A session or process that nobody used for so long is ended, but not while an ear listens to it.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
 /// How often idle sessions and processes are looked for.
 pub(super) const IDLE_CHECK: Duration = Duration::from_secs(30);

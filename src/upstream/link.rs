@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::protocol::{Message, Object, RequestId, notification, request};
 
 use super::asking::{Question, Told};
+use super::audience::Hearers;
 use super::child::{Group, Program};
 use super::codec::{Outcome, no_message, printable};
 use super::deadline::Deadline;
@@ -87,6 +88,11 @@ impl Link {
             over,
             stop: stop.drop_guard(),
         })
+    }
+
+    /// Passes on what belongs to no call as well.
+    pub(super) fn listened_by(&self, hearers: Hearers) {
+        locked(&self.shared.pending).listened_by(hearers);
     }
 
     /// An id for the next call.

@@ -1,11 +1,24 @@
 //! What one call wants to hear while it runs.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc::Sender;
 
 use crate::protocol::{Json, LogLevel, Object, PROGRESS_TOKEN, raw};
 
 use super::asking::Asker;
+use super::audience::Audience;
+use super::listen_modern::Subscription;
 use super::{EventId, Notice, StreamNews, limits};
+
+/// Who hears what is said on the way of a call without belonging to it.
+#[derive(Debug, Clone)]
+pub(super) enum Hearing {
+    /// The ears of its lane: servers before 2026-07-28 say their news wherever they can.
+    Lane(Arc<Audience>),
+    /// The ear that made this request, for just that.
+    Own(Arc<Subscription>),
+}
 
 /// Picks the notifications of one call out of what a server says.
 #[derive(Debug, Clone)]
@@ -16,6 +29,7 @@ pub(super) struct Listener {
     last_progress: Option<f64>,
     notices: Sender<Notice>,
     asker: Option<Asker>,
+    hearing: Option<Hearing>,
     /// Whether the places of the stream are told: it can be taken up again.
     has_places: bool,
     /// The place of the event that is heard.
@@ -40,6 +54,7 @@ impl Listener {
             last_progress: None,
             notices: notices.clone(),
             asker: None,
+            hearing: None,
             has_places: false,
             place: None,
             retry: None,
@@ -51,6 +66,17 @@ impl Listener {
     pub(super) fn asking(mut self, asker: Option<Asker>) -> Self {
         self.asker = asker;
         self
+    }
+
+    /// Passes on as well what does not belong to the call.
+    pub(super) fn hearing(mut self, hearing: Hearing) -> Self {
+        self.hearing = Some(hearing);
+        self
+    }
+
+    /// Whether this is no call, but a request to listen.
+    pub(super) fn is_for_news(&self) -> bool {
+        matches!(self.hearing, Some(Hearing::Own(_)))
     }
 
     pub(super) fn asker(&self) -> Option<Asker> {
@@ -112,7 +138,11 @@ impl Listener {
         match method {
             "notifications/progress" => self.hear_progress(params),
             "notifications/message" => self.hear_log(params),
-            _ => {}
+            _ => match &self.hearing {
+                Some(Hearing::Lane(audience)) => audience.hear(method, &params),
+                Some(Hearing::Own(subscription)) => subscription.hear(method, params),
+                None => {}
+            },
         }
     }
 

@@ -3,6 +3,7 @@
 //! Knows nothing of grants, budgets or the log. Only `gateway::forward` calls [`Upstream::send`].
 
 mod asking;
+mod audience;
 mod backoff;
 mod body;
 mod channel;
@@ -10,15 +11,18 @@ mod child;
 mod codec;
 mod deadline;
 mod dial;
+mod ears;
 mod era;
 mod exchange;
 mod finding;
 mod handshake;
 mod http;
+mod keeper;
 mod legacy;
 mod limits;
 mod lines;
 mod link;
+mod listen_modern;
 mod listener;
 mod modern;
 mod opening;
@@ -42,6 +46,8 @@ mod dual_tests;
 #[cfg(test)]
 mod http_tests;
 #[cfg(test)]
+mod listen_tests;
+#[cfg(test)]
 mod resume_tests;
 #[cfg(test)]
 mod sse_tests;
@@ -51,7 +57,8 @@ mod stdio_tests;
 mod testing;
 
 pub use exchange::{
-    Ask, Description, Era, EventId, Lane, Notice, Outgoing, Reply, StreamNews, UpstreamError,
+    Ask, Description, Era, EventId, Interests, Lane, List, Listening, News, Notice, Outgoing,
+    Reply, StreamNews, UpstreamError,
 };
 pub use registry::{SetupError, Upstreams};
 pub use server::{Health, Upstream};

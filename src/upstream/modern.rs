@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 
 use crate::protocol::{Method, Object, RequestId, Version, request};
 
-use super::codec::{header_value, prepare};
+use super::codec::{Outcome, header_value, prepare};
 use super::era::Verdict;
 use super::handshake::{Probed, as_opening, discover_params, judge};
-use super::listener::Listener;
+use super::listen_modern::Subscription;
+use super::listener::{Hearing, Listener};
 use super::reply::{Ending, read_reply};
 use super::wire::{Sent, Wire};
 use super::{Era, EventId, Notice, Outgoing, Reply, UpstreamError, limits};
@@ -40,6 +41,28 @@ pub(super) async fn call(
         Some(&prepared.params),
     );
     exchange(wire, id, body.into(), headers, &mut listener, sent).await
+}
+
+/// One request to listen, which is over when the server says so.
+pub(super) async fn listen(
+    wire: Arc<Wire>,
+    id: u64,
+    subscription: Arc<Subscription>,
+) -> Result<Outcome, UpstreamError> {
+    subscription.name(id);
+    let params = subscription.params();
+    let headers = headers(Method::Listen, &params);
+    let body = request(
+        &RequestId::number(id),
+        Method::Listen.as_str(),
+        Some(&params),
+    );
+    let (nobody, _) = mpsc::channel(1);
+    let mut listener =
+        Listener::new(id, None, None, &nobody).hearing(Hearing::Own(subscription.clone()));
+    let sent = &subscription.sent;
+    let reply = exchange(&wire, id, body.into(), headers, &mut listener, sent).await?;
+    Ok(reply.outcome)
 }
 
 async fn exchange(

@@ -7,8 +7,10 @@ use tokio::sync::oneshot;
 use crate::protocol::{Message, MessageError, Object, RequestId};
 
 use super::UpstreamError;
-use super::asking::{Question, refusal};
+use super::asking::{Asker, Question, refusal};
+use super::audience::Hearers;
 use super::codec::Outcome;
+use super::listen_modern::subscription_id;
 use super::listener::{Listener, progress_token};
 
 /// What a call gets in the end.
@@ -21,6 +23,8 @@ pub(super) struct Pending {
     last_id: u64,
     /// Why nothing can be called any more.
     over: Option<String>,
+    /// Who hears what belongs to no call.
+    hearers: Option<Hearers>,
 }
 
 #[derive(Debug)]
@@ -47,6 +51,11 @@ pub(super) enum Left {
 }
 
 impl Pending {
+    /// Passes on what belongs to no call as well.
+    pub(super) fn listened_by(&mut self, hearers: Hearers) {
+        self.hearers = Some(hearers);
+    }
+
     /// An id that was not used before on this process; also the progress token of its call.
     pub(super) fn next_id(&mut self) -> u64 {
         self.last_id = self.last_id.saturating_add(1);
@@ -76,6 +85,9 @@ impl Pending {
     /// Lets nothing new in.
     pub(super) fn close(&mut self, why: &str) {
         self.over.get_or_insert_with(|| why.into());
+        if let Some(hearers) = &self.hearers {
+            hearers.audience.shake();
+        }
     }
 
     /// Whether nothing new is let in.
@@ -94,10 +106,18 @@ impl Pending {
 
     /// Fails the only call in flight; with several, whose fault a bad message is cannot be known.
     pub(super) fn fail_sole(&mut self, error: UpstreamError) {
-        if self.waiting.len() == 1 {
-            for (_, waiting) in self.waiting.drain() {
-                let _ = waiting.answer.send(Err(error.clone()));
-            }
+        if let Some(waiting) = self.sole().and_then(|id| self.waiting.remove(&id)) {
+            let _ = waiting.answer.send(Err(error));
+        }
+    }
+
+    /// The only call in flight. Who listens for news does not count: that request may be open for days.
+    fn sole(&self) -> Option<u64> {
+        let calls = self.waiting.iter();
+        let mut calls = calls.filter(|(_, waiting)| !waiting.listener.is_for_news());
+        match (calls.next(), calls.next()) {
+            (Some((id, _)), None) => Some(*id),
+            _ => None,
         }
     }
 
@@ -140,21 +160,33 @@ impl Pending {
         Left::Junk("an answer to a request that was never made".into())
     }
 
-    /// A question names no call: it is that of the only call there is. With two of them it would be a guess.
+    /// A question names no call: it is that of the only call there is that may be asked. With two of them it would be
+    /// a guess. Without any it is for whoever listens.
     fn ask(&self, method: &str, params: Object) -> Option<Question> {
-        let mut waiting = self.waiting.values();
-        match (waiting.next(), waiting.next()) {
-            (Some(only), None) => only.listener.asker()?.ask(method, params),
+        let waiting = self.waiting.values();
+        let askers: Vec<Asker> = waiting.filter_map(|call| call.listener.asker()).collect();
+        match askers.as_slice() {
+            [] => self.hearers.as_ref()?.ask(method, &params),
+            [only] => only.ask(method, params),
             _ => None,
         }
     }
 
-    /// Progress names its call. A log line does not: it belongs to a call only when there is no other.
+    /// Progress names its call, and modern news the request that asked for them. A log line does not: it belongs to a
+    /// call only when there is no other.
     fn notify(&mut self, method: &str, params: Object) {
+        if let Some(hearers) = &self.hearers {
+            hearers.hear(method, &params);
+        }
         let waiting = match (method, progress_token(&params)) {
             ("notifications/progress", Some(token)) => self.waiting.get_mut(&token),
-            ("notifications/message", _) if self.waiting.len() == 1 => {
-                self.waiting.values_mut().next()
+            ("notifications/message", _) => {
+                let sole = self.sole();
+                sole.and_then(|id| self.waiting.get_mut(&id))
+            }
+            _ if self.hearers.is_none() => {
+                let id = subscription_id(&params);
+                id.and_then(|id| self.waiting.get_mut(&id))
             }
             _ => None,
         };

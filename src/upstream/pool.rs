@@ -12,8 +12,10 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 
+use super::UpstreamError;
 use super::opening::{Opening, locked, open};
-use super::{UpstreamError, limits};
+
+mod idle;
 
 /// The connections of one server.
 pub(super) struct Pool<K, V> {
@@ -24,6 +26,8 @@ pub(super) struct Pool<K, V> {
     freed: Arc<Notify>,
     /// Ends what is taken out, without waiting.
     end: fn(Arc<V>),
+    /// Whether a connection is of use though nobody calls on it.
+    keeps: fn(&V) -> bool,
 }
 
 /// How many connections may be leased at once, and how long to wait for one.
@@ -67,7 +71,12 @@ where
     K: Eq + Hash + Clone + Send + 'static,
     V: Send + Sync + 'static,
 {
-    pub(super) fn new(capacity: usize, clock: Arc<dyn Clock>, end: fn(Arc<V>)) -> Arc<Self> {
+    pub(super) fn new(
+        capacity: usize,
+        clock: Arc<dyn Clock>,
+        end: fn(Arc<V>),
+        keeps: fn(&V) -> bool,
+    ) -> Arc<Self> {
         let state = State {
             entries: HashMap::new(),
             is_closed: false,
@@ -79,6 +88,7 @@ where
             clock,
             freed: Arc::default(),
             end,
+            keeps,
         })
     }
 
@@ -223,61 +233,6 @@ where
         Ok((entry.opening.clone(), using))
     }
 
-    /// Ends the idle connection that was used least recently when the pool is full.
-    fn make_room(&self, state: &mut State<K, V>) -> Result<(), UpstreamError> {
-        if state.entries.len() < self.capacity {
-            return Ok(());
-        }
-        let idle = state
-            .entries
-            .iter()
-            .filter(|(_, entry)| entry.is_idle())
-            .min_by_key(|(_, entry)| entry.usage.last_us.load(Ordering::Acquire))
-            .map(|(key, _)| key.clone());
-        let Some(key) = idle else {
-            return Err(in_use(self.capacity));
-        };
-        self.end_entry(state.entries.remove(&key));
-        Ok(())
-    }
-
-    fn start_janitor(self: &Arc<Self>, state: &mut State<K, V>) {
-        if std::mem::replace(&mut state.has_janitor, true) {
-            return;
-        }
-        let pool = Arc::downgrade(self);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(limits::IDLE_CHECK).await;
-                let Some(pool) = pool.upgrade() else { return };
-                if pool.end_idle() {
-                    return;
-                }
-            }
-        });
-    }
-
-    /// Ends what nobody used for long; `true` when nothing is left.
-    pub(super) fn end_idle(&self) -> bool {
-        let mut state = locked(&self.state);
-        let now = micros(self.clock.monotonic());
-        let is_old = |entry: &Entry<V>| {
-            let idle = now.saturating_sub(entry.usage.last_us.load(Ordering::Acquire));
-            entry.is_idle() && idle >= micros(limits::IDLE)
-        };
-        let keys: Vec<K> = state
-            .entries
-            .iter()
-            .filter(|(_, entry)| is_old(entry))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in keys {
-            self.end_entry(state.entries.remove(&key));
-        }
-        state.has_janitor = !state.entries.is_empty();
-        !state.has_janitor
-    }
-
     /// Forgets a connection that turned out to be dead; `false` when it was already replaced.
     pub(super) fn discard(&self, key: &K, value: &Arc<V>) -> bool {
         self.remove_if(key, |entry| entry.holds(value)).is_some()
@@ -414,19 +369,22 @@ fn micros(span: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits;
     use super::*;
     use crate::clock::ManualClock;
     use crate::types::Timestamp;
 
-    /// Counts how often it was ended.
+    /// Counts how often it was ended, from a number that may say that it is kept.
     type Thing = AtomicUsize;
+    const KEPT: usize = 100;
 
     fn pool(capacity: usize) -> (Arc<Pool<u8, Thing>>, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_micros(0)));
         let end = |thing: Arc<Thing>| {
             thing.fetch_add(1, Ordering::SeqCst);
         };
-        (Pool::new(capacity, clock.clone(), end), clock)
+        let keeps = |thing: &Thing| thing.load(Ordering::SeqCst) == KEPT;
+        (Pool::new(capacity, clock.clone(), end, keeps), clock)
     }
 
     async fn thing() -> Result<Thing, UpstreamError> {

@@ -36,6 +36,12 @@ impl<W> Seat<W> {
             leased: None,
         }
     }
+
+    /// Where the calls of a lane go: on the lowest connection for one call alone, or on the shared one.
+    pub(super) fn rank(&self) -> (bool, usize) {
+        let number = self.leased.map_or(0, |(_, number)| number);
+        (self.leased.is_none(), number)
+    }
 }
 
 impl<W, V> Pool<Seat<W>, V>

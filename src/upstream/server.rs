@@ -7,15 +7,20 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::clock::Clock;
+use crate::protocol::Object;
 use crate::types::{Connection, Endpoint, ServerName, Template, Timestamp};
 
 use super::child::Program;
 use super::dial::Dial;
+use super::ears::Ears;
 use super::http::Http;
 use super::opening::locked;
 use super::stdio::Stdio;
 use super::wire::Wire;
-use super::{Description, Lane, Notice, Outgoing, Reply, SetupError, UpstreamError, limits};
+use super::{
+    Description, Interests, Lane, Listening, News, Notice, Outgoing, Reply, SetupError,
+    UpstreamError, limits,
+};
 
 /// What is known about a server from the last contact with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +47,7 @@ pub struct Upstream {
     name: ServerName,
     connection: Connection,
     transport: Transport,
+    ears: Ears,
     health: Mutex<Health>,
     clock: Arc<dyn Clock>,
 }
@@ -49,7 +55,7 @@ pub struct Upstream {
 #[derive(Debug)]
 enum Transport {
     Http(Box<Http>),
-    Stdio(Box<Stdio>),
+    Stdio(Arc<Stdio>),
 }
 
 impl Upstream {
@@ -66,6 +72,7 @@ impl Upstream {
             name: name.clone(),
             transport: Transport::new(name, &connection, environment, dial, &clock)?,
             connection,
+            ears: Ears::default(),
             health: Mutex::new(Health::Unknown),
             clock,
         })
@@ -125,6 +132,32 @@ impl Upstream {
         reply
     }
 
+    /// Opens an ear for news of this server; resolves when the server has agreed. News that the listener is too slow
+    /// for are told when there is room, each list once.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or gave no answer that could be read. A server that has no news for anyone is
+    /// no error: it grants nothing.
+    pub async fn listen(
+        &self,
+        lane: &Lane,
+        interests: Interests,
+        capabilities: Object,
+        news: mpsc::Sender<News>,
+    ) -> Result<Listening, UpstreamError> {
+        let ear = self.ears.open(lane, interests, capabilities, news)?;
+        // Whoever stops waiting for the server closes the ear as well.
+        let open = ear.over.clone().drop_guard();
+        let granted = match &self.transport {
+            Transport::Http(http) => http.listen(lane, ear).await,
+            Transport::Stdio(stdio) => stdio.listen(lane, ear).await,
+        };
+        self.note(lane, granted.as_ref().err());
+        let granted = granted?;
+        let _open = Some(open).filter(|_| !granted.is_empty());
+        Ok(Listening { granted, _open })
+    }
+
     /// Passes on that the agent's roots changed, on those connections of this lane that were told it has some. Opens
     /// none.
     pub async fn roots_changed(&self, lane: &Lane) {
@@ -137,6 +170,7 @@ impl Upstream {
     /// The agent's session ended: forgets its connections, and ends them in the background. A child process is
     /// the agent's and not the session's, so it stays until it is idle.
     pub async fn end_session(&self, lane: &Lane) {
+        self.ears.end(lane);
         match &self.transport {
             Transport::Http(http) => http.end_session(lane),
             Transport::Stdio(_) => {}
@@ -149,6 +183,7 @@ impl Upstream {
     }
 
     pub(super) async fn close(&self) {
+        self.ears.close();
         match &self.transport {
             Transport::Http(http) => http.close().await,
             Transport::Stdio(stdio) => stdio.close().await,
@@ -260,7 +295,7 @@ impl Transport {
                 instances,
             } => {
                 let program = Program::new(command, args, env, cwd.clone(), environment);
-                Ok(Self::Stdio(Box::new(Stdio::new(
+                Ok(Self::Stdio(Arc::new(Stdio::new(
                     name, program, *instances, era, timeout, clock,
                 ))))
             }

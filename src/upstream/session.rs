@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::protocol::{Object, notification};
 
 use super::asking::{Declared, ROOTS_CHANGED};
+use super::audience::Audience;
 use super::channel::Channel;
 use super::codec::Outcome;
 use super::handshake::{Opener, as_opening};
@@ -25,6 +26,8 @@ pub(super) struct Session {
     pub(super) description: Arc<Description>,
     /// What the server was told about the agent; nothing when several calls may share the session.
     pub(super) declared: Option<Arc<Declared>>,
+    /// Who hears what the server says outside of calls.
+    pub(super) audience: Arc<Audience>,
 }
 
 #[derive(Debug)]
@@ -106,6 +109,7 @@ impl Session {
             transport,
             description: Arc::new(description),
             declared: opener.declared,
+            audience: opener.audience,
         }
     }
 
@@ -119,10 +123,16 @@ impl Session {
 
     /// Whether nothing can be called on it any more, as far as we know.
     pub(super) fn is_over(&self) -> bool {
-        match &self.transport {
+        let has_ended = match &self.transport {
             Transport::Streamable(_) => false,
             Transport::Sse(session) => session.is_over(),
-        }
+        };
+        has_ended || self.channel().is_lost()
+    }
+
+    /// The server does not know it any more, or it is given up.
+    pub(super) fn lose(&self) {
+        self.channel().lose();
     }
 
     /// Whether a call that got no answer puts the whole session in doubt: a stream that is dead without a word
@@ -170,6 +180,7 @@ impl Session {
 
     /// Tells the server that the session is over. The old transport says so by closing its stream.
     pub(super) async fn end(&self) {
+        self.lose();
         self.channel().end().await;
     }
 

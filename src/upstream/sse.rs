@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::protocol::{Message, notification};
 
+use super::audience::Hearers;
 use super::body::EventReader;
 use super::channel::{Channel, is_stream};
 use super::codec::{no_message, printable};
@@ -49,7 +50,7 @@ impl Sse {
             .await
             .map_err(|error| as_opening(error, STREAM))?;
         let messages = resolve(wire.uri(), &announced)?;
-        let opened = Self::start(events, wire.at(messages));
+        let opened = Self::start(events, wire.at(messages), opener.hearers());
         let opening = opened.initialize(opener);
         let described = timeout(limits::HANDSHAKE, opening).await;
         let described = described.unwrap_or(Err(UpstreamError::TimedOut));
@@ -57,9 +58,11 @@ impl Sse {
         Ok((opened, description))
     }
 
-    fn start(events: EventReader, messages: Wire) -> Self {
-        let channel = Channel::new(Arc::new(messages), None, None);
+    fn start(events: EventReader, messages: Wire, hearers: Hearers) -> Self {
+        let audience = hearers.audience.clone();
+        let channel = Channel::new(Arc::new(messages), None, None, audience);
         let pending = Arc::<Mutex<Pending>>::default();
+        locked(&pending).listened_by(hearers);
         let reader = tokio::spawn(read(events, pending.clone(), channel.clone()));
         Self {
             channel,

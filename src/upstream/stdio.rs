@@ -12,6 +12,7 @@ use crate::protocol::{Method, Object, code};
 use crate::types::{AgentName, EraChoice, Instances, ServerName};
 
 use super::asking::{Declared, Questions, ROOTS_CHANGED};
+use super::audience::{Audience, Audiences, Hearers};
 use super::backoff::Backoff;
 use super::child::Program;
 use super::codec::{Outcome, error_code, prepare};
@@ -27,6 +28,8 @@ use super::pool::{Lease, Pool, Turns};
 use super::seat::Seat;
 use super::{Description, Era, Lane, Notice, Outgoing, Reply, UpstreamError, limits};
 
+mod hearing;
+
 /// Whose process: that of one agent, or everyone's.
 type Owner = Option<AgentName>;
 
@@ -41,15 +44,18 @@ pub(super) struct Stdio {
     processes: Arc<Pool<Seat<Owner>, Process>>,
     backoff: Arc<Mutex<Backoff<Owner>>>,
     clock: Arc<dyn Clock>,
+    audiences: Audiences<Owner>,
 }
 
 /// A process whose opening is done.
 #[derive(Debug)]
-struct Process {
+pub(super) struct Process {
     link: Arc<Link>,
     era: Era,
     /// What a legacy process said about itself.
     description: Option<Arc<Description>>,
+    /// Who hears what a legacy process says outside of calls.
+    audience: Option<Arc<Audience>>,
     /// What a legacy process was told about its agent.
     declared: Option<Arc<Declared>>,
     /// Whether it ever answered a call.
@@ -62,17 +68,19 @@ impl Process {
             link: Arc::new(link),
             era: Era::Modern,
             description: None,
+            audience: None,
             declared: None,
             was_useful: AtomicBool::new(false),
         }
     }
 
-    fn legacy(link: Link, description: Description, declared: Option<Arc<Declared>>) -> Self {
+    fn legacy(link: Link, description: Description, hearers: Hearers) -> Self {
         Self {
             link: Arc::new(link),
             era: Era::Legacy,
             description: Some(Arc::new(description)),
-            declared,
+            declared: hearers.declared,
+            audience: Some(hearers.audience),
             was_useful: AtomicBool::new(false),
         }
     }
@@ -88,7 +96,7 @@ impl Stdio {
         clock: &Arc<dyn Clock>,
     ) -> Self {
         // A process that is not used any more is ended by dropping it.
-        let processes = Pool::new(limits::PROCESSES, clock.clone(), drop);
+        let processes = Pool::new(limits::PROCESSES, clock.clone(), drop, is_listened_to);
         Self {
             server: server.clone(),
             program: Arc::new(program),
@@ -98,6 +106,7 @@ impl Stdio {
             processes,
             backoff: Arc::default(),
             clock: clock.clone(),
+            audiences: Audiences::default(),
         }
     }
 
@@ -266,12 +275,13 @@ impl Stdio {
         declared: Option<Arc<Declared>>,
     ) -> impl Future<Output = Result<Process, UpstreamError>> + Send + use<> {
         let starting = self.start(&owner);
+        let hearers = self.hearers(&owner, declared);
         let (backoff, clock) = (self.backoff.clone(), self.clock.clone());
         async move {
             hold_back(&locked(&backoff), &owner, clock.monotonic())?;
             let opened = match (starting.await, era) {
                 (Err(error), _) => Err(error),
-                (Ok(link), Era::Legacy) => initialize(link, declared).await,
+                (Ok(link), Era::Legacy) => initialize(link, hearers).await,
                 (Ok(link), Era::Modern) => Ok(Process::modern(link)),
             };
             if opened.is_err() {
@@ -279,6 +289,11 @@ impl Stdio {
             }
             opened
         }
+    }
+
+    fn hearers(&self, owner: &Owner, declared: Option<Arc<Declared>>) -> Hearers {
+        let audience = self.audiences.of(owner);
+        Hearers { audience, declared }
     }
 
     /// Starts a process when it is polled, which is not while a lock is held.
@@ -328,12 +343,13 @@ impl Stdio {
     /// that opens is kept for the agent's calls.
     fn probe_older(&self, lane: &Lane) -> impl Future<Output = Older> + Send + use<> {
         let owner = self.owner(Era::Legacy, lane);
+        let hearers = self.hearers(&owner, None);
         let (starting, processes) = (self.start(&owner), self.processes.clone());
         async move {
             let Ok(link) = starting.await else {
                 return Older::Unclear;
             };
-            match timeout(limits::CHILD_PROBE, initialize(link, None)).await {
+            match timeout(limits::CHILD_PROBE, initialize(link, hearers)).await {
                 Ok(Ok(process)) => {
                     let opened = async { Ok(process) };
                     // Where there is no room, or one is open already, it is ended.
@@ -368,6 +384,14 @@ impl Stdio {
     }
 }
 
+/// Whether news are expected of a process, so that it must not end.
+fn is_listened_to(process: &Process) -> bool {
+    process
+        .audience
+        .as_ref()
+        .is_some_and(|audience| audience.is_open())
+}
+
 fn hold_back(backoff: &Backoff<Owner>, owner: &Owner, now: Duration) -> Result<(), UpstreamError> {
     match backoff.wait(owner, now) {
         None => Ok(()),
@@ -378,15 +402,16 @@ fn hold_back(backoff: &Backoff<Owner>, owner: &Owner, now: Duration) -> Result<(
     }
 }
 
-async fn initialize(link: Link, declared: Option<Arc<Declared>>) -> Result<Process, UpstreamError> {
-    let params = initialize_params(declared.as_deref());
+async fn initialize(link: Link, hearers: Hearers) -> Result<Process, UpstreamError> {
+    let params = initialize_params(hearers.declared.as_deref());
+    link.listened_by(hearers.clone());
     let opening = ask(&link, Method::Initialize, &params, limits::CHILD_HANDSHAKE);
     let (_, description) = opening
         .await
         .and_then(read_initialize)
         .map_err(|error| as_opening(error, "`initialize`"))?;
     link.tell("notifications/initialized").await?;
-    Ok(Process::legacy(link, description, declared))
+    Ok(Process::legacy(link, description, hearers))
 }
 
 /// One request of our own.

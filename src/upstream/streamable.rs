@@ -16,7 +16,7 @@ use super::handshake::{Opener, read_initialize};
 use super::listener::Listener;
 use super::reply::{Ending, read_reply};
 use super::session::Called;
-use super::standing::{Floor, Standing};
+use super::standing::Stand;
 use super::wire::{Sent, Wire};
 use super::{Description, EventId, UpstreamError, limits};
 
@@ -24,8 +24,7 @@ use super::{Description, EventId, UpstreamError, limits};
 #[derive(Debug)]
 pub(super) struct Streamable {
     pub(super) channel: Arc<Channel>,
-    floor: Floor,
-    _standing: Option<Standing>,
+    stand: Arc<Stand>,
 }
 
 impl Streamable {
@@ -56,20 +55,13 @@ impl Streamable {
             }
         };
         let (version, description) = read_initialize(outcome)?;
-        let channel = Channel::new(wire, Some(version), session_id);
+        let audience = opener.audience.clone();
+        let channel = Channel::new(wire, Some(version), session_id, audience);
         channel
             .post(notification("notifications/initialized", None))
             .await?;
-        // Without something to ask for there is nothing to hear on it.
-        let (floor, mut standing) = (Floor::default(), None);
-        if opener.declared.is_some() && channel.has_id() {
-            standing = Some(Standing::open(channel.clone(), floor.clone()).await);
-        }
-        let session = Self {
-            channel,
-            floor,
-            _standing: standing,
-        };
+        let stand = Stand::new(channel.clone(), opener.hearers()).await;
+        let session = Self { channel, stand };
         Ok((session, description))
     }
 
@@ -82,7 +74,7 @@ impl Streamable {
         sent: &Sent,
     ) -> Result<Called, UpstreamError> {
         let asker = listener.asker();
-        let _on_floor = asker.clone().map(|asker| self.floor.enter(id, asker));
+        let _on_floor = asker.clone().map(|asker| self.stand.floor.enter(id, asker));
         let mut refused = 0;
         let mut on_request = |id: RequestId, method: &str, params: Object, at: Option<EventId>| {
             if self.pass_up(&asker, &id, method, params, at) {

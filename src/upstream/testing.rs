@@ -337,6 +337,21 @@ impl Bench {
         )
     }
 
+    /// Takes up a new configuration.
+    pub(super) fn reconfigure(&mut self, change: impl Fn(&mut Connection)) {
+        let connections = self.upstreams.iter().map(|(name, upstream)| {
+            let mut connection = upstream.connection().clone();
+            change(&mut connection);
+            (name.clone(), connection)
+        });
+        let environment = std::env::vars().collect();
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let changed = self
+            .upstreams
+            .reconfigured(connections.collect(), &environment, clock);
+        self.upstreams = changed.unwrap();
+    }
+
     pub(super) fn upstream(&self) -> Arc<Upstream> {
         self.upstreams.iter().next().unwrap().1.clone()
     }

@@ -1,32 +1,37 @@
-"""The official Python SDK (`mcp` 2.x or 1.x, whichever is installed) against one MCP endpoint.
+"""An official Python SDK (`mcp` 2.x or 1.x), or `fastmcp`, whichever is installed, against MCP endpoints.
 
 Lists every page of tools, calls one tool, looks for a text in the result, prints one line of JSON.
 Exit status 0 when all of it worked, else 1. The bearer token comes from HAYWARD_TOKEN; without it none is sent.
 
-    smoke.py URL TOOL --arguments '{"message": "hello"}' --expect hello
-        [--input '{"name": "Ada"}'] [--transport http|sse] [--mode auto|legacy] [--seconds 30]
+    smoke.py [--transport http|sse] [--mode auto|legacy] [--seconds 30]
+        URL TOOL --expect hello [--arguments '{"message": "hello"}'] [--input '{"name": "Ada"}']
 
-With --input the tool has to ask for input (elicitation), however the revision carries that, and gets this answer.
+Without URL and TOOL it reads them from standard input, one JSON object a line with the keys `url`, `tool`, `expect`,
+`arguments` and `input`, and does all of it for each, on a connection of its own.
+
+With an input the tool has to ask for input (elicitation), however the revision carries that, and gets this answer.
 When a server refuses, the report has the `code` of its error, or `tool_error`.
 """
 
 import argparse
 import asyncio
+import functools
 import json
 import os
 import sys
 import time
-from importlib.metadata import version
+from argparse import Namespace
+from importlib.metadata import PackageNotFoundError, version
 
 MAX_PAGES = 100
 
 
 def read_arguments():
     parser = argparse.ArgumentParser()
-    parser.add_argument("url")
-    parser.add_argument("tool")
+    parser.add_argument("url", nargs="?")
+    parser.add_argument("tool", nargs="?")
+    parser.add_argument("--expect", default="")
     parser.add_argument("--arguments", type=json.loads, default={})
-    parser.add_argument("--expect", required=True)
     parser.add_argument("--input", type=json.loads)
     parser.add_argument("--transport", choices=["http", "sse"], default="http")
     parser.add_argument("--mode", choices=["auto", "legacy"], default="auto")
@@ -115,6 +120,30 @@ async def with_sdk_1(wanted):
             return report | {"protocol": opened.protocolVersion}
 
 
+async def with_fastmcp(wanted):
+    from fastmcp import Client
+    from fastmcp.client.elicitation import ElicitResult
+    from fastmcp.client.transports import SSETransport, StreamableHttpTransport
+
+    person = Person(wanted.input, ElicitResult)
+    if wanted.transport == "sse":
+        # No later revision knows this transport.
+        transport, mode = SSETransport(wanted.url, headers=headers()), "legacy"
+    else:
+        transport, mode = StreamableHttpTransport(wanted.url, headers=headers()), wanted.mode
+
+    async def all_tools(_cursor):
+        return Namespace(tools=await client.list_tools())
+
+    async def answer(_message, _response_type, params, context):
+        return await person.elicited(context, params)
+
+    async with Client(transport, mode=mode, elicitation_handler=person.callback and answer) as client:
+        call = functools.partial(client.call_tool, raise_on_error=False)
+        report = await exercise(wanted, person, all_tools, call)
+        return report | {"protocol": client.session.protocol_version}
+
+
 def innermost(error):
     """Task groups wrap what went wrong; this is the first thing that did."""
     while getattr(error, "exceptions", None):
@@ -122,11 +151,17 @@ def innermost(error):
     return error
 
 
-def main():
-    wanted = read_arguments()
-    sdk = version("mcp")
-    run = with_sdk_1 if sdk.startswith("1.") else with_sdk_2
-    report = {"client": f"mcp {sdk}", "mode": wanted.mode, "url": wanted.url, "tool": wanted.tool, "ok": False}
+def installed_client():
+    """What is installed, and how it is driven."""
+    try:
+        return f"fastmcp {version('fastmcp')}", with_fastmcp
+    except PackageNotFoundError:
+        sdk = version("mcp")
+        return f"mcp {sdk}", with_sdk_1 if sdk.startswith("1.") else with_sdk_2
+
+
+def report_on(wanted, client, run):
+    report = {"client": client, "mode": wanted.mode, "url": wanted.url, "tool": wanted.tool, "ok": False}
     started = time.monotonic()
     try:
         report |= asyncio.run(asyncio.wait_for(run(wanted), wanted.seconds))
@@ -139,8 +174,16 @@ def main():
         elif isinstance(code := getattr(getattr(error, "error", None), "code", None), int):
             report["code"] = code
     report["ms"] = round((time.monotonic() - started) * 1000)
-    print(json.dumps(report))
-    return 0 if report["ok"] else 1
+    print(json.dumps(report), flush=True)
+    return report["ok"]
+
+
+def main():
+    given = read_arguments()
+    each = [given] if given.url else [Namespace(**(vars(given) | json.loads(line))) for line in sys.stdin]
+    client, run = installed_client()
+    went_well = [report_on(wanted, client, run) for wanted in each]
+    return 0 if all(went_well) else 1
 
 
 sys.exit(main())

@@ -2,10 +2,12 @@
 //
 //   node report.mjs baseline RESULTS                          prints a baseline; fails when a scenario does
 //   node report.mjs compare RESULTS BASELINE KNOWN_LOST       says what was lost against a baseline
+//   node report.mjs crossings RESULTS BASELINE CROSSINGS      the same for one more level of folders: the server's era
 //
 // A scenario is lost when fewer of its checks pass than in the baseline, or more fail or warn. Comparing fails
 // when one is lost that KNOWN_LOST does not name, when one that it names is not lost (any more), and when fewer
-// checks of it pass than stands there.
+// checks of it pass than stands there. CROSSINGS is exact: neither fewer checks may pass, fail or warn than stands
+// there, nor more.
 
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,10 +17,10 @@ const LEFT_OUT = /^tasks-/;
 const MAX_REASONS = 3;
 const MAX_REASON_LENGTH = 200;
 
-const [task, folder, baselineFile, knownLostFile] = process.argv.slice(2);
+const [task, folder, baselineFile, expectedFile] = process.argv.slice(2);
 
-function resultOf(revision, name) {
-  const checks = JSON.parse(readFileSync(join(folder, revision, name, 'checks.json'), 'utf8'));
+function resultOf(root, revision, name) {
+  const checks = JSON.parse(readFileSync(join(root, revision, name, 'checks.json'), 'utf8'));
   const having = (status) => checks.filter((check) => check.status === status);
   return {
     key: `${revision}\t${name.replace(/^server-/, '').replace(/-\d{4}-\d\d-\d\dT[\d-]+Z$/, '')}`,
@@ -29,9 +31,9 @@ function resultOf(revision, name) {
   };
 }
 
-function results() {
-  const found = readdirSync(folder).sort().flatMap((revision) =>
-    readdirSync(join(folder, revision)).sort().map((name) => resultOf(revision, name)));
+function results(root = folder) {
+  const found = readdirSync(root).sort().flatMap((revision) =>
+    readdirSync(join(root, revision)).sort().map((name) => resultOf(root, revision, name)));
   return found.filter(({ key }) => !LEFT_OUT.test(key.split('\t')[1]));
 }
 
@@ -68,7 +70,7 @@ function readBaseline() {
 }
 
 function readKnownLost() {
-  const rows = table(knownLostFile).map(([revision, scenario, passed, reason]) =>
+  const rows = table(expectedFile).map(([revision, scenario, passed, reason]) =>
     [`${revision}\t${scenario}`, { passed: Number(passed), reason }]);
   return new Map(rows);
 }
@@ -102,5 +104,34 @@ function compare() {
   return isAsKnown;
 }
 
-const isWell = task === 'baseline' ? writeBaseline() : compare();
-process.exit(isWell ? 0 : 1);
+/** What was lost by scenario, and what crossings.tsv says of it; true when both are the same. */
+function compareCrossings() {
+  const baseline = readBaseline();
+  const written = new Map(table(expectedFile).map(([era, revision, scenario, passed, failed, warned, reason]) =>
+    [`${era}\t${revision}\t${scenario}`, { counts: [passed, failed, warned].map(Number), reason }]));
+  const lost = new Map();
+  for (const era of readdirSync(folder).sort()) {
+    const found = new Map(results(join(folder, era)).map((result) => [result.key, result]));
+    const revisions = new Set([...found.keys()].map((key) => key.split('\t')[0]));
+    for (const [key, before] of baseline) {
+      if (revisions.has(key.split('\t')[0]) && isLost(before, found.get(key))) lost.set(`${era}\t${key}`, found.get(key));
+    }
+  }
+  let isAsWritten = true;
+  for (const key of [...new Set([...lost.keys(), ...written.keys()])].sort()) {
+    const [line, now, name] = [written.get(key), lost.get(key), key.replaceAll('\t', ' ')];
+    const counts = [now?.passed ?? 0, now?.failed ?? 0, now?.warned ?? 0];
+    const isTrue = line?.reason && lost.has(key) && line.counts.join() === counts.join();
+    if (isTrue) console.log(`known   ${name}: ${line.reason}`);
+    else if (line === undefined) console.log(`LOST    ${name}: ${describe(now).join('\n          ')}`);
+    else if (!lost.has(key)) console.log(`BETTER  ${name} is not lost (any more); take it out of crossings.tsv`);
+    else if (!line.reason) console.log(`WRONG   ${name} has no reason in crossings.tsv`);
+    else console.log(`WRONG   ${name} has ${line.counts.join(', ')} in crossings.tsv, now ${describe(now).join('\n          ')}`);
+    isAsWritten &&= Boolean(isTrue);
+  }
+  console.log(`crossings: ${lost.size} lost`);
+  return isAsWritten;
+}
+
+const tasks = { baseline: writeBaseline, compare, crossings: compareCrossings };
+process.exit(tasks[task]() ? 0 : 1);

@@ -17,6 +17,10 @@ mod dashboard;
 #[cfg(test)]
 mod eras;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod isolation;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
 mod migrations;

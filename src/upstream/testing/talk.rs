@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use crate::protocol::{Object, raw};
 
 use super::super::codec::Outcome;
-use super::super::{Ask, Notice, Outgoing, Reply, UpstreamError};
+use super::super::{Ask, Interests, Listening, News, Notice, Outgoing, Reply, UpstreamError};
 use super::{Act, Bench, EVENT_STREAM, Peer, Seen, lane, result, text, tool_call};
 
 pub(in crate::upstream) const ALL: &str =
@@ -110,6 +110,78 @@ pub(in crate::upstream) fn answered(text: &str) -> Outcome {
 pub(in crate::upstream) fn posts(peer: &Peer) -> Vec<Seen> {
     let seen = peer.calls("").into_iter();
     seen.filter(|seen| seen.verb == "POST").collect()
+}
+
+/// An open ear, and what it heard.
+#[derive(Debug)]
+pub(in crate::upstream) struct Hark {
+    pub(in crate::upstream) listening: Listening,
+    pub(in crate::upstream) news: mpsc::Receiver<News>,
+}
+
+impl Hark {
+    pub(in crate::upstream) async fn start(
+        bench: &Bench,
+        agent: &str,
+        wanted: Interests,
+        capabilities: &str,
+    ) -> Result<Self, UpstreamError> {
+        let (sender, news) = mpsc::channel(8);
+        let capabilities = Object::parse(capabilities).unwrap();
+        let upstream = bench.upstream();
+        let lane = lane(agent);
+        let opening = upstream.listen(&lane, wanted, capabilities, sender);
+        let listening = opening.await?;
+        Ok(Self { listening, news })
+    }
+
+    /// For an agent that cannot be asked anything, at a server that agrees to something.
+    pub(in crate::upstream) async fn open(bench: &Bench, agent: &str, wanted: Interests) -> Self {
+        Self::start(bench, agent, wanted, "{}").await.unwrap()
+    }
+
+    /// The next news as text; `over` when there will be none.
+    pub(in crate::upstream) async fn next(&mut self) -> String {
+        match self.news.recv().await {
+            Some(News::Changed(list)) => format!("{list:?}"),
+            Some(News::Updated(params)) => params.to_text(),
+            Some(News::Ask(ask)) => ask.method,
+            None => "over".into(),
+        }
+    }
+
+    /// Closes the ear, and waits until nothing more can come.
+    pub(in crate::upstream) async fn close(mut self) {
+        drop(self.listening);
+        while self.news.recv().await.is_some() {}
+    }
+
+    pub(in crate::upstream) async fn asked(&mut self) -> Ask {
+        match self.news.recv().await {
+            Some(News::Ask(ask)) => ask,
+            other => panic!("a question, not {other:?}"),
+        }
+    }
+}
+
+/// All lists, and these resources.
+pub(in crate::upstream) fn all_of(uris: &[&str]) -> Interests {
+    Interests {
+        tools: true,
+        prompts: true,
+        resources: true,
+        uris: uris.iter().map(|uri| (*uri).to_owned()).collect(),
+    }
+}
+
+pub(in crate::upstream) fn changed(list: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","method":"notifications/{list}/list_changed"}}"#)
+}
+
+pub(in crate::upstream) fn updated(uri: &str) -> String {
+    format!(
+        r#"{{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{{"uri":"{uri}"}}}}"#
+    )
 }
 
 pub(in crate::upstream) fn gets(peer: &Peer) -> usize {

@@ -12,9 +12,9 @@ use tokio::time::{sleep, timeout};
 
 use super::agent::{Agent, Answer};
 use super::gateway::Site;
-use super::random::{Random, seed};
 use super::records::{Call, Records};
 use super::truth::{Execution, Truth};
+use crate::support::{Random, seed};
 
 const CYCLES: u64 = 50;
 const AGENTS: u64 = 3;

@@ -7,7 +7,6 @@ mod agent;
 mod crash;
 mod gateway;
 mod quiet;
-mod random;
 mod records;
 mod start;
 mod stop;

@@ -215,6 +215,14 @@ impl Sending {
         self
     }
 
+    /// Gives the request of JSON-RPC in the body another id.
+    pub(crate) fn with_id(mut self, id: &Value) -> Self {
+        let mut message: Value = serde_json::from_str(&self.body).unwrap();
+        message["id"] = id.clone();
+        self.body = message.to_string();
+        self
+    }
+
     pub(crate) fn body(mut self, body: impl Into<String>) -> Self {
         self.body = body.into();
         self
@@ -271,6 +279,20 @@ impl Reply {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The messages in it: of a stream of events, or the one that it is.
+    pub(crate) fn messages(&self) -> Vec<Value> {
+        if self.header("content-type") != Some("text/event-stream") {
+            return vec![self.json()];
+        }
+        let data = self
+            .body
+            .lines()
+            .filter_map(|line| line.strip_prefix("data:"));
+        data.filter(|data| !data.trim().is_empty())
+            .map(|data| serde_json::from_str(data).unwrap())
+            .collect()
     }
 
     /// Status and error code, for tables.

@@ -572,6 +572,7 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
         "huge" => json_answer(200, &ok(id, &format!("{{\"x\":\"{}\"}}", "x".repeat(HUGE)))),
         "inquire" => inquire(state, ok(id, &finish(state, echo))),
         "narrate" => narrate(state, ok(id, &finish(state, echo)), call.meta),
+        "chatter" => chatter(&wanted, ok(id, &finish(state, echo)), call.meta),
         // Wants to know a name first, and brings a state of its own.
         "elicit" if !seen.params.contains("inputResponses") => {
             let question =
@@ -635,6 +636,37 @@ fn narrate(state: &Arc<State>, answer: String, meta: Option<&RawValue>) -> Respo
         say(&log.to_string()).await;
         if !meta["progressToken"].is_null() {
             say(&progress(2).to_string()).await;
+        }
+        say(&answer).await;
+    });
+    streamed("text/event-stream", body)
+}
+
+/// Says `says` times how far it is and what it does, each with the argument `marker`, and takes `turns` turns of the
+/// scheduler before everything it says, so that calls made together overtake each other.
+fn chatter(wanted: &Value, answer: String, meta: Option<&RawValue>) -> Response<Body> {
+    let meta: Value = meta.map_or(Value::Null, |meta| {
+        serde_json::from_str(meta.get()).unwrap()
+    });
+    let wanted = wanted.clone();
+    let (parts, body) = mpsc::channel(8);
+    tokio::spawn(async move {
+        let say = async |message: &str| {
+            for _ in 0..wanted["turns"].as_u64().unwrap_or(0) {
+                tokio::task::yield_now().await;
+            }
+            let event = format!("data: {message}\n\n");
+            // Whoever listened may have gone.
+            drop(parts.send(Ok(Frame::data(Bytes::from(event)))).await);
+        };
+        for number in 1..=wanted["says"].as_u64().unwrap_or(0) {
+            let params = json!({"progressToken": meta["progressToken"], "progress": number,
+                "message": wanted["marker"]});
+            let method = "notifications/progress";
+            say(&json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()).await;
+            let params = json!({"level": "error", "data": wanted["marker"]});
+            let method = "notifications/message";
+            say(&json!({"jsonrpc": "2.0", "method": method, "params": params}).to_string()).await;
         }
         say(&answer).await;
     });

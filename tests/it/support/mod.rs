@@ -5,6 +5,7 @@
 mod client;
 mod fake;
 mod log;
+mod random;
 mod streams;
 mod world;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub(crate) use client::{Client, Reply, Sending, Session, SseEvent, Stream, rpc};
 pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
 pub(crate) use log::{Event, events, find};
+pub(crate) use random::{Random, seed};
 pub(crate) use streams::FakeStream;
 pub(crate) use world::{World, token};
 

@@ -1,7 +1,7 @@
 //! Numbers that look random and repeat with their seed (SplitMix64, prng.di.unimi.it/splitmix64.c).
 
 /// A seed from HAYWARD_TEST_SEED, so that a failure can be looked for again; a fixed one otherwise.
-pub(super) fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let seed = std::env::var_os("HAYWARD_TEST_SEED");
     let seed = seed.and_then(|seed| seed.to_str()?.parse().ok());
     seed.unwrap_or(0x6861_7977_6172_6421)
@@ -9,18 +9,18 @@ pub(super) fn seed() -> u64 {
 
 /// A stream of numbers.
 #[derive(Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// The stream number `stream` of a seed.
-    pub(super) fn new(seed: u64, stream: u64) -> Self {
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
         let mut random = Self(seed ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03));
         random.next();
         random
     }
 
     /// A number below `end`.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
