@@ -69,6 +69,7 @@ run_client() { # CLIENT OPTION...
   esac
 }
 
+# shellcheck disable=SC2154 # `work` is of processes.sh, which whoever calls this has as well
 # Every client makes the calls that a function prints for it: a few clients at once, each one process for all of its
 # calls. What they report is in $work/CLIENT.reports, a line a call.
 run_clients() { # CALLS_OF SECONDS CLIENT...

@@ -93,6 +93,19 @@ pub enum Failure {
         /// The call.
         call: CallId,
     },
+    /// The server needs an answer of its client, which a client of an earlier revision has no way to give.
+    #[error(
+        "server `{server}` needs an answer of its client that this client cannot give (call id {call})"
+    )]
+    CannotAnswer {
+        /// Which server.
+        server: ServerName,
+        /// The call.
+        call: CallId,
+    },
+    /// The server needs something of the client that it did not declare (2026-07-28).
+    #[error("the server needs something of the client that it did not declare: {}", .0.get())]
+    MissingCapability(Json),
     /// The server answered with an error of its own, which is passed on.
     #[error("the server answered with an error")]
     Relayed {
@@ -137,6 +150,8 @@ impl Failure {
             Self::Refused(refusal) => refusal.reason(),
             Self::Upstream { .. } => "upstream_unavailable",
             Self::NeedsInput { .. } => "needs_input",
+            Self::CannotAnswer { .. } => "client_cannot_answer",
+            Self::MissingCapability(_) => "missing_capability",
             Self::Relayed { .. } => "relayed",
             Self::Cancelled => "cancelled",
             Self::Unrecorded => "audit_unavailable",
@@ -167,9 +182,12 @@ impl Failure {
                 ..
             } => TIMED_OUT,
             Self::Upstream { .. } | Self::Unrecorded | Self::Overloaded => UNAVAILABLE,
-            Self::NeedsInput { .. } | Self::Relayed { .. } | Self::Cancelled | Self::Internal => {
-                code::INTERNAL_ERROR
-            }
+            Self::MissingCapability(_) => code::MISSING_CAPABILITY,
+            Self::NeedsInput { .. }
+            | Self::CannotAnswer { .. }
+            | Self::Relayed { .. }
+            | Self::Cancelled
+            | Self::Internal => code::INTERNAL_ERROR,
         }
     }
 
@@ -183,10 +201,11 @@ impl Failure {
             // Not on 200: it would be taken for the answer to the request that is in hand.
             | Self::IdInUse
             | Self::HeaderMismatch(_)
-            | Self::UnsupportedVersion { .. } => 400,
+            | Self::UnsupportedVersion { .. }
+            | Self::MissingCapability(_) => 400,
             Self::UnknownMethod(_) if modern => 404,
             Self::InvalidParams(_) if modern => 400,
-            Self::Relayed { status, .. } if modern => *status,
+            Self::Relayed { status, error } if modern => relayed_status(*status, error),
             Self::Overloaded => 503,
             Self::UnknownMethod(_)
             | Self::InvalidParams(_)
@@ -197,6 +216,7 @@ impl Failure {
             | Self::Refused(_)
             | Self::Upstream { .. }
             | Self::NeedsInput { .. }
+            | Self::CannotAnswer { .. }
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Unrecorded
@@ -218,10 +238,16 @@ impl Failure {
                 data.insert("requested".into(), requested.clone().into());
                 data.insert("supported".into(), supported.clone().into());
             }
-            Self::Upstream { server, call, .. } | Self::NeedsInput { server, call } => {
+            Self::Upstream { server, call, .. }
+            | Self::NeedsInput { server, call }
+            | Self::CannotAnswer { server, call } => {
                 data.insert("reason".into(), self.reason().into());
                 data.insert("server".into(), server.as_str().into());
                 data.insert("call_id".into(), call.to_string().into());
+            }
+            Self::MissingCapability(required) => {
+                let required: Value = serde_json::from_str(required.get()).unwrap_or_default();
+                data.insert("requiredCapabilities".into(), required);
             }
             Self::AmbiguousTool { choices, .. } => {
                 data.insert("choices".into(), choices.clone().into());
@@ -252,6 +278,7 @@ impl Failure {
             Self::Refused(_)
             | Self::Upstream { .. }
             | Self::NeedsInput { .. }
+            | Self::CannotAnswer { .. }
             | Self::Unrecorded => true,
             Self::NotJson(_)
             | Self::NotAMessage(_)
@@ -265,6 +292,7 @@ impl Failure {
             | Self::AmbiguousTool { .. }
             | Self::HeaderMismatch(_)
             | Self::UnsupportedVersion { .. }
+            | Self::MissingCapability(_)
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Overloaded
@@ -321,6 +349,18 @@ impl Failure {
             body,
             place: None,
         }
+    }
+}
+
+/// The status under which a server's own error goes to an agent of 2026-07-28: what the code asks for, and else
+/// what the server sent. A status that speaks of credentials is about ours, and would be taken for the agent's.
+fn relayed_status(status: u16, error: &Json) -> u16 {
+    let number = crate::protocol::error_code(error);
+    match number {
+        Some(code::METHOD_NOT_FOUND) => 404,
+        Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY | code::UNSUPPORTED_VERSION) => 400,
+        Some(_) | None if matches!(status, 401 | 403 | 407) => 200,
+        Some(_) | None => status,
     }
 }
 

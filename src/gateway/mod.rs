@@ -6,6 +6,7 @@
 mod answer;
 mod asks;
 mod call;
+mod capability;
 mod door;
 mod entries;
 mod failure;
@@ -98,6 +99,8 @@ pub struct AgentRequest {
     pub scope: Scope,
     /// The least severe log line the agent wants.
     pub log_level: Option<LogLevel>,
+    /// The one it set for its whole session.
+    pub session_level: Option<LogLevel>,
     /// `Mcp-Param-*` headers, by full name.
     pub param_headers: Vec<(String, String)>,
     /// What the agent declared it can do.

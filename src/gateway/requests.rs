@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{Json, Method, Object, RequestId, json_string, raw};
+use crate::protocol::{Json, Method, Object, RequestId, code, error_code, json_string, raw};
 use crate::types::ServerName;
 use crate::upstream::{Era, Outgoing};
 
@@ -12,7 +12,7 @@ use super::listener::{Asking, Listener};
 use super::names::exposed_uri;
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
-use super::{AgentRequest, Gateway, Scope, shape};
+use super::{AgentRequest, Gateway, Scope, capability, shape};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
 const KNOWN_PARAMS: &[&str] = &[
@@ -98,6 +98,7 @@ impl Gateway {
             scope,
             params,
             log_level,
+            session_level,
             param_headers,
             capabilities,
             ..
@@ -106,6 +107,7 @@ impl Gateway {
             method,
             params,
             log_level,
+            session_level,
             param_headers,
             capabilities: askable(&capabilities, agent),
             client_info: None,
@@ -248,11 +250,23 @@ impl Gateway {
         let modern = caller.era.is_modern();
         let (call, wish, reply) = self.run_rounds(caller, wish, agent).await?;
         let method = wish.request.method;
-        let result = reply.outcome.map_err(|error| Failure::Relayed {
-            status: reply.status,
-            error: shape::error(method, error, reply.era, modern),
-        })?;
+        let result = match reply.outcome {
+            Ok(result) => result,
+            Err(error) if !modern && error_code(&error) == Some(code::MISSING_CAPABILITY) => {
+                let server = wish.server;
+                return Err(Failure::CannotAnswer { server, call });
+            }
+            Err(error) => {
+                return Err(Failure::Relayed {
+                    status: reply.status,
+                    error: shape::error(method, error, reply.era, modern),
+                });
+            }
+        };
         if modern && shape::needs_input(&result) {
+            if let Some(missing) = capability::missing(&result, &wish.request.capabilities) {
+                return Err(Failure::MissingCapability(missing));
+            }
             return Ok(self.sealed(caller, &wish, call, result));
         }
         if shape::needs_input(&result) {

@@ -163,6 +163,7 @@ impl Gateway {
             method: Method::ToolsList,
             params: Object::default(),
             log_level: None,
+            session_level: None,
             param_headers: Vec::new(),
             capabilities: Object::default(),
             client_info: None,

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::gateway::Door;
+
+use super::cors;
 
 /// Which hosts this gateway goes by, and which pages may use it.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +56,13 @@ impl Guard {
         }
     }
 
+    /// The page of another origin that sends a request, if it may. The gateway's own need no permission.
+    fn foreign_page(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let origin = headers.get(header::ORIGIN)?;
+        let is_listed = self.origins.iter().any(|known| *origin == **known);
+        is_listed.then(|| origin.clone())
+    }
+
     fn knows_host(&self, name: &str) -> bool {
         let bare = name.trim_start_matches('[').trim_end_matches(']');
         bare.parse::<IpAddr>().is_ok()
@@ -65,16 +74,27 @@ impl Guard {
     }
 }
 
-/// Refuses requests that a foreign name or page brought here.
+/// Refuses requests that a foreign name or page brought here. Pages that may use the addresses of agents get to
+/// read the answers.
 pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let authority = request
         .uri()
         .authority()
         .map(|authority| authority.as_str().to_string());
-    match guard.check(request.headers(), authority.as_deref()) {
-        Ok(()) => next.run(request).await,
-        Err(door) => super::refuse_unread(&door, request.headers()),
+    if let Err(door) = guard.check(request.headers(), authority.as_deref()) {
+        return super::refuse_unread(&door, request.headers());
     }
+    let page = guard.foreign_page(request.headers());
+    let Some(page) = page.filter(|_| cors::is_for_agents(request.uri().path())) else {
+        return next.run(request).await;
+    };
+    let mut response = if cors::is_preflight(&request) {
+        cors::preflight(request.headers())
+    } else {
+        next.run(request).await
+    };
+    cors::open_to(&mut response, page);
+    response
 }
 
 fn single(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {

@@ -139,7 +139,7 @@ impl Front {
         response
     }
 
-    /// Answers `logging/setLevel`.
+    /// Answers `logging/setLevel`. Servers are told when the next request of the session comes to them.
     pub(super) async fn set_level(&self, visit: &Visit, id: &RequestId, params: &Object) -> Answer {
         let level = params
             .get_str("level")
@@ -184,6 +184,14 @@ impl Front {
                 // Servers of these revisions may log unasked.
                 Some(self.session(visit)?.log_level.unwrap_or(LogLevel::Info))
             }
+        }
+    }
+
+    /// The level that was set for the session of a request.
+    pub(super) fn session_level(&self, visit: &Visit) -> Option<LogLevel> {
+        match visit.caller.era {
+            AgentEra::Session(_) => self.session(visit)?.log_level,
+            AgentEra::Bare | AgentEra::Modern => None,
         }
     }
 

@@ -289,6 +289,7 @@ impl Front {
         let request = AgentRequest {
             id,
             log_level: self.log_level(&visit, &params),
+            session_level: self.session_level(&visit),
             asking: asking(&visit.caller, streams, &capabilities),
             capabilities,
             method,

@@ -6,6 +6,7 @@ mod batch;
 mod bearer;
 mod body;
 mod classify;
+mod cors;
 mod delivery;
 mod guard;
 mod headers;
@@ -73,6 +74,7 @@ pub fn router(gateway: Arc<Gateway>, clock: Arc<dyn Clock>) -> Router {
         .route("/sse/{server}", any(two_endpoints::one))
         .route("/sse/{server}/", any(two_endpoints::one))
         .route("/messages", any(two_endpoints::message))
+        .route("/messages/", any(two_endpoints::message))
         .route("/health", get(health))
         .fallback(not_found);
     let routes = OAUTH_PATHS

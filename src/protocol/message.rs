@@ -174,6 +174,16 @@ fn not_a_message(why: String) -> MessageError {
     MessageError::NotAMessage(why)
 }
 
+/// The `code` of an error object.
+pub fn error_code(error: &RawValue) -> Option<i32> {
+    Object::parse(error.get())
+        .ok()?
+        .get("code")?
+        .get()
+        .parse()
+        .ok()
+}
+
 /// Writes a request.
 pub fn request(id: &RequestId, method: &str, params: Option<&Object>) -> String {
     let params = params

@@ -13,8 +13,8 @@ mod version;
 
 pub use json::{Json, JsonError, Object, array_items, json_string, raw, to_raw, write_array};
 pub use message::{
-    Message, MessageError, RequestId, error_response, notification, readable_id, request,
-    result_response,
+    Message, MessageError, RequestId, error_code, error_response, notification, readable_id,
+    request, result_response,
 };
 pub use meta::{
     CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, LogLevel, META, PROGRESS_TOKEN, PROTOCOL_VERSION,

@@ -11,6 +11,8 @@ use crate::protocol::{
 
 use super::{Era, Outgoing, UpstreamError, limits};
 
+pub(super) use crate::protocol::error_code;
+
 /// The result, or the whole JSON-RPC error object.
 pub(super) type Outcome = Result<Json, Json>;
 
@@ -155,16 +157,6 @@ fn read(body: &[u8]) -> Result<Message, UpstreamError> {
 pub(super) fn no_message(why: &str) -> String {
     let why = printable(why, limits::QUOTE);
     format!("the answer is no single message: {why}")
-}
-
-/// The `code` of an error object.
-pub(super) fn error_code(error: &Json) -> Option<i32> {
-    Object::parse(error.get())
-        .ok()?
-        .get("code")?
-        .get()
-        .parse()
-        .ok()
 }
 
 /// The error object that answers whatever a server asks of us.

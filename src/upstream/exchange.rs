@@ -40,6 +40,8 @@ pub struct Outgoing {
     pub params: Object,
     /// The least severe log line the agent wants; `None` for none at all.
     pub log_level: Option<LogLevel>,
+    /// The level that the agent set for its whole session; a legacy server that logs is told it before the request.
+    pub session_level: Option<LogLevel>,
     /// `Mcp-Param-*` headers of the agent, by full name, passed on to a modern server.
     pub param_headers: Vec<(String, String)>,
     /// What the agent can be asked, as it declared it (`sampling`, `elicitation`, `roots`); empty when it cannot be

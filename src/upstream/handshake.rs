@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::protocol::{
-    Json, LATEST_LEGACY, META, Method, Object, RequestId, SERVER_INFO, Version, array_items, code,
-    json_string, raw, request,
+    Json, LATEST_LEGACY, LogLevel, META, Method, Object, RequestId, SERVER_INFO, Version,
+    array_items, code, json_string, raw, request,
 };
 
 use super::asking::Declared;
@@ -53,6 +53,18 @@ impl Opener {
         let id = RequestId::number(self.id);
         request(&id, Method::Initialize.as_str(), Some(&params)).into()
     }
+}
+
+/// Whether a server announced that it logs.
+pub(super) fn logs(description: &Description) -> bool {
+    description.capabilities.get("logging").is_some()
+}
+
+/// The parameters of `logging/setLevel`.
+pub(super) fn level_params(level: LogLevel) -> Object {
+    let mut params = Object::default();
+    params.set("level", raw(json_string(level.as_str())));
+    params
 }
 
 /// The parameters of `server/discover`.

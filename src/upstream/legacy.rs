@@ -139,6 +139,7 @@ impl Legacy {
 
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (method, level) = (outgoing.method, outgoing.log_level);
+        let session_level = outgoing.session_level;
         let prepared = prepare(outgoing, Era::Legacy, id);
         let asker = questions.as_ref().map(Questions::asker);
         let mut listener = Listener::new(id, prepared.agent_token, level, notices)
@@ -149,9 +150,13 @@ impl Legacy {
 
         let mut call = async |session: &Lease<Session>, deadline: &mut Deadline| {
             let sent = Sent::default();
-            let calling = session
-                .shared()
-                .call(id, body.clone(), &mut listener, &sent);
+            let calling = async {
+                if let Some(level) = session_level {
+                    let id = self.ids.fetch_add(1, Ordering::Relaxed);
+                    session.set_level(level, id).await;
+                }
+                session.call(id, body.clone(), &mut listener, &sent).await
+            };
             let called = deadline.bound(calling).await;
             called.unwrap_or_else(|| Err(sent.timed_out()))
         };

@@ -1,18 +1,20 @@
 //! One session with an HTTP server of 2025-11-25 or before, over whichever of the two transports.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
-use crate::protocol::{Object, notification};
+use crate::protocol::{LogLevel, Method, Object, RequestId, notification, request};
 
 use super::asking::{Declared, ROOTS_CHANGED};
 use super::audience::Audience;
 use super::channel::Channel;
 use super::codec::Outcome;
-use super::handshake::{Opener, as_opening};
+use super::handshake::{Opener, as_opening, level_params, logs};
 use super::listener::{Listener, cancellation};
+use super::opening::locked;
 use super::reply::Ending;
 use super::sse::Sse;
 use super::streamable::Streamable;
@@ -28,6 +30,8 @@ pub(super) struct Session {
     pub(super) declared: Option<Arc<Declared>>,
     /// Who hears what the server says outside of calls.
     pub(super) audience: Arc<Audience>,
+    /// How severe a log line must be, as the server was told last.
+    level: Mutex<Option<LogLevel>>,
 }
 
 #[derive(Debug)]
@@ -110,6 +114,7 @@ impl Session {
             description: Arc::new(description),
             declared: opener.declared,
             audience: opener.audience,
+            level: Mutex::default(),
         }
     }
 
@@ -164,6 +169,23 @@ impl Session {
         };
         giving_up.is_over = !matches!(called, Err(UpstreamError::TooLarge(_)));
         called
+    }
+
+    /// Tells a server that logs how severe a line must be, once. Like the opening this is the connection's own: what
+    /// goes wrong with it says nothing about the call that follows.
+    pub(super) async fn set_level(&self, level: LogLevel, id: u64) {
+        if !logs(&self.description) || *locked(&self.level) == Some(level) {
+            return;
+        }
+        let (nobody, _) = mpsc::channel(1);
+        let mut listener = Listener::new(id, None, None, &nobody);
+        let params = level_params(level);
+        let method = Method::SetLevel.as_str();
+        let body = request(&RequestId::number(id), method, Some(&params)).into();
+        let sent = Sent::default();
+        let telling = self.call(id, body, &mut listener, &sent);
+        drop(tokio::time::timeout(limits::SIDE, telling).await);
+        *locked(&self.level) = Some(level);
     }
 
     /// Whether the server was told that the agent has roots.

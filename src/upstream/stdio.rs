@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::protocol::{Method, Object, code};
+use crate::protocol::{LogLevel, Method, Object, code};
 use crate::types::{AgentName, EraChoice, Instances, ServerName};
 
 use super::asking::{Declared, Questions, ROOTS_CHANGED};
@@ -19,7 +19,8 @@ use super::codec::{Outcome, error_code, prepare};
 use super::deadline::Deadline;
 use super::era::{EraCell, Older, Spoken, Verdict};
 use super::handshake::{
-    Probed, as_opening, discover_params, initialize_params, judge, read_initialize,
+    Probed, as_opening, discover_params, initialize_params, judge, level_params, logs,
+    read_initialize,
 };
 use super::link::{Label, Link};
 use super::listener::Listener;
@@ -56,6 +57,8 @@ pub(super) struct Process {
     description: Option<Arc<Description>>,
     /// Who hears what a legacy process says outside of calls.
     audience: Option<Arc<Audience>>,
+    /// How severe a log line must be, as a legacy process was told last.
+    level: Mutex<Option<LogLevel>>,
     /// What a legacy process was told about its agent.
     declared: Option<Arc<Declared>>,
     /// Whether it ever answered a call.
@@ -69,6 +72,7 @@ impl Process {
             era: Era::Modern,
             description: None,
             audience: None,
+            level: Mutex::default(),
             declared: None,
             was_useful: AtomicBool::new(false),
         }
@@ -81,6 +85,7 @@ impl Process {
             description: Some(Arc::new(description)),
             declared: hearers.declared,
             audience: Some(hearers.audience),
+            level: Mutex::default(),
             was_useful: AtomicBool::new(false),
         }
     }
@@ -167,6 +172,9 @@ impl Stdio {
 
         let id = process.link.next_id();
         let (method, level) = (outgoing.method.as_str(), outgoing.log_level);
+        if let Some(level) = outgoing.session_level {
+            self.set_level(&process, level).await;
+        }
         let prepared = prepare(outgoing, era, id);
         let asker = questions.as_ref().map(Questions::asker);
         let listener = Listener::new(id, prepared.agent_token, level, notices).asking(asker);
@@ -184,6 +192,19 @@ impl Stdio {
             status: 200,
             outcome,
         })
+    }
+
+    /// Tells a process that logs how severe a line must be, once; what goes wrong with it says nothing about the
+    /// call that follows. One that everyone shares keeps its own level.
+    async fn set_level(&self, process: &Process, level: LogLevel) {
+        let is_own = self.instances == Instances::PerAgent;
+        let logs = process.description.as_deref().is_some_and(logs);
+        if !is_own || !logs || *locked(&process.level) == Some(level) {
+            return;
+        }
+        let params = level_params(level);
+        drop(ask(&process.link, Method::SetLevel, &params, limits::SIDE).await);
+        *locked(&process.level) = Some(level);
     }
 
     /// What to speak for a lane. Processes that everyone shares speak one era, as nobody could be asked there.

@@ -409,6 +409,7 @@ pub(super) fn tool_call(meta: &str) -> Outgoing {
         method: Method::ToolsCall,
         params: Object::parse(&params).unwrap(),
         log_level: Some(LogLevel::Info),
+        session_level: None,
         param_headers: Vec::new(),
         capabilities: Object::default(),
         client_info: None,

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{FakeUpstream, World, find, rpc};
+use super::support::{Client, FakeUpstream, Sending, World, find, rpc};
 
 const POLICY: &str = r#"
 servers:
@@ -26,9 +26,14 @@ fn elicit() -> Value {
     json!({"name": "imagine", "arguments": {"do": "elicit"}})
 }
 
+/// A call of a 2026-07-28 client that can be asked something.
+fn call(agent: &Client, params: Value) -> Sending {
+    agent.modern_that_can(PATH, "tools/call", params, json!({"elicitation": {}}))
+}
+
 async fn first_round(world: &World) -> String {
     let clawd = world.agent("clawd");
-    let asked = clawd.modern(PATH, "tools/call", elicit()).send().await;
+    let asked = call(&clawd, elicit()).send().await;
     let result = &asked.json()["result"];
     assert_eq!(result["resultType"], "input_required", "{asked:?}");
     assert_eq!(
@@ -51,11 +56,7 @@ async fn a_call_in_rounds_is_paid_once_and_its_state_is_sealed() {
     let state = first_round(&world).await;
     assert!(!state.contains("state-of-the-server"));
     let clawd = world.agent("clawd");
-    let done = clawd
-        .modern(PATH, "tools/call", with_answer(&state))
-        .send()
-        .await
-        .json();
+    let done = call(&clawd, with_answer(&state)).send().await.json();
     assert_eq!(done["result"]["content"][0]["text"], "done", "{done}");
     let last = world.server("images").requests().pop().unwrap();
     assert_eq!(last.param("requestState"), "state-of-the-server");
@@ -63,10 +64,7 @@ async fn a_call_in_rounds_is_paid_once_and_its_state_is_sealed() {
     assert_eq!(world.used(key).await, 1);
 
     // The same state once more is a new call: one answer must not buy any number of them.
-    clawd
-        .modern(PATH, "tools/call", with_answer(&state))
-        .send()
-        .await;
+    call(&clawd, with_answer(&state)).send().await;
     assert_eq!(world.used(key).await, 2);
     let events = world.events().await;
     let admitted = find(&events, "admitted");
@@ -90,11 +88,7 @@ async fn a_state_is_nothing_to_another_agent_or_for_another_request() {
         ("clawd", with_answer(&changed)),
         ("clawd", with_answer("")),
     ] {
-        let refused = world
-            .agent(agent)
-            .modern(PATH, "tools/call", params)
-            .send()
-            .await;
+        let refused = call(&world.agent(agent), params).send().await;
         assert_eq!(refused.code(), (400, -32602), "{refused:?}");
     }
     assert_eq!(

@@ -83,7 +83,7 @@ struct Lane {
 enum Way {
     /// Bare, with the label that everybody uses.
     Bare,
-    Session(Session),
+    Session(Box<Session>),
     Modern,
 }
 
@@ -106,7 +106,7 @@ async fn in_ten_thousand_calls_of_two_agents_nothing_of_one_reaches_the_other() 
         for number in 0..LANES {
             let client = world.agent(agent);
             let session = client.session("/mcp", "2025-11-25").await;
-            for way in [Way::Bare, Way::Session(session), Way::Modern] {
+            for way in [Way::Bare, Way::Session(Box::new(session)), Way::Modern] {
                 lanes.push(Lane {
                     agent,
                     name: format!("{agent}-{}", lanes.len()),

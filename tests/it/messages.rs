@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::support::{
-    ANSWER, Event, FakeUpstream, Reply, Seen, Sending, Session, World, events, find, rpc, soon,
+    ANSWER, Event, FakeUpstream, PAGE, Reply, Seen, Sending, Session, World, events, find, rpc,
+    soon,
 };
 
 const POLICY: &str = r#"
@@ -678,5 +679,209 @@ async fn what_is_turned_away_names_the_request_it_answers() {
         assert_eq!(answer.status, status, "{what}: {answer:?}");
         assert_eq!(answer.json().get("id"), id.as_ref(), "{what}");
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_that_may_use_the_gateway_can_and_no_other() {
+    let world = world().await;
+    let ask = |path: &str| {
+        let asking = world.stranger().request("OPTIONS", path);
+        asking.header("access-control-request-method", "POST")
+    };
+    for path in ["/mcp", "/mcp/images", "/sse", "/messages"] {
+        let asked = ask(path).header("origin", PAGE).header(
+            "access-control-request-headers",
+            "authorization,mcp-param-x",
+        );
+        let may = asked.send().await;
+        assert_eq!(may.status, 204, "{path}: {may:?}");
+        let allowed = |name: &str| may.header(name).unwrap_or_default().to_owned();
+        assert_eq!(allowed("access-control-allow-origin"), PAGE);
+        assert!(allowed("access-control-allow-methods").contains("POST"));
+        assert!(allowed("access-control-allow-headers").contains("Authorization"));
+        assert!(allowed("access-control-allow-headers").contains("mcp-param-x"));
+        assert_eq!(allowed("access-control-allow-credentials"), "");
+        let evil = ask(path).header("origin", "https://evil.example");
+        let evil = evil.send().await;
+        assert_eq!(evil.status, 403);
+        assert_eq!(evil.header("access-control-allow-origin"), None);
+    }
+    let opened = |reply: &Reply| reply.header("access-control-allow-origin").is_some();
+    let clawd = world.agent("clawd");
+    let ping = || clawd.post("/mcp", request(json!(1), "ping", &json!({})));
+    let answer = ping().header("origin", PAGE).send().await;
+    assert!(answer.status == 200 && opened(&answer), "{answer:?}");
+    assert_eq!(answer.header("vary"), Some("Origin"));
+    assert!(!opened(&ping().send().await));
+    let refused = world.stranger().post("/mcp", "{}").header("origin", PAGE);
+    let refused = refused.send().await;
+    assert!(refused.status == 401 && opened(&refused), "{refused:?}");
+    // What is for people is for no page of another origin, and no question is answered there.
+    for path in ["/audit", "/health", "/"] {
+        let seen = clawd.get(path).header("origin", PAGE).send().await;
+        assert!(!opened(&seen), "{path}");
+        let asked = ask(path).header("origin", PAGE).send().await;
+        assert!(asked.status >= 400 && !opened(&asked), "{path}: {asked:?}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn other_methods_are_told_which_work() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    for path in ["/mcp", "/mcp/", "/mcp/images", "/mcp/images/"] {
+        for method in ["GET", "HEAD", "OPTIONS", "PUT", "PATCH"] {
+            let answer = clawd.request(method, path).send().await;
+            assert_eq!(answer.status, 405, "{method} {path}");
+            let allowed = answer.header("allow").unwrap();
+            assert!(allowed.contains("POST"), "{method} {path}: {allowed}");
+        }
+        let ping = clawd.post(path, request(json!(1), "ping", &json!({})));
+        assert_eq!(ping.send().await.status, 200, "{path}");
+    }
+    for (method, path, allowed) in [
+        ("POST", "/sse", "GET"),
+        ("HEAD", "/sse/images/", "GET"),
+        ("GET", "/messages?session=x", "POST"),
+        ("DELETE", "/messages/?session=x", "POST"),
+        ("POST", "/health", "GET"),
+    ] {
+        let answer = clawd.request(method, path).send().await;
+        assert_eq!(answer.status, 405, "{method} {path}");
+        assert!(answer.header("allow").unwrap().contains(allowed));
+    }
+    let health = world.stranger().request("HEAD", "/health").send().await;
+    assert_eq!((health.status, &*health.body), (200, ""));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_servers_own_error_keeps_its_status_for_who_can_read_it() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let session = clawd.session("/mcp/notes", "2025-11-25").await;
+    for (status, code, expected) in [
+        (200, -32601, 404),
+        (404, -32601, 404),
+        (200, -32020, 400),
+        (200, -32021, 400),
+        (400, -32022, 400),
+        (200, -32602, 200),
+        (400, -32602, 400),
+        (500, -32603, 500),
+        (401, -32000, 200),
+        (403, -32000, 200),
+    ] {
+        let arguments = json!({"do": "refuse", "status": status, "code": code});
+        let params = json!({"name": "imagine", "arguments": arguments});
+        let modern = clawd.modern("/mcp/notes", "tools/call", params.clone());
+        let modern = modern.send().await;
+        assert_eq!(modern.code(), (expected, code), "{status} {code}");
+        let data = &modern.json()["error"]["data"];
+        assert_eq!(data["requiredCapabilities"], json!({"sampling": {}}));
+        if code == -32021 {
+            continue;
+        }
+        for old in [
+            session.post(request(json!(1), "tools/call", &params)),
+            clawd.post("/mcp/notes", request(json!(1), "tools/call", &params)),
+        ] {
+            assert_eq!(old.send().await.code(), (200, code), "{status} {code}");
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_cannot_give_an_answer_is_told_what_is_missing() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let needs = json!({"do": "refuse", "status": 400, "code": -32021});
+    let needs = json!({"name": "imagine", "arguments": needs});
+    let session = clawd.session("/mcp/notes", "2025-11-25").await;
+    for old in [
+        session.post(request(json!(1), "tools/call", &needs)),
+        clawd.post("/mcp/notes", request(json!(1), "tools/call", &needs)),
+    ] {
+        let told = old.send().await;
+        assert_eq!(told.status, 200);
+        let result = &told.json()["result"];
+        assert_eq!(result["isError"], true, "{told:?}");
+        let refusal = &result["_meta"]["dev.hayward/refusal"];
+        assert_eq!(refusal["reason"], "client_cannot_answer");
+        assert_eq!(refusal["server"], "notes");
+    }
+    // Nor is anyone of 2026-07-28 asked for what it did not declare.
+    let elicit = json!({"name": "imagine", "arguments": {"do": "elicit"}});
+    let modern = clawd.modern("/mcp/notes", "tools/call", elicit.clone());
+    let refused = modern.send().await;
+    assert_eq!(refused.code(), (400, -32021), "{refused:?}");
+    let data = &refused.json()["error"]["data"];
+    assert_eq!(data["requiredCapabilities"], json!({"elicitation": {}}));
+    assert_eq!(refused.json()["id"], 1);
+    let can = json!({"elicitation": {}});
+    let asked = clawd.modern_that_can("/mcp/notes", "tools/call", elicit, can);
+    let asked = asked.send().await.json();
+    assert_eq!(asked["result"]["resultType"], "input_required");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_level_of_a_session_reaches_every_connection_of_it_once() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    let session = clawd.session("/mcp", "2025-11-25").await;
+    let sister = clawd.session("/mcp", "2025-11-25").await;
+    let imagine = async |session: &Session, server: &str| {
+        let params = json!({"name": format!("{server}__imagine")});
+        let called = session.ask("tools/call", params).await;
+        assert_eq!(called["result"]["content"][0]["text"], "done");
+    };
+    let set = async |level: &str| {
+        let set = session
+            .ask("logging/setLevel", json!({"level": level}))
+            .await;
+        assert_eq!(set["result"], json!({}), "{set}");
+    };
+    imagine(&session, "images").await;
+    set("error").await;
+    for server in ["images", "images", "notes"] {
+        imagine(&session, server).await;
+    }
+    imagine(&sister, "images").await;
+    set("debug").await;
+    imagine(&session, "images").await;
+    // A server that was restarted hears it again.
+    world.server("images").forget_sessions();
+    imagine(&session, "images").await;
+    let told = |server: &str| {
+        let asides = world.server(server).asides().into_iter();
+        let told = asides.filter(|seen| seen.method == "logging/setLevel");
+        told.map(|seen| {
+            let session = seen.header("mcp-session-id").unwrap().to_owned();
+            (seen.params, session)
+        })
+        .collect::<Vec<_>>()
+    };
+    let requests = world.server("images").requests();
+    let of = |at: usize| requests[at].header("mcp-session-id").unwrap().to_owned();
+    let (error, debug) = (r#"{"level":"error"}"#, r#"{"level":"debug"}"#);
+    let (first, second) = (of(0), of(requests.len() - 1));
+    assert_ne!(first, second);
+    assert_eq!(
+        told("images"),
+        [
+            (error.to_owned(), first.clone()),
+            (debug.to_owned(), first),
+            (debug.to_owned(), second)
+        ]
+    );
+    assert_eq!(told("notes"), [], "2026-07-28 has it in each request");
+    let wrong = session
+        .ask("logging/setLevel", json!({"level": "shouting"}))
+        .await;
+    assert_eq!(wrong["error"]["code"], -32602);
     world.stop().await;
 }

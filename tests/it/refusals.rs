@@ -115,6 +115,8 @@ fn kind(failure: &Failure) -> &'static str {
             UpstreamError::TooLarge(_) => "Upstream too large",
         },
         Failure::NeedsInput { .. } => "NeedsInput",
+        Failure::CannotAnswer { .. } => "CannotAnswer",
+        Failure::MissingCapability(_) => "MissingCapability",
         Failure::Relayed { .. } => "Relayed",
         Failure::Cancelled => "Cancelled",
         Failure::Unrecorded => "Unrecorded",
@@ -168,6 +170,11 @@ fn failures() -> Vec<Failure> {
             server: server(),
             call: call(),
         },
+        Failure::CannotAnswer {
+            server: server(),
+            call: call(),
+        },
+        Failure::MissingCapability(raw(r#"{"elicitation":{}}"#.into())),
         Failure::Relayed {
             status: 418,
             error: raw(r#"{"code":-32050,"message":"out of paint","data":[1.0]}"#.into()),
@@ -406,6 +413,13 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       200 -32603 server `images` asks for input that this gateway cannot carry to the client (call id CALL)
       {"call_id":"CALL","reason":"needs_input","server":"images"}
       tools/call: the same as a tool error
+    CannotAnswer (client_cannot_answer)
+      200 -32603 server `images` needs an answer of its client that this client cannot give (call id CALL)
+      {"call_id":"CALL","reason":"client_cannot_answer","server":"images"}
+      tools/call: the same as a tool error
+    MissingCapability (missing_capability)
+      400 -32021 the server needs something of the client that it did not declare: {"elicitation":{}}
+      {"requiredCapabilities":{"elicitation":{}}}
     Relayed (relayed)
       200 -32050 out of paint
       [1.0]

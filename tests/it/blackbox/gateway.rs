@@ -180,6 +180,11 @@ impl Gateway {
         find(&all).unwrap()
     }
 
+    /// The number of its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// The base of its URLs.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)

@@ -11,3 +11,4 @@ mod records;
 mod start;
 mod stop;
 mod truth;
+mod vanish;

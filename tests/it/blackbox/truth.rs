@@ -28,7 +28,7 @@ pub(super) struct Execution {
     pub(super) tag: String,
 }
 
-/// The server. `wait` is a tool that works until [`Truth::let_go`]; every other tool works for `delay_ms`.
+/// The server. `wait` is a tool that works until [`Truth::let_go`], `never` one that never ends; every other tool works for `delay_ms`.
 #[derive(Debug)]
 pub(super) struct Truth {
     address: SocketAddr,
@@ -82,6 +82,15 @@ impl Truth {
     pub(super) async fn reached(&self, count: usize) {
         let mut seen = self.executions.subscribe();
         let waited = timeout(PATIENCE, seen.wait_for(|all| all.len() >= count)).await;
+        waited.expect("the server is reached").unwrap();
+    }
+
+    /// Waits until the execution with this mark began.
+    pub(super) async fn executed(&self, tag: &str) {
+        let mut seen = self.executions.subscribe();
+        // It is one of the last, and there are thousands.
+        let began = seen.wait_for(|all| all.iter().rev().take(1_000).any(|one| one.tag == tag));
+        let waited = timeout(PATIENCE, began).await;
         waited.expect("the server is reached").unwrap();
     }
 
@@ -145,7 +154,9 @@ impl Truth {
                 tag,
             });
         });
-        if tool == "wait" {
+        if tool == "never" {
+            std::future::pending::<()>().await;
+        } else if tool == "wait" {
             self.gate.acquire().await.unwrap().forget();
         } else if let Some(delay) = params["arguments"]["delay_ms"].as_u64() {
             sleep(Duration::from_millis(delay)).await;

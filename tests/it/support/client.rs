@@ -79,9 +79,20 @@ impl Client {
     }
 
     /// A request of 2026-07-28 with everything that is asked of it.
-    pub(crate) fn modern(&self, path: &str, method: &str, mut params: Value) -> Sending {
+    pub(crate) fn modern(&self, path: &str, method: &str, params: Value) -> Sending {
+        self.modern_that_can(path, method, params, json!({}))
+    }
+
+    /// The same, of a client that can be asked something.
+    pub(crate) fn modern_that_can(
+        &self,
+        path: &str,
+        method: &str,
+        mut params: Value,
+        capabilities: Value,
+    ) -> Sending {
         params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
-        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
         let name = params.get("name").or(params.get("uri"));
         let name = name.and_then(Value::as_str).map(String::from);
         let sending = self

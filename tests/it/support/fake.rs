@@ -98,6 +98,9 @@ pub(crate) struct FakeUpstream {
 /// What stands for the method of an answer to a question of the server, among the asides.
 pub(crate) const ANSWER: &str = "(answer)";
 
+/// Requests that belong to a connection and not to an agent.
+const CONNECTION: [&str; 4] = ["initialize", "server/discover", "ping", "logging/setLevel"];
+
 const TOOLS: [&str; 3] = ["imagine", "describe", "blend"];
 
 /// What is set before a server starts.
@@ -352,7 +355,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         state.remember(|memory| memory.asides.push(seen));
         return Ok(empty(202));
     };
-    if ["initialize", "server/discover", "ping"].contains(&rpc.method.as_str()) {
+    if CONNECTION.contains(&rpc.method.as_str()) {
         state.remember(|memory| memory.asides.push(seen));
         return Ok(handshake(&state, id, &rpc.method, session.as_deref()));
     }
@@ -404,7 +407,7 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
         (Speaks::Sessions, "server/discover") if session.is_none() => {
             json_answer(400, &error(id, -32000, "Bad Request: no session"))
         }
-        (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "ping") => {
+        (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "ping" | "logging/setLevel") => {
             json_answer(200, &ok(id, "{}"))
         }
         _ => json_answer(200, &error(id, -32601, "Method not found")),
@@ -526,6 +529,17 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
             let error = r#"{"code":-32050,"message":"out of paint","data":{"left":1.10}}"#;
             json_answer(
                 200,
+                &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+            )
+        }
+        // An error of the server's own, with this status and code.
+        "refuse" => {
+            let code = wanted["code"].as_i64().unwrap();
+            let data = json!({"requiredCapabilities": {"sampling": {}}});
+            let error = json!({"code": code, "message": "no", "data": data});
+            let status = u16::try_from(wanted["status"].as_u64().unwrap()).unwrap();
+            json_answer(
+                status,
                 &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
             )
         }

@@ -16,7 +16,7 @@ pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
 pub(crate) use log::{Event, events, find};
 pub(crate) use random::{Random, seed};
 pub(crate) use streams::FakeStream;
-pub(crate) use world::{World, token};
+pub(crate) use world::{PAGE, World, token};
 
 /// Far beyond what anything here takes, so that it passes only when something hangs.
 const DEADLINE: Duration = Duration::from_secs(60);

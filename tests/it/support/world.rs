@@ -21,6 +21,9 @@ use tokio::net::TcpSocket;
 use super::fake::Script;
 use super::{Client, Event, FakeUpstream, events, soon};
 
+/// The origin of pages that may use the gateway.
+pub(crate) const PAGE: &str = "https://pages.example";
+
 /// 2026-11-20 12:00:00 UTC, a Friday.
 const START_US: i64 = 1_795_176_000_000_000;
 
@@ -128,7 +131,7 @@ impl Surroundings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             durability: Durability::Process,
             access: self.access,
-            guard: Guard::new(vec!["gateway.example".into()], Vec::new()),
+            guard: Guard::new(vec!["gateway.example".into()], vec![PAGE.into()]),
             limits: self.limits,
             environment: BTreeMap::new(),
             clock: self.clock.clone(),
