@@ -217,7 +217,8 @@ impl Waiting {
     fn update(&mut self, wanted: &str, uri: &str, params: &Object) {
         let is_known = self.updated.contains_key(uri) || wanted == uri;
         let has_room = is_known || self.updated.len() < limits::EAR_URIS;
-        if has_room && params.to_text().len() <= limits::UPDATE {
+        let is_short = params.to_text().len() <= limits::UPDATE;
+        if has_room && is_short {
             self.updated.insert(uri.into(), params.clone());
         } else {
             self.updated.insert(wanted.into(), only(wanted));
