@@ -144,7 +144,7 @@ impl Settled {
                 error,
                 call: self.call,
             }),
-            Outcome::Cancelled | Outcome::Withdrawn => Err(Failure::Cancelled),
+            Outcome::GivenUp(_) | Outcome::Withdrawn => Err(Failure::Cancelled),
         }
     }
 }

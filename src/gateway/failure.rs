@@ -103,6 +103,9 @@ pub enum Failure {
         /// The call.
         call: CallId,
     },
+    /// The user did not want to visit a page that the server asks for.
+    #[error("server `{0}` does nothing before its user has visited a page, and that was declined")]
+    Declined(ServerName),
     /// The server needs something of the client that it did not declare (2026-07-28).
     #[error("the server needs something of the client that it did not declare: {}", .0.get())]
     MissingCapability(Json),
@@ -151,6 +154,7 @@ impl Failure {
             Self::Upstream { .. } => "upstream_unavailable",
             Self::NeedsInput { .. } => "needs_input",
             Self::CannotAnswer { .. } => "client_cannot_answer",
+            Self::Declined(_) => "declined",
             Self::MissingCapability(_) => "missing_capability",
             Self::Relayed { .. } => "relayed",
             Self::Cancelled => "cancelled",
@@ -185,6 +189,7 @@ impl Failure {
             Self::MissingCapability(_) => code::MISSING_CAPABILITY,
             Self::NeedsInput { .. }
             | Self::CannotAnswer { .. }
+            | Self::Declined(_)
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Internal => code::INTERNAL_ERROR,
@@ -217,6 +222,7 @@ impl Failure {
             | Self::Upstream { .. }
             | Self::NeedsInput { .. }
             | Self::CannotAnswer { .. }
+            | Self::Declined(_)
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Unrecorded
@@ -244,6 +250,10 @@ impl Failure {
                 data.insert("reason".into(), self.reason().into());
                 data.insert("server".into(), server.as_str().into());
                 data.insert("call_id".into(), call.to_string().into());
+            }
+            Self::Declined(server) => {
+                data.insert("reason".into(), self.reason().into());
+                data.insert("server".into(), server.as_str().into());
             }
             Self::MissingCapability(required) => {
                 let required: Value = serde_json::from_str(required.get()).unwrap_or_default();
@@ -279,6 +289,7 @@ impl Failure {
             | Self::Upstream { .. }
             | Self::NeedsInput { .. }
             | Self::CannotAnswer { .. }
+            | Self::Declined(_)
             | Self::Unrecorded => true,
             Self::NotJson(_)
             | Self::NotAMessage(_)

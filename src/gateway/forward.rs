@@ -47,6 +47,7 @@ impl Forwarder {
             request,
             open,
             outcome,
+            rounds: agent.rounds(),
             latency: self.clock.monotonic().saturating_sub(started),
         }
     }
@@ -61,6 +62,13 @@ impl Forwarder {
             Some(upstream) => upstream.describe(lane).await,
             None => Err(UpstreamError::Unreachable("it is not connected".into())),
         }
+    }
+
+    /// How many calls of one agent, of those that its server may ask about, a server takes at once.
+    pub(super) fn leases(&self, server: &ServerName) -> usize {
+        self.upstreams
+            .get(server)
+            .map_or(0, |server| server.leases())
     }
 
     /// Tells servers that the roots of an agent changed, as far as they know of any. This is no request.
@@ -90,7 +98,7 @@ async fn exchange(
     let outcome = tokio::select! {
         biased;
         answer = upstream.send(lane, request, &notices) => ended(answer),
-        () = agent.relay(&mut heard) => Outcome::Cancelled,
+        () = agent.relay(&mut heard) => Outcome::GivenUp(agent.why_gone()),
     };
     // What came right before the answer goes out before it.
     while let Ok(notice) = heard.try_recv() {

@@ -15,7 +15,10 @@ use crate::protocol::{
 use crate::upstream::{Ask, EventId, Notice, StreamNews};
 
 use super::asks::{Answered, Asks, Progress};
+use super::exchange::{Line, Round};
 use super::places::Places;
+use super::stages::Why;
+use super::visits::may_ask;
 use super::{Event, Part};
 
 /// How long a person may take to answer a question.
@@ -37,10 +40,19 @@ pub enum Asking {
     Retry,
 }
 
+/// Where what a server says goes.
+#[derive(Debug, Clone)]
+pub(super) enum Ear {
+    /// Into the answer of the agent's request.
+    Request(mpsc::Sender<Part>),
+    /// To whichever request of the agent follows the call.
+    Exchange(Line),
+}
+
 /// The agent's end of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
-    pub(super) parts: mpsc::Sender<Part>,
+    pub(super) ear: Ear,
     pub(super) hangup_cancels: bool,
     /// Told when the agent cancels the request.
     pub(super) cancelled: CancellationToken,
@@ -72,15 +84,33 @@ impl Listener {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),
-                () = self.parts.closed(), if self.hangup_cancels => return,
-                () = self.cancelled.cancelled() => return,
+                () = self.gone() => return,
             }
+        }
+    }
+
+    /// Resolves when the agent cancels the call, or has gone and that cancels it.
+    pub(super) async fn gone(&self) {
+        let hung_up = async {
+            match &self.ear {
+                Ear::Request(parts) if self.hangup_cancels => parts.closed().await,
+                Ear::Request(_) => std::future::pending().await,
+                Ear::Exchange(line) => line.gone().await,
+            }
+        };
+        tokio::select! {
+            () = hung_up => {}
+            () = self.cancelled.cancelled() => {}
         }
     }
 
     /// Whether the agent cancelled the request.
     pub(super) fn has_cancelled(&self) -> bool {
-        self.cancelled.is_cancelled() || (self.hangup_cancels && self.parts.is_closed())
+        let has_hung_up = match &self.ear {
+            Ear::Request(parts) => self.hangup_cancels && parts.is_closed(),
+            Ear::Exchange(line) => line.is_gone(),
+        };
+        has_hung_up || self.cancelled.is_cancelled()
     }
 
     pub(super) fn pass(&self, notice: Notice) {
@@ -94,6 +124,9 @@ impl Listener {
     }
 
     fn pass_at(&self, notice: Notice, at: Option<&EventId>) {
+        if let Ear::Exchange(line) = &self.ear {
+            return line.pass(notice);
+        }
         let (method, params) = match notice {
             Notice::Progress(params) => ("notifications/progress", params),
             Notice::Log(params) => ("notifications/message", params),
@@ -121,7 +154,9 @@ impl Listener {
 
     /// A slow agent misses progress, not its answer.
     fn offer(&self, part: Part) {
-        drop(self.parts.try_send(part));
+        if let Ear::Request(parts) = &self.ear {
+            drop(parts.try_send(part));
+        }
     }
 
     /// A message, at its place where it has one.
@@ -164,6 +199,22 @@ impl Listener {
         });
     }
 
+    /// How the agent was asked by its next request.
+    pub(super) fn rounds(&self) -> Vec<Round> {
+        match &self.ear {
+            Ear::Request(_) => Vec::new(),
+            Ear::Exchange(line) => line.rounds(),
+        }
+    }
+
+    /// Why nobody listens any more.
+    pub(super) fn why_gone(&self) -> Why {
+        match &self.ear {
+            Ear::Request(_) => Why::Cancelled,
+            Ear::Exchange(line) => line.why_gone(),
+        }
+    }
+
     /// Whether answers can be had while the request is open.
     pub(super) fn can_push(&self) -> bool {
         matches!(self.asking, Asking::Push { .. })
@@ -176,12 +227,14 @@ impl Listener {
         progress: Option<mpsc::Sender<Object>>,
         at: Option<&EventId>,
     ) -> Option<Answered> {
-        let Asking::Push { session, declared } = &self.asking else {
+        let (Asking::Push { session, declared }, Ear::Request(parts)) = (&self.asking, &self.ear)
+        else {
             return None;
         };
         // Nobody is asked what its client did not say it can be asked.
-        let capability = method.split('/').next().unwrap_or_default();
-        declared.get(capability)?;
+        if !may_ask(declared, method, &params) {
+            return None;
+        }
         let mut meta = params.get_object(META).unwrap_or_default();
         let token = meta.get(PROGRESS_TOKEN).map(ToOwned::to_owned);
         let is_followed = token.is_some();
@@ -196,7 +249,7 @@ impl Listener {
         let asked = Arc::new(());
         let question = self.question(text, at, &asked);
         let asking = async {
-            self.parts.send(question).await.ok()?;
+            parts.send(question).await.ok()?;
             timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
         };
         tokio::select! {

@@ -9,6 +9,7 @@ mod call;
 mod capability;
 mod door;
 mod entries;
+mod exchange;
 mod failure;
 mod forward;
 mod in_hand;
@@ -16,6 +17,7 @@ mod listener;
 mod lists;
 mod names;
 mod opening;
+mod parked;
 mod places;
 mod recorder;
 mod refusal;
@@ -26,6 +28,7 @@ mod seal;
 mod shape;
 mod stages;
 mod strangers;
+mod visits;
 mod writer;
 
 use std::sync::{Arc, Weak};
@@ -62,7 +65,8 @@ pub use stages::{AgentEra, Caller};
 use asks::Asks;
 use forward::Forwarder;
 use in_hand::InHand;
-use listener::Listener;
+use listener::{Ear, Listener};
+use parked::Parked;
 use places::Places;
 use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
@@ -171,6 +175,7 @@ pub struct Gateway {
     asks: Arc<Asks>,
     in_hand: Arc<InHand>,
     rounds: Rounds,
+    parked: Parked,
     /// Seals places in streams.
     places: Arc<Sealer>,
     clock: Arc<dyn Clock>,
@@ -213,6 +218,7 @@ impl Gateway {
             asks: Arc::default(),
             in_hand: Arc::default(),
             rounds: Rounds::new(random()),
+            parked: Parked::default(),
             places: Arc::new(Sealer::new(random())),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
@@ -293,7 +299,7 @@ impl Gateway {
         self.calls.spawn(async move {
             let place = request.place.take();
             let listener = Listener {
-                parts: parts.clone(),
+                ear: Ear::Request(parts.clone()),
                 hangup_cancels: request.hangup_cancels,
                 cancelled: place.as_ref().map(Place::cancelled).unwrap_or_default(),
                 asking: request.asking.clone(),
@@ -410,10 +416,11 @@ impl Gateway {
         self.recorder.is_recording()
     }
 
-    /// Waits until no call is in hand; those that take longer than `patience` are given up, are closed as failed
+    /// Waits until no call is in hand. Those that wait for answers of their agents are ended at once; those that take longer than `patience` are given up, are closed as failed
     /// and cost what they hold. Nobody may call [`Gateway::handle`] any more.
     pub async fn drain(&self, patience: Duration) {
         self.calls.close();
+        self.parked.close();
         if timeout(patience, self.calls.wait()).await.is_err() {
             let calls = self.calls.len();
             tracing::warn!(

@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use crate::protocol::{Json, Method, Object, RequestId, code, error_code, json_string, raw};
-use crate::types::ServerName;
-use crate::upstream::{Era, Outgoing};
+use crate::types::{CallId, ServerName};
+use crate::upstream::{Outgoing, Reply};
 
 use super::answer::{Addressee, Answer};
+use super::exchange::{Exchange, Wants};
 use super::failure::Failure;
 use super::listener::{Asking, Listener};
 use super::names::exposed_uri;
+use super::parked::Attended;
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
-use super::{AgentRequest, Gateway, Scope, capability, shape};
+use super::{AgentRequest, Gateway, Scope, capability, shape, visits};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
 const KNOWN_PARAMS: &[&str] = &[
@@ -37,7 +39,7 @@ const REFERENCE_PARAMS: &[&str] = &["type", "name", "uri"];
 impl Gateway {
     /// Answers one request.
     pub(super) async fn answer(
-        &self,
+        self: &Arc<Self>,
         caller: &Arc<Caller>,
         request: AgentRequest,
         agent: &Listener,
@@ -88,7 +90,7 @@ impl Gateway {
     }
 
     async fn dispatch(
-        &self,
+        self: &Arc<Self>,
         caller: &Arc<Caller>,
         request: AgentRequest,
         method: Method,
@@ -121,13 +123,15 @@ impl Gateway {
             | Method::ResourcesList
             | Method::TemplatesList => self.list(caller, &scope, outgoing, agent).await,
             Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
-                let wish = match self.wish(caller, &scope, outgoing, agent).await {
-                    Ok(wish) => wish,
-                    Err(failure) => {
-                        return Err(self.turn_away(caller, method.as_str(), failure).await);
-                    }
-                };
-                self.ask(caller, &scope, wish, agent).await
+                let wished = self.wish(caller, &scope, outgoing, agent).await;
+                let taken_up = wished.and_then(|mut wish| {
+                    let exchange = self.take_up(caller, &mut wish)?;
+                    Ok((wish, exchange))
+                });
+                match taken_up {
+                    Ok((wish, exchange)) => self.ask(caller, &scope, wish, exchange, agent).await,
+                    Err(failure) => Err(self.turn_away(caller, method.as_str(), failure).await),
+                }
             }
             Method::Subscribe
             | Method::Unsubscribe
@@ -187,18 +191,13 @@ impl Gateway {
                 return Err(Failure::UnknownMethod(request.method.as_str().into()));
             }
         };
-        let mut wish = Wish {
+        Ok(Wish {
             purpose: purpose(&request, &subject),
             server,
             subject,
             request,
             continues: None,
-        };
-        self.take_up(caller, &mut wish)?;
-        if matches!(agent.asking, Asking::Retry) && !wish.request.capabilities.is_empty() {
-            self.ask_only_modern(caller, &mut wish).await;
-        }
-        Ok(wish)
+        })
     }
 
     /// A completion belongs to the prompt or template it is about, since it tells what values there are.
@@ -231,24 +230,38 @@ impl Gateway {
         Ok((server, subject))
     }
 
-    /// A server of an older revision asks in the middle of a call, which an agent that can only repeat its
-    /// request cannot answer: it is told that nobody can be asked.
-    async fn ask_only_modern(&self, caller: &Caller, wish: &mut Wish) {
-        let described = self.forwarder.describe(&wish.server, &caller.lane()).await;
-        if !described.is_ok_and(|server| server.era == Era::Modern) {
-            wish.request.capabilities = Object::default();
-        }
-    }
-
+    /// Asks a server; `exchange` is the call that the request goes on with, when it does not begin one.
     async fn ask(
-        &self,
+        self: &Arc<Self>,
         caller: &Arc<Caller>,
         scope: &Scope,
         wish: Wish,
+        exchange: Option<Exchange>,
         agent: &Listener,
     ) -> Result<Json, Failure> {
+        let wants = Wants::of(&wish.request);
+        let exchange = match exchange {
+            Some(exchange) => exchange,
+            None if can_be_parked(agent, &wish.request) => self.begin(caller, wish),
+            None => {
+                let ran = self.run_rounds(caller, wish, agent).await?;
+                return self.shaped(caller, scope, ran);
+            }
+        };
+        match self.attend(caller, exchange, &wants, agent).await? {
+            Attended::Done(ran) => self.shaped(caller, scope, *ran),
+            Attended::Asked(result) => Ok(result),
+        }
+    }
+
+    /// What a server answered, as its agent's revision has it.
+    fn shaped(
+        &self,
+        caller: &Caller,
+        scope: &Scope,
+        (call, wish, reply): (CallId, Wish, Reply),
+    ) -> Result<Json, Failure> {
         let modern = caller.era.is_modern();
-        let (call, wish, reply) = self.run_rounds(caller, wish, agent).await?;
         let method = wish.request.method;
         let result = match reply.outcome {
             Ok(result) => result,
@@ -257,6 +270,13 @@ impl Gateway {
                 return Err(Failure::CannotAnswer { server, call });
             }
             Err(error) => {
+                if let Some(visits) = modern.then(|| visits::wanted(&error)).flatten() {
+                    if !visits::are_possible(&wish.request.capabilities) {
+                        return Err(Failure::MissingCapability(visits::required()));
+                    }
+                    let asking = shape::input_required(&visits);
+                    return Ok(self.to_pages(caller, &wish, call, asking));
+                }
                 return Err(Failure::Relayed {
                     status: reply.status,
                     error: shape::error(method, error, reply.era, modern),
@@ -300,6 +320,15 @@ fn askable(capabilities: &Object, agent: &Listener) -> Object {
     let known = ["sampling", "elicitation", "roots"];
     askable.retain(|key| known.contains(&key) && !matches!(agent.asking, Asking::No));
     askable
+}
+
+/// Whether a request may end with questions while its call goes on. Only these may (2026-07-28, multi-round requests).
+fn can_be_parked(agent: &Listener, request: &Outgoing) -> bool {
+    let is_in_rounds = matches!(
+        request.method,
+        Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead
+    );
+    is_in_rounds && matches!(agent.asking, Asking::Retry) && !request.capabilities.is_empty()
 }
 
 fn refuse_look_alike(fields: &Object, known: &[&str]) -> Result<(), Failure> {

@@ -31,7 +31,7 @@ pub(super) struct Binding<'a> {
 /// A value that came back intact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unsealed {
-    /// The call it was made in, or the stream.
+    /// The call it was made in, the round it is good for, or the stream.
     pub(super) call: CallId,
     /// The server's own value.
     pub(super) value: String,

@@ -20,6 +20,14 @@ pub(super) fn needs_input(result: &RawValue) -> bool {
             .is_ok_and(|result| result.get_str("resultType").as_deref() == Some("input_required"))
 }
 
+/// The result that asks an agent of 2026-07-28 these questions; its state is still to be put in.
+pub(super) fn input_required(questions: &Object) -> Object {
+    let mut result = Object::default();
+    result.set("resultType", raw("\"input_required\"".into()));
+    result.set("inputRequests", questions.to_json());
+    result
+}
+
 /// A result as an agent of the given era expects it.
 pub(super) fn result(method: Method, result: Json, from: Era, to_modern: bool) -> Json {
     match (from, to_modern) {
@@ -37,8 +45,10 @@ pub(super) fn error(method: Method, error: Json, from: Era, to_modern: bool) -> 
     };
     let number = fields.get("code").map(RawValue::get);
     let other = match (from, to_modern) {
-        (Era::Legacy, true) if number == Some(&code::RESOURCE_NOT_FOUND.to_string()) => {
-            code::INVALID_PARAMS
+        (_, true) if number == Some(&code::RESOURCE_NOT_FOUND.to_string()) => code::INVALID_PARAMS,
+        // One that named no page to visit; the others never come here.
+        (_, true) if number == Some(&code::URL_ELICITATION_REQUIRED.to_string()) => {
+            code::INTERNAL_ERROR
         }
         (Era::Modern, false)
             if method == Method::ResourcesRead

@@ -39,6 +39,8 @@ pub mod code {
     pub const INTERNAL_ERROR: i32 = -32603;
     /// Unknown resource, before 2026-07-28 only.
     pub const RESOURCE_NOT_FOUND: i32 = -32002;
+    /// The user has to visit a page first (2025-11-25 only).
+    pub const URL_ELICITATION_REQUIRED: i32 = -32042;
     /// A header and the body differ (2026-07-28).
     pub const HEADER_MISMATCH: i32 = -32020;
     /// The client lacks a capability (2026-07-28).

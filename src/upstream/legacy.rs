@@ -246,6 +246,10 @@ impl Legacy {
         let declared = declared.map(|declared| &**declared);
         let seated = self.sessions.seat(lane, declared, turns, opening).await?;
         if !seated.lease.is_over() {
+            // The first to use it: now it can be found among those that are open.
+            if !seated.lease.was_used.swap(true, Ordering::Relaxed) {
+                seated.lease.audience.meet();
+            }
             return Ok(seated);
         }
         let Seated { seat, lease } = seated;

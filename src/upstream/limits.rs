@@ -76,7 +76,7 @@ pub(super) const LANE_EARS: usize = 32;
 /// Resources that one ear wants to hear of; a server is not asked for more.
 pub(super) const EAR_URIS: usize = 256;
 /// The largest parameters of an update that wait for a slow listener, in bytes; of larger ones the `uri` is kept.
-pub(super) const UPDATE: usize = 64 * 1024;
+pub(super) const NEWS: usize = 64 * 1024;
 /// The longest wait until a server agreed to what an ear wants to hear.
 pub(super) const ACKNOWLEDGE: Duration = Duration::from_secs(10);
 /// Subscriptions of resources that are asked for at the same time on one connection.

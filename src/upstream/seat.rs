@@ -38,9 +38,9 @@ impl<W> Seat<W> {
     }
 
     /// Where the calls of a lane go: on the lowest connection for one call alone, or on the shared one.
-    pub(super) fn rank(&self) -> (bool, usize) {
-        let number = self.leased.map_or(0, |(_, number)| number);
-        (self.leased.is_none(), number)
+    pub(super) fn rank(&self) -> impl Ord + use<W> {
+        let (digest, number) = self.leased.unwrap_or_default();
+        (self.leased.is_none(), number, digest)
     }
 }
 

@@ -132,6 +132,14 @@ impl Upstream {
         reply
     }
 
+    /// How many calls of one agent, of those that the server may ask about, it takes at once; the next waits.
+    pub fn leases(&self) -> usize {
+        match &self.transport {
+            Transport::Http(_) => limits::LEASED_SESSIONS,
+            Transport::Stdio(_) => limits::LEASED_PROCESSES,
+        }
+    }
+
     /// Opens an ear for news of this server; resolves when the server has agreed. News that the listener is too slow
     /// for are told when there is room, each list once.
     ///

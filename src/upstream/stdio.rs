@@ -61,6 +61,8 @@ pub(super) struct Process {
     level: Mutex<Option<LogLevel>>,
     /// What a legacy process was told about its agent.
     declared: Option<Arc<Declared>>,
+    /// Whether anybody used it yet.
+    was_used: AtomicBool,
     /// Whether it ever answered a call.
     was_useful: AtomicBool,
 }
@@ -74,6 +76,7 @@ impl Process {
             audience: None,
             level: Mutex::default(),
             declared: None,
+            was_used: AtomicBool::new(false),
             was_useful: AtomicBool::new(false),
         }
     }
@@ -85,6 +88,7 @@ impl Process {
             description: Some(Arc::new(description)),
             declared: hearers.declared,
             audience: Some(hearers.audience),
+            was_used: AtomicBool::new(false),
             level: Mutex::default(),
             was_useful: AtomicBool::new(false),
         }
@@ -271,7 +275,14 @@ impl Stdio {
         if matches!(&process, Ok(seated) if seated.lease.link.died_at().is_some()) {
             process = seat().await;
         }
-        Ok(process?.lease)
+        let process = process?.lease;
+        // The first to use it: now it can be found among those that run.
+        if let Some(audience) = &process.audience
+            && !process.was_used.swap(true, Ordering::Relaxed)
+        {
+            audience.meet();
+        }
+        Ok(process)
     }
 
     /// Takes processes out of the pool that ended, or that were opened before the server changed its era.

@@ -25,6 +25,8 @@ mod messages;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod parked;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod resume;

@@ -116,6 +116,7 @@ fn kind(failure: &Failure) -> &'static str {
         },
         Failure::NeedsInput { .. } => "NeedsInput",
         Failure::CannotAnswer { .. } => "CannotAnswer",
+        Failure::Declined(_) => "Declined",
         Failure::MissingCapability(_) => "MissingCapability",
         Failure::Relayed { .. } => "Relayed",
         Failure::Cancelled => "Cancelled",
@@ -174,7 +175,8 @@ fn failures() -> Vec<Failure> {
             server: server(),
             call: call(),
         },
-        Failure::MissingCapability(raw(r#"{"elicitation":{}}"#.into())),
+        Failure::Declined(server()),
+        Failure::MissingCapability(raw(r#"{"elicitation":{"url":{}}}"#.into())),
         Failure::Relayed {
             status: 418,
             error: raw(r#"{"code":-32050,"message":"out of paint","data":[1.0]}"#.into()),
@@ -417,9 +419,13 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       200 -32603 server `images` needs an answer of its client that this client cannot give (call id CALL)
       {"call_id":"CALL","reason":"client_cannot_answer","server":"images"}
       tools/call: the same as a tool error
+    Declined (declined)
+      200 -32603 server `images` does nothing before its user has visited a page, and that was declined
+      {"reason":"declined","server":"images"}
+      tools/call: the same as a tool error
     MissingCapability (missing_capability)
-      400 -32021 the server needs something of the client that it did not declare: {"elicitation":{}}
-      {"requiredCapabilities":{"elicitation":{}}}
+      400 -32021 the server needs something of the client that it did not declare: {"elicitation":{"url":{}}}
+      {"requiredCapabilities":{"elicitation":{"url":{}}}}
     Relayed (relayed)
       200 -32050 out of paint
       [1.0]

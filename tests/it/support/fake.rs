@@ -26,6 +26,8 @@ use tokio::task::JoinHandle;
 use super::soon;
 use super::streams::{FakeStream, Streams};
 
+mod pushing;
+
 type Body = BoxBody<Bytes, io::Error>;
 
 /// More than the gateway takes of one answer.
@@ -83,6 +85,7 @@ struct State {
     gate: Semaphore,
     crowd: Mutex<Vec<oneshot::Sender<()>>>,
     sessions: Mutex<HashSet<String>>,
+    questions: pushing::Questions,
     /// Streams that the test writes, when it answers all requests itself.
     streams: Option<Streams>,
 }
@@ -152,6 +155,7 @@ impl Script {
             gate: Semaphore::new(0),
             crowd: Mutex::default(),
             sessions: Mutex::default(),
+            questions: pushing::Questions::default(),
             streams: self.is_by_hand.then(Streams::default),
         });
         FakeUpstream {
@@ -351,6 +355,11 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         headers: parts.headers,
         body: body.clone(),
     };
+    if rpc.method == ANSWER {
+        state
+            .questions
+            .answer(&serde_json::from_str(&body).unwrap());
+    }
     let Some(id) = rpc.id.map(RawValue::get).filter(|_| rpc.method != ANSWER) else {
         state.remember(|memory| memory.asides.push(seen));
         return Ok(empty(202));
@@ -471,13 +480,48 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
             let templates = vec![json!({"uriTemplate": "note://{id}", "name": "any"})];
             list(state, "resourceTemplates", templates, &Value::Null)
         }
+        "prompts/get" if seen.param("arguments")["ask"].is_array() => {
+            return Ok(pushing::push(
+                state,
+                id,
+                &seen.param("arguments")["ask"],
+                Value::Null,
+                false,
+                |answers| json!({"messages": [], "description": Value::from(answers).to_string()}),
+            ));
+        }
         "prompts/get" => json!({"messages": [
             {"role": "user", "content": {"type": "text", "text": seen.param("name")}}
         ]}),
         "resources/read" if seen.param("uri") == "note://gone" => {
             return Ok(json_answer(200, &error(id, -32002, "Resource not found")));
         }
+        "resources/read" if seen.param("uri") == "note://ask" => {
+            let rounds = json!([["elicitation/create"]]);
+            return Ok(pushing::push(
+                state,
+                id,
+                &rounds,
+                Value::Null,
+                false,
+                |answers| {
+                    let text = Value::from(answers).to_string();
+                    json!({"contents": [{"uri": "note://ask", "text": text}]})
+                },
+            ));
+        }
         "resources/read" => json!({"contents": [{"uri": seen.param("uri"), "text": "a note"}]}),
+        "completion/complete" if seen.param("argument")["name"] == "ask" => {
+            let rounds = json!([["elicitation/create"]]);
+            return Ok(pushing::push(
+                state,
+                id,
+                &rounds,
+                Value::Null,
+                false,
+                |answers| json!({"completion": {"values": [answers[0]["error"]["code"].to_string()]}}),
+            ));
+        }
         "completion/complete" => json!({"completion": {"values": ["one", "two"]}}),
         _ => return Ok(json_answer(200, &error(id, -32601, "Method not found"))),
     };
@@ -595,6 +639,42 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
                 "requestState": "state-of-the-server"});
             json_answer(200, &ok(id, &wanted.to_string()))
         }
+        // Asks in the middle of the call: `ask` is a list of rounds, each a list of methods. Told to be impatient,
+        // it waits to be let go on instead of for answers.
+        "push" => {
+            let meta: Value = call.meta.map_or(Value::Null, |meta| {
+                serde_json::from_str(meta.get()).unwrap()
+            });
+            let token = meta["progressToken"].clone();
+            if wanted["impatient"] == true {
+                return Ok(pushing::push_and_go_on(state, id, echo));
+            }
+            let is_slow = wanted["slow"] == true;
+            pushing::push(state, id, &wanted["ask"], token, is_slow, |answers| {
+                let text = Value::from(answers).to_string();
+                json!({"content": [{"type": "text", "text": text}]})
+            })
+        }
+        // Refuses before a page was visited, which counts as done when it is called once more.
+        "visit"
+            if state
+                .memory()
+                .requests
+                .iter()
+                .filter(|seen| seen.params.contains("visit"))
+                .count()
+                == 1 =>
+        {
+            let page = json!({"mode": "url", "elicitationId": "e-1",
+                "url": "https://pay.example/", "message": "pay first"});
+            let error = json!({"code": -32042, "message": "URL elicitation required",
+                "data": {"elicitations": [page]}});
+            json_answer(
+                200,
+                &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+            )
+        }
+        "visit_nothing" => json_answer(200, &error(id, -32042, "URL elicitation required")),
         "ask" => json_answer(
             200,
             &ok(id, r#"{"resultType":"input_required","inputRequests":{}}"#),
