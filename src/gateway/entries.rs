@@ -109,6 +109,12 @@ pub(super) fn closing(forwarded: &Forwarded) -> Entry {
         Outcome::Unanswered(error) => entry = entry.text("error", &cut(&error.to_string())),
         Outcome::GivenUp(_) | Outcome::Withdrawn => {}
     }
+    if forwarded.said.passed > 0 {
+        entry = entry.number("notices", forwarded.said.passed);
+    }
+    if forwarded.said.missed > 0 {
+        entry = entry.number("notices_dropped", forwarded.said.missed);
+    }
     entry = entry.number("latency_us", micros(forwarded.latency));
     if forwarded.rounds.is_empty() {
         return entry;

@@ -1,14 +1,16 @@
 //! The only place that sees servers. What reaches one as a request of an agent passes [`Forwarder::forward`].
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::types::ServerName;
-use crate::upstream::{Description, Lane, Outgoing, Reply, Upstream, UpstreamError, Upstreams};
+use crate::upstream::{Description, Lane, Outgoing, Reply, UpstreamError, Upstreams};
 
+use super::flood::Heard;
 use super::listener::Listener;
 use super::stages::{Forwarded, Outcome, Reserved};
 
@@ -31,16 +33,22 @@ impl Forwarder {
     pub(super) async fn forward(&self, reserved: Reserved, agent: &Listener) -> Forwarded {
         let Reserved { mut request, open } = reserved;
         let started = self.clock.monotonic();
-        let outgoing = std::mem::take(&mut request.wish.request.params);
+        let missed = Arc::<AtomicU64>::default();
         let outgoing = Outgoing {
-            params: outgoing,
+            params: std::mem::take(&mut request.wish.request.params),
+            missed: Arc::clone(&missed),
             ..request.wish.request.clone()
         };
         let lane = request.caller.lane();
-        let agent = agent.about(outgoing.method);
+        let agent = agent.asked_with(outgoing.method);
+        let (notices, heard) = mpsc::channel(NOTICES);
+        let mut heard = Heard::new(heard, Arc::clone(&self.clock), missed);
         let outcome = match self.upstreams.get(&request.wish.server) {
             _ if agent.has_cancelled() => Outcome::Withdrawn,
-            Some(upstream) => exchange(upstream, &lane, outgoing, &agent).await,
+            Some(upstream) => {
+                let sending = upstream.send(&lane, outgoing, &notices);
+                exchange(sending, &mut heard, &agent).await
+            }
             None => Outcome::Unanswered(UpstreamError::Unreachable("it is not connected".into())),
         };
         Forwarded {
@@ -48,6 +56,7 @@ impl Forwarder {
             open,
             outcome,
             rounds: agent.rounds(),
+            said: heard.said(),
             latency: self.clock.monotonic().saturating_sub(started),
         }
     }
@@ -89,19 +98,17 @@ impl Forwarder {
 
 /// One request and its answer.
 async fn exchange(
-    upstream: &Upstream,
-    lane: &Lane,
-    request: Outgoing,
+    sending: impl Future<Output = Result<Reply, UpstreamError>>,
+    heard: &mut Heard,
     agent: &Listener,
 ) -> Outcome {
-    let (notices, mut heard) = mpsc::channel(NOTICES);
     let outcome = tokio::select! {
         biased;
-        answer = upstream.send(lane, request, &notices) => ended(answer),
-        () = agent.relay(&mut heard) => Outcome::GivenUp(agent.why_gone()),
+        answer = sending => ended(answer),
+        () = agent.relay(heard) => Outcome::GivenUp(agent.why_gone()),
     };
     // What came right before the answer goes out before it.
-    while let Ok(notice) = heard.try_recv() {
+    while let Some(notice) = heard.try_recv() {
         agent.pass(notice);
     }
     outcome

@@ -16,8 +16,10 @@ use crate::upstream::{Ask, EventId, Notice, StreamNews};
 
 use super::asks::{Answered, Asks, Progress};
 use super::exchange::{Line, Round};
+use super::flood::Heard;
 use super::places::Places;
 use super::stages::Why;
+use super::task_ids::Names;
 use super::visits::may_ask;
 use super::{Event, Part};
 
@@ -60,12 +62,14 @@ pub(super) struct Listener {
     pub(super) asks: Arc<Asks>,
     /// The places of the stream, when it can be taken up again.
     pub(super) places: Option<Arc<Places>>,
+    /// The task that the request is about.
+    pub(super) task: Option<Names>,
 }
 
 impl Listener {
     /// The agent's end of what a server is asked with this method. Where that is not what the agent asked, its stream
     /// has no places for it.
-    pub(super) fn about(&self, method: Method) -> Cow<'_, Self> {
+    pub(super) fn asked_with(&self, method: Method) -> Cow<'_, Self> {
         if self
             .places
             .as_ref()
@@ -79,8 +83,16 @@ impl Listener {
         })
     }
 
+    /// The same agent, for a request about one of its tasks.
+    pub(super) fn about(&self, task: Names) -> Self {
+        Self {
+            task: Some(task),
+            ..self.clone()
+        }
+    }
+
     /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels it.
-    pub(super) async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
+    pub(super) async fn relay(&self, heard: &mut Heard) {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),
@@ -127,13 +139,16 @@ impl Listener {
         if let Ear::Exchange(line) = &self.ear {
             return line.pass(notice);
         }
-        let (method, params) = match notice {
+        let (method, mut params) = match notice {
             Notice::Progress(params) => ("notifications/progress", params),
             Notice::Log(params) => ("notifications/message", params),
             Notice::Ask(ask) => return self.put(ask, at.cloned()),
             // A place has no place.
             Notice::At(..) | Notice::Stream(_) => return,
         };
+        if let Some(task) = &self.task {
+            task.expose(&mut params);
+        }
         self.offer(self.part(notification(method, Some(&params)), at));
     }
 
@@ -186,6 +201,9 @@ impl Listener {
     /// Puts a server's question to the agent while the call goes on.
     fn put(&self, mut ask: Ask, at: Option<EventId>) {
         let listener = self.clone();
+        if let Some(task) = &self.task {
+            task.expose(&mut ask.params);
+        }
         tokio::spawn(async move {
             let answered = tokio::select! {
                 answered = listener.push(&ask.method, ask.params, Some(ask.progress), at.as_ref()) => answered,
@@ -194,6 +212,10 @@ impl Listener {
             };
             // Without an answer the reply is dropped, which refuses the question.
             if let Some(answered) = answered {
+                let answered = match &listener.task {
+                    Some(task) => answered.map(|answer| task.concealed(answer)),
+                    None => answered,
+                };
                 drop(ask.reply.send(answered));
             }
         });

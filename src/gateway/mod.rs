@@ -11,6 +11,7 @@ mod door;
 mod entries;
 mod exchange;
 mod failure;
+mod flood;
 mod forward;
 mod in_hand;
 mod listener;
@@ -28,6 +29,8 @@ mod seal;
 mod shape;
 mod stages;
 mod strangers;
+mod task_ids;
+mod tasks;
 mod visits;
 mod writer;
 
@@ -73,6 +76,7 @@ use resolve::Catalog;
 use rounds::Rounds;
 use seal::Sealer;
 use strangers::Strangers;
+use task_ids::Tasks;
 use writer::Writer;
 
 /// Requests of agents in hand at once; more are turned away before anything is done for them.
@@ -176,6 +180,7 @@ pub struct Gateway {
     in_hand: Arc<InHand>,
     rounds: Rounds,
     parked: Parked,
+    tasks: Tasks,
     /// Seals places in streams.
     places: Arc<Sealer>,
     clock: Arc<dyn Clock>,
@@ -219,6 +224,7 @@ impl Gateway {
             in_hand: Arc::default(),
             rounds: Rounds::new(random()),
             parked: Parked::default(),
+            tasks: Tasks::new(random()),
             places: Arc::new(Sealer::new(random())),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
@@ -304,6 +310,7 @@ impl Gateway {
                 cancelled: place.as_ref().map(Place::cancelled).unwrap_or_default(),
                 asking: request.asking.clone(),
                 asks: Arc::clone(&gateway.asks),
+                task: None,
                 places: Places::of(&gateway.places, &caller, &request, gateway.clock.now()),
             };
             let answering = async {
@@ -398,6 +405,7 @@ impl Gateway {
 
     /// Ends what a finished session of an agent holds open at servers.
     pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
+        self.tasks.forget(&session);
         let lane = Lane {
             agent,
             session: Some(session),

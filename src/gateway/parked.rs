@@ -148,6 +148,7 @@ impl Gateway {
             hangup_cancels: true,
             cancelled: CancellationToken::new(),
             asking: Asking::Retry,
+            task: None,
             asks: Arc::clone(&self.asks),
             places: None,
         };
@@ -257,6 +258,7 @@ mod tests {
                 params: Object::default(),
                 log_level: None,
                 session_level: None,
+                missed: Arc::default(),
                 param_headers: Vec::new(),
                 capabilities: Object::default(),
                 client_info: None,

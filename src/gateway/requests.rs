@@ -14,6 +14,7 @@ use super::names::exposed_uri;
 use super::parked::Attended;
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
+use super::tasks::{self, Dialect};
 use super::{AgentRequest, Gateway, Scope, capability, shape, visits};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
@@ -28,6 +29,8 @@ const KNOWN_PARAMS: &[&str] = &[
     "context",
     "inputResponses",
     "requestState",
+    "task",
+    "taskId",
 ];
 
 /// The longest name of a tool or prompt, in characters. It may stand in the key of a budget, and those are kept.
@@ -67,14 +70,16 @@ impl Gateway {
             Method::Initialize | Method::Ping | Method::SetLevel => !modern,
             Method::Discover => modern,
             // Not offered, to nobody.
-            Method::Subscribe
-            | Method::Unsubscribe
-            | Method::Listen
-            | Method::TasksGet
+            Method::Subscribe | Method::Unsubscribe | Method::Listen => false,
+            Method::TasksGet
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
-            | Method::TasksList => false,
+            | Method::TasksList => {
+                let dialect = Dialect::of(caller.era);
+                matches!(request.scope, Scope::One(_))
+                    && dialect.is_some_and(|dialect| dialect.has(*method))
+            }
             Method::ToolsList
             | Method::ToolsCall
             | Method::PromptsList
@@ -98,20 +103,29 @@ impl Gateway {
     ) -> Result<Json, Failure> {
         let AgentRequest {
             scope,
-            params,
+            mut params,
             log_level,
             session_level,
             param_headers,
             capabilities,
             ..
         } = request;
+        // Asked for where none can be made, a task is a call like any other (2025-11-25, tasks).
+        if Dialect::of(caller.era) != Some(Dialect::Core) || scope == Scope::All {
+            params.remove("task");
+        }
+        let mut passed = askable(&capabilities, agent);
+        if let Some(tasks) = tasks::declaration(caller.era, &scope, &capabilities) {
+            passed.set("extensions", tasks);
+        }
         let outgoing = Outgoing {
             method,
             params,
             log_level,
             session_level,
+            missed: Arc::default(),
             param_headers,
-            capabilities: askable(&capabilities, agent),
+            capabilities: passed,
             client_info: None,
         };
         match method {
@@ -133,14 +147,14 @@ impl Gateway {
                     Err(failure) => Err(self.turn_away(caller, method.as_str(), failure).await),
                 }
             }
-            Method::Subscribe
-            | Method::Unsubscribe
-            | Method::Listen
-            | Method::TasksGet
+            Method::TasksGet
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
-            | Method::TasksList => Err(Failure::UnknownMethod(method.as_str().into())),
+            | Method::TasksList => self.task(caller, &scope, outgoing, agent).await,
+            Method::Subscribe | Method::Unsubscribe | Method::Listen => {
+                Err(Failure::UnknownMethod(method.as_str().into()))
+            }
         }
     }
 
@@ -240,16 +254,17 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<Json, Failure> {
         let wants = Wants::of(&wish.request);
+        let asks_for_task = wish.request.params.get("task").is_some();
         let exchange = match exchange {
             Some(exchange) => exchange,
             None if can_be_parked(agent, &wish.request) => self.begin(caller, wish),
             None => {
                 let ran = self.run_rounds(caller, wish, agent).await?;
-                return self.shaped(caller, scope, ran);
+                return self.shaped(caller, scope, asks_for_task, ran);
             }
         };
         match self.attend(caller, exchange, &wants, agent).await? {
-            Attended::Done(ran) => self.shaped(caller, scope, *ran),
+            Attended::Done(ran) => self.shaped(caller, scope, asks_for_task, *ran),
             Attended::Asked(result) => Ok(result),
         }
     }
@@ -259,6 +274,7 @@ impl Gateway {
         &self,
         caller: &Caller,
         scope: &Scope,
+        asks_for_task: bool,
         (call, wish, reply): (CallId, Wish, Reply),
     ) -> Result<Json, Failure> {
         let modern = caller.era.is_modern();
@@ -295,6 +311,7 @@ impl Gateway {
                 call,
             });
         }
+        let result = self.made_task(caller, &wish, asks_for_task, call, result);
         let result = shape::result(method, result, reply.era, modern);
         Ok(match (method, scope) {
             (Method::ResourcesRead, Scope::All) => {

@@ -164,6 +164,7 @@ impl Gateway {
             params: Object::default(),
             log_level: None,
             session_level: None,
+            missed: Arc::default(),
             param_headers: Vec::new(),
             capabilities: Object::default(),
             client_info: None,

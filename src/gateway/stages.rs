@@ -12,6 +12,7 @@ use crate::types::{CallId, ServerName, Timestamp};
 use crate::upstream::{Era, Lane, Outgoing, Reply, UpstreamError};
 
 use super::exchange::Round;
+use super::flood::Said;
 use super::recorder::OpenCall;
 
 /// How an agent speaks to us.
@@ -215,6 +216,7 @@ pub(super) struct Forwarded {
     pub(super) outcome: Outcome,
     /// How its agent was asked in the middle of it, by requests of its own.
     pub(super) rounds: Vec<Round>,
+    pub(super) said: Said,
     pub(super) latency: Duration,
 }
 

@@ -35,17 +35,27 @@ const PROGRESS: usize = 8;
 pub(super) struct Declared {
     pub(super) capabilities: Object,
     pub(super) client_info: Json,
+    /// Whether it is for a request that concerns tasks.
+    pub(super) for_tasks: bool,
 }
 
 impl Declared {
     /// `None` when the agent of this request cannot be asked anything.
     pub(super) fn of(outgoing: &Outgoing) -> Option<Arc<Self>> {
         let client_info = outgoing.client_info.clone().unwrap_or_else(client_info);
-        Self::new(&outgoing.capabilities, client_info)
+        Self::among(
+            &outgoing.capabilities,
+            client_info,
+            outgoing.concerns_tasks(),
+        )
     }
 
     /// `None` when there is nothing to ask for among these capabilities.
     pub(super) fn new(capabilities: &Object, client_info: Json) -> Option<Arc<Self>> {
+        Self::among(capabilities, client_info, false)
+    }
+
+    fn among(capabilities: &Object, client_info: Json, for_tasks: bool) -> Option<Arc<Self>> {
         let mut capabilities = capabilities.clone();
         capabilities.retain(|key| ASKS.iter().any(|(_, capability)| *capability == key));
         if capabilities.is_empty() {
@@ -54,6 +64,7 @@ impl Declared {
         Some(Arc::new(Self {
             capabilities,
             client_info,
+            for_tasks,
         }))
     }
 

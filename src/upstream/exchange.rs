@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
@@ -42,6 +43,8 @@ pub struct Outgoing {
     pub log_level: Option<LogLevel>,
     /// The level that the agent set for its whole session; a legacy server that logs is told it before the request.
     pub session_level: Option<LogLevel>,
+    /// Counts what the server says meanwhile that is dropped because it comes too fast.
+    pub missed: Arc<AtomicU64>,
     /// `Mcp-Param-*` headers of the agent, by full name, passed on to a modern server.
     pub param_headers: Vec<(String, String)>,
     /// What the agent can be asked, as it declared it (`sampling`, `elicitation`, `roots`); empty when it cannot be
@@ -49,6 +52,20 @@ pub struct Outgoing {
     pub capabilities: Object,
     /// The agent's own `clientInfo`, passed on where the agent's session is the server's session; ours otherwise.
     pub client_info: Option<Json>,
+}
+
+impl Outgoing {
+    /// Whether it makes a task, or is about one. Of 2026-07-28 only the latter can be seen.
+    pub(super) fn concerns_tasks(&self) -> bool {
+        let asks_for_one = self.method == Method::ToolsCall && self.params.get("task").is_some();
+        asks_for_one || self.method.is_about_tasks()
+    }
+
+    /// Whether a server may ask the agent something for it. How a task stands is told without; what a task wants to
+    /// know is asked while its result is waited for (2025-11-25, tasks).
+    pub(super) fn may_ask(&self) -> bool {
+        !self.method.is_about_tasks() || self.method == Method::TasksResult
+    }
 }
 
 /// Something a server says while a call runs.

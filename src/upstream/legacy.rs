@@ -133,16 +133,18 @@ impl Legacy {
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
         let Seated { seat, lease } = opened;
-        let declared = lease.declared.clone();
+        let declared = lease.declared.clone().filter(|_| outgoing.may_ask());
         let questions = declared.map(|declared| Questions::new(declared, notices));
         let mut deadline = Deadline::of(questions.as_ref(), self.timeout);
 
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (method, level) = (outgoing.method, outgoing.log_level);
         let session_level = outgoing.session_level;
+        let missed = outgoing.missed.clone();
         let prepared = prepare(outgoing, Era::Legacy, id);
         let asker = questions.as_ref().map(Questions::asker);
         let mut listener = Listener::new(id, prepared.agent_token, level, notices)
+            .counting(missed)
             .asking(asker)
             .hearing(Hearing::Lane(lease.audience.clone()));
         let params = Some(&prepared.params).filter(|params: &&Object| !params.is_empty());

@@ -1,6 +1,7 @@
 //! What one call wants to hear while it runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::Sender;
 
@@ -36,7 +37,7 @@ pub(super) struct Listener {
     place: Option<EventId>,
     /// What was last told of how long to wait.
     retry: Option<u64>,
-    dropped: u64,
+    missed: Arc<AtomicU64>,
 }
 
 impl Listener {
@@ -58,8 +59,14 @@ impl Listener {
             has_places: false,
             place: None,
             retry: None,
-            dropped: 0,
+            missed: Arc::default(),
         }
+    }
+
+    /// Counts here what is dropped.
+    pub(super) fn counting(mut self, missed: Arc<AtomicU64>) -> Self {
+        self.missed = missed;
+        self
     }
 
     /// Passes questions up as well.
@@ -187,18 +194,7 @@ impl Listener {
     /// INVARIANT: never waits. A server that floods us loses its own notices, not our memory or its answer.
     fn send(&mut self, notice: Notice) {
         if self.notices.try_send(notice).is_err() {
-            self.dropped = self.dropped.saturating_add(1);
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if self.dropped > 0 {
-            tracing::debug!(
-                dropped = self.dropped,
-                "notices came faster than they could be passed on"
-            );
+            self.missed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -290,6 +286,6 @@ mod tests {
             let params = format!(r#"{{"progressToken":5,"progress":{progress}}}"#);
             listener.hear("notifications/progress", object(&params));
         }
-        assert_eq!(listener.dropped, 8);
+        assert_eq!(listener.missed.load(Ordering::Relaxed), 8);
     }
 }

@@ -33,8 +33,9 @@ pub(super) async fn call(
     let mut headers = headers(outgoing.method, &outgoing.params);
     add_param_headers(&mut headers, &outgoing.param_headers);
     let (method, level) = (outgoing.method, outgoing.log_level);
+    let missed = outgoing.missed.clone();
     let prepared = prepare(outgoing, Era::Modern, id);
-    let mut listener = Listener::new(id, prepared.agent_token, level, notices);
+    let mut listener = Listener::new(id, prepared.agent_token, level, notices).counting(missed);
     let body = request(
         &RequestId::number(id),
         method.as_str(),

@@ -170,6 +170,7 @@ impl Stdio {
             },
         };
         let (process, declared) = seated;
+        let declared = declared.filter(|_| outgoing.may_ask());
         let era = process.era;
         let questions = declared.map(|declared| Questions::new(declared, notices));
         let mut deadline = Deadline::of(questions.as_ref(), self.timeout);
@@ -179,9 +180,12 @@ impl Stdio {
         if let Some(level) = outgoing.session_level {
             self.set_level(&process, level).await;
         }
+        let missed = outgoing.missed.clone();
         let prepared = prepare(outgoing, era, id);
         let asker = questions.as_ref().map(Questions::asker);
-        let listener = Listener::new(id, prepared.agent_token, level, notices).asking(asker);
+        let listener = Listener::new(id, prepared.agent_token, level, notices)
+            .counting(missed)
+            .asking(asker);
         let params = &prepared.params;
         let calling = process
             .link

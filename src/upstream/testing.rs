@@ -410,6 +410,7 @@ pub(super) fn tool_call(meta: &str) -> Outgoing {
         params: Object::parse(&params).unwrap(),
         log_level: Some(LogLevel::Info),
         session_level: None,
+        missed: Arc::default(),
         param_headers: Vec::new(),
         capabilities: Object::default(),
         client_info: None,

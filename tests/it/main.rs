@@ -34,3 +34,5 @@ mod resume;
 mod sessions;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tasks;

@@ -885,3 +885,32 @@ async fn the_level_of_a_session_reaches_every_connection_of_it_once() {
     assert_eq!(wrong["error"]["code"], -32602);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_server_that_floods_loses_its_own_words_and_the_log_counts_them() {
+    let world = world().await;
+    let session = world.agent("clawd").session("/mcp", "2025-11-25").await;
+    for (server, times) in [("images", 3), ("images", 5_000), ("notes", 5_000)] {
+        let params = json!({
+            "name": format!("{server}__flood"),
+            "arguments": {"times": times},
+            "_meta": {"progressToken": "t"},
+        });
+        let mut stream = session.post(rpc("tools/call", &params)).open().await;
+        let mut heard = 0;
+        while let Some(message) = stream.next().await {
+            if message["method"] == "notifications/progress" {
+                heard += 1;
+            } else {
+                assert_eq!(message["result"]["content"][0]["text"], "done");
+            }
+        }
+        assert!(heard <= 256 && heard <= times, "{heard} of {times}");
+        let events = world.events().await;
+        let closed = find(&events, "settled").pop().unwrap().meta.clone();
+        let number = |key: &str| closed[key].as_i64().unwrap_or_default();
+        assert!(number("notices") >= heard && number("notices") <= 256);
+        assert_eq!(number("notices") + number("notices_dropped"), times);
+    }
+    world.stop().await;
+}

@@ -94,6 +94,7 @@ impl Client {
         params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
         params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
         let name = params.get("name").or(params.get("uri"));
+        let name = name.or(params.get("taskId"));
         let name = name.and_then(Value::as_str).map(String::from);
         let sending = self
             .post(path, rpc(method, &params))

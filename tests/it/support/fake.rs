@@ -27,6 +27,7 @@ use super::soon;
 use super::streams::{FakeStream, Streams};
 
 mod pushing;
+mod tasks;
 
 type Body = BoxBody<Bytes, io::Error>;
 
@@ -86,6 +87,8 @@ struct State {
     crowd: Mutex<Vec<oneshot::Sender<()>>>,
     sessions: Mutex<HashSet<String>>,
     questions: pushing::Questions,
+    has_tasks: bool,
+    tasks: Mutex<Vec<tasks::Task>>,
     /// Streams that the test writes, when it answers all requests itself.
     streams: Option<Streams>,
 }
@@ -112,6 +115,7 @@ pub(crate) struct Script {
     speaks: Speaks,
     tools: Vec<String>,
     page: usize,
+    has_tasks: bool,
     is_by_hand: bool,
 }
 
@@ -121,6 +125,7 @@ impl Script {
             speaks,
             tools: TOOLS.map(String::from).to_vec(),
             page: usize::MAX,
+            has_tasks: false,
             is_by_hand: false,
         }
     }
@@ -143,6 +148,12 @@ impl Script {
         self
     }
 
+    /// It makes tasks for who asks for them, and says so.
+    pub(crate) fn tasks(mut self) -> Self {
+        self.has_tasks = true;
+        self
+    }
+
     pub(crate) async fn start(self) -> FakeUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -156,6 +167,8 @@ impl Script {
             crowd: Mutex::default(),
             sessions: Mutex::default(),
             questions: pushing::Questions::default(),
+            has_tasks: self.has_tasks,
+            tasks: Mutex::default(),
             streams: self.is_by_hand.then(Streams::default),
         });
         FakeUpstream {
@@ -378,13 +391,18 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
             streams.open(&seen.body, None),
         ));
     }
+    if state.has_tasks
+        && let Some(answer) = tasks::answer(&state, id, &seen, session.as_deref())
+    {
+        return Ok(answer);
+    }
     answer(&state, id, &seen).await
 }
 
 fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Response<Body> {
     match (state.speaks, method) {
         (Speaks::Modern | Speaks::Both, "server/discover") => {
-            let result = json!({
+            let mut result = json!({
                 "resultType": "complete",
                 "supportedVersions": ["2026-07-28"],
                 "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "completions": {}},
@@ -392,15 +410,21 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
                 "ttlMs": 60_000, "cacheScope": "public",
                 "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "fake", "version": "1"}},
             });
+            if state.has_tasks {
+                tasks::announce(&mut result["capabilities"], true);
+            }
             json_answer(200, &ok(id, &result.to_string()))
         }
         (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "initialize") => {
-            let result = json!({
+            let mut result = json!({
                 "protocolVersion": "2025-11-25",
                 "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "logging": {}},
                 "serverInfo": {"name": "fake", "version": "1"},
                 "instructions": "Be brief.",
             });
+            if state.has_tasks {
+                tasks::announce(&mut result["capabilities"], false);
+            }
             let mut response = json_answer(200, &ok(id, &result.to_string()));
             if state.speaks != Speaks::NoSessions {
                 let mut sessions = locked(&state.sessions);
@@ -628,6 +652,21 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
             response
         }
         "huge" => json_answer(200, &ok(id, &format!("{{\"x\":\"{}\"}}", "x".repeat(HUGE)))),
+        // Says so many times how far it is, at once.
+        "flood" => {
+            let token = seen.param("_meta")["progressToken"].clone();
+            let events = (0..wanted["times"].as_u64().unwrap()).map(|number| {
+                let params = json!({"progressToken": token, "progress": number});
+                let progress =
+                    json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params});
+                format!("data: {progress}\n\n")
+            });
+            let end = format!("data: {}\n\n", ok(id, &finish(state, echo)));
+            let all: String = events.chain([end]).collect();
+            let (parts, body) = mpsc::channel(1);
+            parts.send(Ok(Frame::data(Bytes::from(all)))).await.unwrap();
+            streamed("text/event-stream", body)
+        }
         "inquire" => inquire(state, ok(id, &finish(state, echo))),
         "narrate" => narrate(state, ok(id, &finish(state, echo)), call.meta),
         "chatter" => chatter(&wanted, ok(id, &finish(state, echo)), call.meta),
