@@ -337,6 +337,7 @@ impl Failure {
         Answer {
             status: self.status(to.modern),
             body: error_response(to.id, &self.error_object(to.modern), !to.modern),
+            place: None,
         }
     }
 
@@ -372,7 +373,11 @@ impl Failure {
             || error_response(None, &self.error_object(to.modern), true),
             |id| result_response(id, &result),
         );
-        Answer { status: 200, body }
+        Answer {
+            status: 200,
+            body,
+            place: None,
+        }
     }
 }
 

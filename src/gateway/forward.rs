@@ -40,13 +40,14 @@ impl Forwarder {
             ..request.wish.request.clone()
         };
         let lane = request.caller.lane();
+        let agent = agent.asked_with(outgoing.method);
         let (notices, heard) = mpsc::channel(NOTICES);
         let mut heard = Heard::new(heard, Arc::clone(&self.clock), missed);
         let outcome = match self.upstreams.get(&request.wish.server) {
             _ if agent.has_cancelled() => Outcome::Withdrawn,
             Some(upstream) => {
                 let sending = upstream.send(&lane, outgoing, &notices);
-                exchange(sending, &mut heard, agent).await
+                exchange(sending, &mut heard, &agent).await
             }
             None => Outcome::Unanswered(UpstreamError::Unreachable("it is not connected".into())),
         };

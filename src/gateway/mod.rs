@@ -24,6 +24,7 @@ mod names;
 mod opening;
 mod pages;
 mod parked;
+mod places;
 mod recorder;
 mod refusal;
 mod requests;
@@ -38,7 +39,7 @@ mod tasks;
 mod visits;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -64,6 +65,7 @@ pub use failure::{Failure, REFUSAL};
 pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
+pub use places::{Return, StreamId, StreamPlace};
 pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
 pub use stages::{AgentEra, Caller};
@@ -75,6 +77,7 @@ use in_hand::InHand;
 use joined::Crowded;
 use listener::{Ear, Listener};
 use parked::Parked;
+use places::Places;
 use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
 use rounds::Rounds;
@@ -123,18 +126,37 @@ pub struct AgentRequest {
     pub hangup_cancels: bool,
     /// Its place among the requests of its session, by which it can be cancelled.
     pub place: Option<Place>,
+    /// The stream on which it is answered, when the agent can take that up again.
+    pub stream: Option<StreamId>,
 }
 
 /// A piece of an answer.
 #[derive(Debug)]
 pub enum Part {
-    /// A notification, as JSON text.
+    /// A notification or a question, as JSON text.
     Notice(String),
+    /// The same on a stream that can be taken up again.
+    Event(Event),
+    /// How long the server wants to be left alone before a stream of it is taken up again, in milliseconds.
+    Retry(u64),
+    /// The server closed its stream for now. It goes on where the agent takes it up again.
+    Closed,
     /// The answer; the last part.
     Answer(Answer),
     /// The agent cancelled the request and waits for no answer; the last part. Holds what to say where something
     /// has to be said.
     NoAnswer(Answer),
+}
+
+/// What is said on a stream that can be taken up again.
+#[derive(Debug)]
+pub struct Event {
+    /// The place it has there, when the server gave it one.
+    pub place: Option<StreamPlace>,
+    /// The message, as JSON text; none at a place where nothing is said.
+    pub text: Option<String>,
+    /// Of a question: whether it is still open, which it is while this can be upgraded.
+    pub asked: Option<Weak<()>>,
 }
 
 /// What a gateway is made of.
@@ -169,6 +191,8 @@ pub struct Gateway {
     rounds: Rounds,
     parked: Parked,
     tasks: Tasks,
+    /// Seals places in streams.
+    places: Arc<Sealer>,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     calls: TaskTracker,
@@ -214,6 +238,7 @@ impl Gateway {
             rounds: Rounds::new(random()),
             parked: Parked::default(),
             tasks: Tasks::new(random()),
+            places: Arc::new(Sealer::new(random())),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
@@ -300,9 +325,11 @@ impl Gateway {
                 asks: Arc::clone(&gateway.asks),
                 task: None,
                 until: None,
+                places: Places::of(&gateway.places, &caller, &request, gateway.clock.now()),
             };
             let answering = async {
-                let answer = gateway.answer(&Arc::new(caller), request, &listener).await;
+                let mut answer = gateway.answer(&Arc::new(caller), request, &listener).await;
+                answer.place = listener.places.as_ref().and_then(|places| places.answer());
                 // Once the answer is out, its id is free for another request.
                 drop((permit, place));
                 let part = if listener.cancelled.is_cancelled() {

@@ -151,6 +151,7 @@ impl Gateway {
             task: None,
             until: None,
             asks: Arc::clone(&self.asks),
+            places: None,
         };
         let (gateway, caller) = (Arc::clone(self), Arc::clone(caller));
         self.calls.spawn(async move {

@@ -28,7 +28,7 @@ pub use param_headers::{
     BadAnnotation, HeaderDiffers, MAX_PARAM_HEADERS, PARAM_PREFIX, ParamHeaders,
 };
 pub use posted::{Element, MAX_BATCH, Posted};
-pub use sse::{SseEvent, SseParser, SseTooLarge, write_event};
+pub use sse::{SseEvent, SseParser, SseTooLarge, write_event, write_event_at, write_retry};
 pub use version::{LATEST_LEGACY, Version};
 
 /// JSON-RPC and MCP error codes that the specification fixes (JSON-RPC 2.0 section 5.1; MCP 2026-07-28).

@@ -14,7 +14,7 @@ use crate::protocol::{
 };
 
 use super::codec::{Outcome, client_info, not_offered};
-use super::{Ask, Notice, Outgoing, limits};
+use super::{Ask, EventId, Notice, Outgoing, limits};
 
 /// The methods an agent can be asked with, and the capability that allows each (MCP 2025-11-25, client features).
 const ASKS: [(&str, &str); 3] = [
@@ -158,6 +158,16 @@ impl Asker {
     /// Passes a question up; `None` when it is to be refused at once: not declared, the call is over, or too many
     /// are open. Never waits.
     pub(super) fn ask(&self, method: &str, params: Object) -> Option<Question> {
+        self.ask_at(method, params, None)
+    }
+
+    /// The same, at a place of the server's stream.
+    pub(super) fn ask_at(
+        &self,
+        method: &str,
+        params: Object,
+        at: Option<EventId>,
+    ) -> Option<Question> {
         let is_possible = self.declared.allows(method) && !self.over.is_cancelled();
         if !is_possible || *self.open.borrow() >= limits::OPEN_ASKS {
             return None;
@@ -171,6 +181,10 @@ impl Asker {
             reply,
             progress: saying,
         });
+        let ask = match at {
+            Some(at) => Notice::At(at, Box::new(ask)),
+            None => ask,
+        };
         // Progress is dropped while the agent is slow. A question is not: its server would wait for ever.
         let waiting = match self.notices.try_send(ask) {
             Ok(()) => None,

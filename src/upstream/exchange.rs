@@ -78,6 +78,28 @@ pub enum Notice {
     /// The server asks the agent something in the middle of the call. Dropping the reply refuses it (-32601 to the
     /// server).
     Ask(Ask),
+    /// The same at a place of the server's stream of events.
+    At(EventId, Box<Notice>),
+    /// Where the stream of events of this call stands.
+    Stream(StreamNews),
+}
+
+/// A server's own name for a place in its stream of events, from which the rest can be asked for (MCP 2025-11-25,
+/// transports, resumability).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventId(pub String);
+
+/// What a server lets know about the stream of events of one call; only of a stream that has places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamNews {
+    /// The stream is at this place, and nothing is said there.
+    Here(EventId),
+    /// The answer, which comes next, is at this place.
+    Answer(EventId),
+    /// The wait before the stream is asked for again, in milliseconds.
+    Retry(u64),
+    /// The server closed the stream before its answer. The rest is asked for; the call goes on.
+    Closed,
 }
 
 /// A question of a server to the agent whose call it works on.

@@ -15,7 +15,7 @@ use super::listen_modern::Subscription;
 use super::listener::{Hearing, Listener};
 use super::reply::{Ending, read_reply};
 use super::wire::{Sent, Wire};
-use super::{Era, Notice, Outgoing, Reply, UpstreamError, limits};
+use super::{Era, EventId, Notice, Outgoing, Reply, UpstreamError, limits};
 
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
@@ -75,7 +75,7 @@ async fn exchange(
 ) -> Result<Reply, UpstreamError> {
     let response = wire.post(body, headers, sent).await?;
     // Nothing can be answered on a modern stream, and nothing may be asked on it.
-    let mut ignore = |_: RequestId, _: &str, _: Object| Ok(());
+    let mut ignore = |_: RequestId, _: &str, _: Object, _: Option<EventId>| Ok(());
     match read_reply(response, id, listener, &mut ignore, None).await? {
         Ending::Answered { status, outcome } => Ok(Reply {
             era: Era::Modern,

@@ -31,6 +31,8 @@ mod parked;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod resume;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod support;

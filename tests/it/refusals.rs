@@ -206,6 +206,7 @@ fn door_kind(door: &Door) -> &'static str {
         Door::ServerNotGranted { .. } => "ServerNotGranted",
         Door::UnknownSession => "UnknownSession",
         Door::MissingSession => "MissingSession",
+        Door::UnknownPlace => "UnknownPlace",
         Door::MethodNotAllowed(_) => "MethodNotAllowed",
         Door::NotJsonType => "NotJsonType",
         Door::TooLarge(_) => "TooLarge",
@@ -232,6 +233,7 @@ fn doors() -> Vec<Door> {
         },
         Door::UnknownSession,
         Door::MissingSession,
+        Door::UnknownPlace,
         Door::MethodNotAllowed("POST, DELETE"),
         Door::NotJsonType,
         Door::TooLarge(4_194_304),
@@ -492,6 +494,8 @@ fn every_answer_at_the_door_has_its_status_and_its_words() {
       404 -32600 this session is not known or has ended; send `initialize` again
     MissingSession (unknown_session)
       400 -32600 the `Mcp-Session-Id` header is missing
+    UnknownPlace (unknown_place)
+      400 -32600 no stream goes on after this `Last-Event-ID`: it was not given in this session, or is too old
     MethodNotAllowed (method_not_allowed)
       405 -32600 only POST, DELETE works here
     NotJsonType (malformed)

@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::soon;
+use super::streams::{FakeStream, Streams};
 
 mod pushing;
 mod tasks;
@@ -92,6 +93,8 @@ struct State {
     questions: pushing::Questions,
     has_tasks: bool,
     tasks: Mutex<Vec<tasks::Task>>,
+    /// Streams that the test writes, when it answers all requests itself.
+    streams: Option<Streams>,
 }
 
 /// The server. It ends when it is dropped.
@@ -121,6 +124,7 @@ pub(crate) struct Script {
     empty_cursor: bool,
     slow_lists: bool,
     resources: Vec<String>,
+    is_by_hand: bool,
 }
 
 impl Script {
@@ -130,6 +134,7 @@ impl Script {
             tools: TOOLS.map(String::from).to_vec(),
             page: usize::MAX,
             has_tasks: false,
+            is_by_hand: false,
             schemas: HashMap::new(),
             empty_cursor: false,
             slow_lists: false,
@@ -166,6 +171,12 @@ impl Script {
     /// The `inputSchema` of one of its tools.
     pub(crate) fn schema(mut self, tool: &str, schema: Value) -> Self {
         self.schemas.insert(tool.into(), schema);
+        self
+    }
+
+    /// Every request of an agent opens a stream that the test writes; see [`FakeUpstream::stream`].
+    pub(crate) fn by_hand(mut self) -> Self {
+        self.is_by_hand = true;
         self
     }
 
@@ -206,6 +217,7 @@ impl Script {
             questions: pushing::Questions::default(),
             has_tasks: self.has_tasks,
             tasks: Mutex::default(),
+            streams: self.is_by_hand.then(Streams::default),
         });
         FakeUpstream {
             address,
@@ -308,6 +320,11 @@ impl FakeUpstream {
         requests
     }
 
+    /// The next stream that was opened or taken up again.
+    pub(crate) async fn stream(&self) -> FakeStream {
+        self.state.streams.as_ref().unwrap().next().await
+    }
+
     /// Waits until so many sessions are open.
     pub(crate) async fn until_sessions(&self, number: usize) {
         self.until(&format!("{number} sessions"), |_| self.sessions() == number)
@@ -401,6 +418,15 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
             state.changed.send_replace(());
             return Ok(empty(if known { 200 } else { 404 }));
         }
+        Method::GET => {
+            let event = parts.headers.get("last-event-id");
+            let event = event.map(|id| id.to_str().unwrap());
+            let streams = state.streams.as_ref().filter(|_| event.is_some());
+            let stream = streams.map(|streams| streams.open("", event));
+            return Ok(
+                stream.map_or_else(|| empty(405), |body| streamed("text/event-stream", body))
+            );
+        }
         _ => return Ok(empty(405)),
     }
     let body = String::from_utf8(body.to_vec()).unwrap();
@@ -428,6 +454,12 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         return Ok(refusal);
     }
     state.remember(|memory| memory.requests.push(seen.clone()));
+    if let Some(streams) = &state.streams {
+        return Ok(streamed(
+            "text/event-stream",
+            streams.open(&seen.body, None),
+        ));
+    }
     if state.has_tasks
         && let Some(answer) = tasks::answer(&state, id, &seen, session.as_deref())
     {
