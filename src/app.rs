@@ -177,6 +177,7 @@ impl Running {
             ..
         } = self;
         stop.cancel();
+        gateway.end_streams();
         let announced = Instant::now();
         server.await.context("the listener failed")?;
         housekeeping.await.context("the housekeeping failed")?;

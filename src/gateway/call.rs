@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::policy::{Denial, DenialReason, UngrantedStyle};
+use crate::protocol::Method;
 use crate::types::CallId;
 
 use super::Gateway;
@@ -26,23 +27,31 @@ impl Gateway {
         if agent.has_cancelled() {
             return Err(Failure::Cancelled);
         }
-        let call = self.new_call();
+        let reserved = self.reserve(caller, wish).await?;
+        let forwarded = self.forwarder.forward(reserved, agent).await;
+        let entry = entries::closing(&forwarded);
+        forwarded.open.close(entry).await;
+        Ok(Settled {
+            call: forwarded.request.call,
+            wish: forwarded.request.wish,
+            outcome: forwarded.outcome,
+        })
+    }
+
+    /// The first half of the line: what comes out may be forwarded.
+    pub(super) async fn reserve(
+        &self,
+        caller: &Arc<Caller>,
+        wish: Wish,
+    ) -> Result<Reserved, Failure> {
         let authenticated = Authenticated {
-            call,
+            call: self.new_call(),
             caller: Arc::clone(caller),
             wish,
         };
         let authorized = self.authorize(authenticated).await?;
         let authorized = self.smooth(authorized).await?;
-        let reserved = self.admit(authorized).await?;
-        let forwarded = self.forwarder.forward(reserved, agent).await;
-        let entry = entries::closing(&forwarded);
-        forwarded.open.close(entry).await;
-        Ok(Settled {
-            call,
-            wish: forwarded.request.wish,
-            outcome: forwarded.outcome,
-        })
+        self.admit(authorized).await
     }
 
     async fn authorize(&self, request: Authenticated) -> Result<Authorized, Failure> {
@@ -99,9 +108,11 @@ impl Gateway {
     async fn admit(&self, authorized: Authorized) -> Result<Reserved, Failure> {
         let request = &authorized.request;
         let entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
-        let charges = match request.wish.continues {
-            Some(_) => Vec::new(),
-            None => authorized.grant.charges().to_vec(),
+        let is_paid = request.wish.continues.is_some();
+        let charges = if is_paid || is_free(request.wish.request.method) {
+            Vec::new()
+        } else {
+            authorized.grant.charges().to_vec()
         };
         let zone = request.caller.permissions.zone().clone();
         match self
@@ -152,6 +163,14 @@ impl Settled {
             Outcome::GivenUp(_) | Outcome::Withdrawn => Err(Failure::Cancelled),
         }
     }
+}
+
+/// Hearing of a change is no use of what changed.
+fn is_free(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Subscribe | Method::Unsubscribe | Method::Listen
+    )
 }
 
 fn refusal(request: &Authenticated, cause: Cause) -> Refusal {

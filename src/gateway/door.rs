@@ -80,6 +80,9 @@ pub enum Door {
     /// Only these methods of HTTP work here.
     #[error("only {0} works here")]
     MethodNotAllowed(&'static str),
+    /// The answer is a stream, and the client does not take one.
+    #[error("the answer is a stream: the Accept header must name text/event-stream")]
+    NeedsStream,
     /// The body is not JSON by its own word.
     #[error("the Content-Type must be application/json")]
     NotJsonType,
@@ -109,6 +112,7 @@ impl Door {
             Self::UnknownSession | Self::MissingSession => "unknown_session",
             Self::UnknownPlace => "unknown_place",
             Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::NeedsStream => "not_acceptable",
             Self::NotJsonType => "malformed",
             Self::TooLarge(_) => "request_too_large",
             Self::TooSlow => "request_too_slow",
@@ -130,6 +134,7 @@ impl Door {
                 (400, code::INVALID_REQUEST)
             }
             Self::MethodNotAllowed(_) => (405, code::INVALID_REQUEST),
+            Self::NeedsStream => (406, code::INVALID_REQUEST),
             Self::NotJsonType => (415, code::INVALID_REQUEST),
             Self::TooLarge(_) => (413, code::INVALID_REQUEST),
             Self::TooSlow => (408, code::INVALID_REQUEST),

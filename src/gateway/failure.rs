@@ -122,6 +122,17 @@ pub enum Failure {
         /// The whole error object.
         error: Json,
     },
+    /// The answer is a stream, and the client does not take one.
+    #[error("the answer is a stream: the Accept header must name text/event-stream")]
+    NeedsStream,
+    /// The agent has as many of these as it may have.
+    #[error("there are {limit} {what} already; end one first")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The call was cancelled by its agent.
     #[error("the call was cancelled")]
     Cancelled,
@@ -163,6 +174,8 @@ impl Failure {
             Self::Declined(_) => "declined",
             Self::MissingCapability(_) => "missing_capability",
             Self::Relayed { .. } => "relayed",
+            Self::NeedsStream => "not_acceptable",
+            Self::TooMany { .. } => "too_many",
             Self::Cancelled => "cancelled",
             Self::Unrecorded => "audit_unavailable",
             Self::Overloaded => "overloaded",
@@ -181,7 +194,9 @@ impl Failure {
     fn code(&self) -> i32 {
         match self {
             Self::NotJson(_) => code::PARSE_ERROR,
-            Self::NotAMessage(_) | Self::NothingAsked | Self::IdInUse => code::INVALID_REQUEST,
+            Self::NotAMessage(_) | Self::NothingAsked | Self::IdInUse | Self::NeedsStream => {
+                code::INVALID_REQUEST
+            }
             Self::UnknownMethod(_) => code::METHOD_NOT_FOUND,
             Self::InvalidParams(_)
             | Self::UnknownCursor
@@ -200,7 +215,9 @@ impl Failure {
                 error: UpstreamError::TimedOut,
                 ..
             } => TIMED_OUT,
-            Self::Upstream { .. } | Self::Unrecorded | Self::Overloaded => UNAVAILABLE,
+            Self::Upstream { .. } | Self::TooMany { .. } | Self::Unrecorded | Self::Overloaded => {
+                UNAVAILABLE
+            }
             Self::MissingCapability(_) => code::MISSING_CAPABILITY,
             Self::NeedsInput { .. }
             | Self::CannotAnswer { .. }
@@ -226,6 +243,7 @@ impl Failure {
             Self::UnknownMethod(_) if modern => 404,
             Self::InvalidParams(_) if modern => 400,
             Self::Relayed { status, error } if modern => relayed_status(*status, error),
+            Self::NeedsStream => 406,
             Self::Overloaded => 503,
             Self::UnknownMethod(_)
             | Self::InvalidParams(_)
@@ -240,6 +258,7 @@ impl Failure {
             | Self::CannotAnswer { .. }
             | Self::Declined(_)
             | Self::Relayed { .. }
+            | Self::TooMany { .. }
             | Self::Cancelled
             | Self::Unrecorded
             | Self::Internal => 200,
@@ -282,6 +301,10 @@ impl Failure {
                 data.insert("reason".into(), self.reason().into());
                 data.insert("retry_after_ms".into(), 1_000.into());
             }
+            Self::TooMany { limit, .. } => {
+                data.insert("reason".into(), self.reason().into());
+                data.insert("limit".into(), (*limit).into());
+            }
             Self::NotJson(_)
             | Self::NotAMessage(_)
             | Self::NothingAsked
@@ -292,6 +315,7 @@ impl Failure {
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::HeaderMismatch(_)
+            | Self::NeedsStream
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Internal => {}
@@ -321,6 +345,8 @@ impl Failure {
             | Self::AmbiguousTool { .. }
             | Self::HeaderMismatch(_)
             | Self::UnsupportedVersion { .. }
+            | Self::NeedsStream
+            | Self::TooMany { .. }
             | Self::MissingCapability(_)
             | Self::Relayed { .. }
             | Self::Cancelled

@@ -7,10 +7,13 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
+use crate::protocol::{Object, raw};
 use crate::types::ServerName;
-use crate::upstream::{Description, Era, Lane, Outgoing, Reply, UpstreamError, Upstreams};
+use crate::upstream::{
+    Description, Era, Interests, Lane, Listening, News, Outgoing, Reply, UpstreamError, Upstreams,
+};
 
-use super::flood::Heard;
+use super::flood::{Heard, Said};
 use super::listener::Listener;
 use super::stages::{Forwarded, Outcome, Reserved};
 
@@ -61,6 +64,35 @@ impl Forwarder {
         }
     }
 
+    /// Opens an ear for what a server says outside of requests; it is open when the server has agreed.
+    pub(super) async fn listen(
+        &self,
+        reserved: Reserved,
+        interests: Interests,
+        capabilities: Object,
+        news: mpsc::Sender<News>,
+    ) -> (Forwarded, Result<Listening, UpstreamError>) {
+        let Reserved { request, open } = reserved;
+        let started = self.clock.monotonic();
+        let lane = request.caller.lane();
+        let listening = match self.upstreams.get(&request.wish.server) {
+            Some(upstream) => upstream.listen(&lane, interests, capabilities, news).await,
+            None => Err(UpstreamError::Unreachable("it is not connected".into())),
+        };
+        let forwarded = Forwarded {
+            request,
+            open,
+            outcome: match &listening {
+                Ok(_) => Outcome::Answered(agreed()),
+                Err(error) => Outcome::Unanswered(error.clone()),
+            },
+            rounds: Vec::new(),
+            said: Said::default(),
+            latency: self.clock.monotonic().saturating_sub(started),
+        };
+        (forwarded, listening)
+    }
+
     /// What a server says about itself; opens the connection, sends no request of an agent.
     pub(super) async fn describe(
         &self,
@@ -101,6 +133,15 @@ impl Forwarder {
         for (_, upstream) in self.upstreams.iter() {
             upstream.end_session(lane).await;
         }
+    }
+}
+
+/// What a server says when it agrees to be listened to: nothing but that.
+fn agreed() -> Reply {
+    Reply {
+        era: Era::Legacy,
+        status: 200,
+        outcome: Ok(raw("{}".into())),
     }
 }
 

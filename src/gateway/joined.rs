@@ -12,6 +12,7 @@ use crate::types::{AgentName, ServerName};
 use crate::upstream::{Era, Outgoing};
 
 use super::cursors::{self, Place};
+use super::known::GivenPage;
 use super::listener::Listener;
 use super::lists::texts;
 use super::names::Names;
@@ -106,6 +107,7 @@ impl Gateway {
         place: Option<&Place>,
         agent: &Listener,
     ) -> Result<Joined, Failure> {
+        let method = request.method;
         let mut servers = self.visible_servers(caller);
         servers.retain(|server| place.is_none_or(|place| *server >= place.server));
         let lists = servers
@@ -114,12 +116,23 @@ impl Gateway {
         let mut joined = Joined::default();
         for (server, list) in servers.iter().zip(join_all(lists).await) {
             match list {
-                Ok(list) => joined.add(server, list),
+                Ok(list) => {
+                    let given = GivenPage {
+                        from: None,
+                        items: &list.items,
+                        next: None,
+                    };
+                    self.audiences.got(caller, server, method, &given);
+                    joined.add(server, list);
+                }
                 // A server without prompts or resources says so with an error; that is no failure.
                 Err(failure) if failure.is_unknown_method() => {}
                 // Nobody was asked: an empty list would look as if every tool were gone.
                 Err(Failure::Unrecorded) => return Err(Failure::Unrecorded),
-                Err(_) => joined.unavailable.push(server.clone()),
+                Err(_) => {
+                    self.audiences.missed(caller, server, method);
+                    joined.unavailable.push(server.clone());
+                }
             }
         }
         Ok(joined)

@@ -193,6 +193,14 @@ impl Listener {
         }
     }
 
+    /// Says something on the stream of the agent's request, waiting for room; whether anybody is there to hear it.
+    pub(super) async fn say(&self, text: String) -> bool {
+        match &self.ear {
+            Ear::Request(parts) => parts.send(Part::Notice(text)).await.is_ok(),
+            Ear::Exchange(_) => false,
+        }
+    }
+
     /// A message, at its place where it has one.
     fn part(&self, text: String, at: Option<&EventId>) -> Part {
         match (&self.places, at) {

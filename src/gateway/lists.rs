@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
+
 use crate::policy::may_see_server;
 use crate::protocol::{Json, Object, write_array};
 use crate::types::ServerName;
 use crate::upstream::Outgoing;
 
+use super::known::GivenPage;
 use super::listener::Listener;
 use super::stages::Caller;
 use super::{Failure, Gateway, Scope, shape};
@@ -45,7 +48,14 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<Json, Failure> {
         let method = request.method;
+        let from = request.params.get("cursor").map(ToOwned::to_owned);
         let page = self.page(caller, server, request, agent).await?;
+        let given = GivenPage {
+            from: from.as_deref().map(RawValue::get),
+            items: &page.items,
+            next: page.next.as_deref().map(RawValue::get),
+        };
+        self.audiences.got(caller, server, method, &given);
         let mut fields = page.fields;
         fields.set(method.list_key().unwrap_or_default(), texts(&page.items));
         if let Some(next) = &page.next {

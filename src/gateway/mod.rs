@@ -6,10 +6,13 @@
 mod annotations;
 mod answer;
 mod asks;
+mod audience;
+mod audiences;
 mod call;
 mod capability;
 mod cursors;
 mod door;
+mod ears;
 mod entries;
 mod exchange;
 mod expose;
@@ -18,6 +21,7 @@ mod flood;
 mod forward;
 mod in_hand;
 mod joined;
+mod known;
 mod listener;
 mod lists;
 mod names;
@@ -25,6 +29,7 @@ mod opening;
 mod pages;
 mod parked;
 mod places;
+mod recheck;
 mod recorder;
 mod refusal;
 mod requests;
@@ -34,9 +39,11 @@ mod seal;
 mod shape;
 mod stages;
 mod strangers;
+mod subscriptions;
 mod task_ids;
 mod tasks;
 mod visits;
+mod waiting;
 mod writer;
 
 use std::sync::{Arc, Weak};
@@ -53,13 +60,14 @@ use crate::budget::RateLimits;
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
-use crate::protocol::{Json, LogLevel, Object, RequestId};
+use crate::protocol::{Json, LogLevel, Method, Object, RequestId};
 use crate::types::{AgentName, ServerName, TokenHash};
 use crate::upstream::{Era, Lane, Upstreams};
 
 pub(crate) use opening::client_name;
 
 pub use answer::{Addressee, Answer, Unanswered};
+pub use audience::NewsStream;
 pub use door::{Door, TokenProblem};
 pub use failure::{Failure, REFUSAL};
 pub use in_hand::Place;
@@ -72,6 +80,7 @@ pub use stages::{AgentEra, Caller};
 
 use annotations::Annotations;
 use asks::Asks;
+use audiences::Audiences;
 use forward::Forwarder;
 use in_hand::InHand;
 use joined::Crowded;
@@ -193,6 +202,7 @@ pub struct Gateway {
     tasks: Tasks,
     /// Seals places in streams.
     places: Arc<Sealer>,
+    audiences: Arc<Audiences>,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     calls: TaskTracker,
@@ -239,6 +249,7 @@ impl Gateway {
             parked: Parked::default(),
             tasks: Tasks::new(random()),
             places: Arc::new(Sealer::new(random())),
+            audiences: Arc::default(),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
@@ -314,6 +325,9 @@ impl Gateway {
             drop(parts.try_send(Part::Answer(Failure::Overloaded.answer(&to))));
             return answer;
         };
+        // A stream stays open for hours and is counted by itself.
+        let is_stream = Method::named(&request.method) == Some(Method::Listen);
+        let permit = (!is_stream).then_some(permit);
         let gateway = Arc::clone(self);
         self.calls.spawn(async move {
             let place = request.place.take();
@@ -420,6 +434,7 @@ impl Gateway {
     /// Ends what a finished session of an agent holds open at servers.
     pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
         self.tasks.forget(&session);
+        self.audiences.end(&session);
         let lane = Lane {
             agent,
             session: Some(session),

@@ -14,7 +14,7 @@ use super::parked::Attended;
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
 use super::tasks::{self, Dialect};
-use super::{AgentRequest, Gateway, Scope, capability, expose, shape, visits};
+use super::{AgentEra, AgentRequest, Gateway, Scope, capability, expose, shape, visits};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
 const KNOWN_PARAMS: &[&str] = &[
@@ -30,6 +30,7 @@ const KNOWN_PARAMS: &[&str] = &[
     "requestState",
     "task",
     "taskId",
+    "notifications",
 ];
 
 /// The longest name of a tool or prompt, in characters. It may stand in the key of a budget, and those are kept.
@@ -67,9 +68,11 @@ impl Gateway {
         let modern = caller.era.is_modern();
         let method = method.filter(|method| match method {
             Method::Initialize | Method::Ping | Method::SetLevel => !modern,
-            Method::Discover => modern,
+            Method::Discover | Method::Listen => modern,
+            Method::Subscribe | Method::Unsubscribe => {
+                matches!(caller.era, AgentEra::Session(_))
+            }
             // Not offered, to nobody.
-            Method::Subscribe | Method::Unsubscribe | Method::Listen => false,
             Method::TasksGet
             | Method::TasksUpdate
             | Method::TasksCancel
@@ -101,6 +104,7 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<Json, Failure> {
         let AgentRequest {
+            id,
             scope,
             mut params,
             log_level,
@@ -146,14 +150,24 @@ impl Gateway {
                     Err(failure) => Err(self.turn_away(caller, method.as_str(), failure).await),
                 }
             }
+            Method::Subscribe | Method::Unsubscribe => {
+                let Outgoing {
+                    params,
+                    capabilities,
+                    ..
+                } = outgoing;
+                self.subscribe(caller, &scope, method, &params, &capabilities)
+                    .await
+            }
+            Method::Listen => {
+                let params = outgoing.params;
+                self.listen(caller, &scope, &id, &params, agent).await
+            }
             Method::TasksGet
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
             | Method::TasksList => self.task(caller, &scope, outgoing, agent).await,
-            Method::Subscribe | Method::Unsubscribe | Method::Listen => {
-                Err(Failure::UnknownMethod(method.as_str().into()))
-            }
         }
     }
 
@@ -337,9 +351,16 @@ fn addressee<'a>(caller: &Caller, id: &'a RequestId, method: Option<Method>) -> 
 
 /// What an agent can be asked over this gateway, of all it declared.
 fn askable(capabilities: &Object, agent: &Listener) -> Object {
+    match agent.asking {
+        Asking::No => Object::default(),
+        Asking::Push { .. } | Asking::Retry => can_be_asked(capabilities),
+    }
+}
+
+/// What somebody who declared this can be asked.
+pub(super) fn can_be_asked(capabilities: &Object) -> Object {
     let mut askable = capabilities.clone();
-    let known = ["sampling", "elicitation", "roots"];
-    askable.retain(|key| known.contains(&key) && !matches!(agent.asking, Asking::No));
+    askable.retain(|key| ["sampling", "elicitation", "roots"].contains(&key));
     askable
 }
 
@@ -370,7 +391,7 @@ fn name_param(params: &Object) -> Result<String, Failure> {
     Ok(name)
 }
 
-fn text_param(params: &Object, key: &str) -> Result<String, Failure> {
+pub(super) fn text_param(params: &Object, key: &str) -> Result<String, Failure> {
     let text = params.get_str(key).filter(|text| !text.is_empty());
     text.map(|text| text.into_owned())
         .ok_or_else(|| Failure::InvalidParams(format!("`{key}` must be a string")))

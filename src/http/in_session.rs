@@ -69,10 +69,10 @@ impl Front {
     }
 
     /// A GET in a session: it takes up a stream where it left off, or opens the session's own.
-    pub(super) async fn listen(&self, visit: &mut Visit) -> Result<Response, Response> {
+    pub(super) async fn listen(&self, mut visit: Visit) -> Result<Response, Response> {
         match headers::single(&visit.headers, LAST_EVENT) {
-            Ok(None) => Err(refuse(&Door::MethodNotAllowed("POST, DELETE"))),
-            Ok(Some(_)) | Err(_) => self.take_up(visit).await,
+            Ok(None) => self.stand(visit).await,
+            Ok(Some(_)) | Err(_) => self.take_up(&mut visit).await,
         }
     }
 
@@ -128,6 +128,7 @@ impl Front {
             capabilities: params.get_object("capabilities").unwrap_or_default(),
             stream: None,
         };
+        self.gateway.begin_session(&session_id, &session.scope);
         let ended = self.sessions.open(Arc::clone(&session_id), session);
         for (id, session) in ended {
             self.forget(id, session.agent).await;
@@ -207,7 +208,7 @@ impl Front {
         declared.unwrap_or_default()
     }
 
-    fn session(&self, visit: &Visit) -> Option<Session> {
+    pub(super) fn session(&self, visit: &Visit) -> Option<Session> {
         let id = visit.caller.session.as_deref()?;
         Some(
             self.sessions

@@ -73,7 +73,7 @@ impl Front {
         let mut visit = self.admit(parts.headers, server).await?;
         match parts.method {
             HttpMethod::POST => {}
-            HttpMethod::GET => return self.listen(&mut visit).await,
+            HttpMethod::GET => return self.listen(visit).await,
             HttpMethod::DELETE => return self.end_session(&mut visit).await,
             _ => return Err(refuse(&Door::MethodNotAllowed("POST, DELETE"))),
         }
@@ -229,6 +229,10 @@ impl Front {
             return Ok(self.open_session(visit, &id, &params).await);
         }
         let streams = delivery::takes_stream(&visit.headers);
+        if !streams && method == "subscriptions/listen" && visit.caller.era.is_modern() {
+            let failure = Failure::NeedsStream;
+            return Err(self.fail(&visit, Some(&id), &method, failure).await);
+        }
         let owner = self.owner(&visit).filter(|_| streams);
         visit.stream = owner.as_ref().map(|owner| owner.id);
         match self.begin(visit, id, method, params, streams).await {

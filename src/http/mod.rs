@@ -18,6 +18,7 @@ mod notices;
 mod patience;
 mod resume;
 mod session;
+mod standing;
 mod two_endpoints;
 
 use std::sync::Arc;

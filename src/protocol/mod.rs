@@ -21,7 +21,7 @@ pub use message::{
 };
 pub use meta::{
     CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL, LogLevel, META, PROGRESS_TOKEN, PROTOCOL_VERSION,
-    SERVER_INFO, TRACE_KEYS, is_reserved_key,
+    SERVER_INFO, SUBSCRIPTION_ID, TRACE_KEYS, is_reserved_key,
 };
 pub use method::Method;
 pub use param_headers::{

@@ -226,6 +226,12 @@ impl<S: Sources> Keeper<S> {
     }
 }
 
+/// Why there is no connection for those who only listen.
+pub(super) fn full() -> UpstreamError {
+    let why = "there is no room for another connection that is only listened to";
+    UpstreamError::Unreachable(why.into())
+}
+
 fn alive<S: Sources>(place: Weak<S::Source>) -> Option<Arc<S::Source>> {
     place.upgrade().filter(|source| !S::is_over(source))
 }

@@ -311,6 +311,8 @@ pub(super) fn not_in_time() -> UpstreamError {
 
 /// Ends a session without waiting; when the runtime is gone too, the server finds out by itself.
 fn end_aside(session: Arc<Session>) {
+    // Whoever listens to it finds another one, if there is room.
+    session.audience.shake();
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move { session.end().await });
     }

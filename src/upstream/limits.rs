@@ -69,10 +69,10 @@ pub(super) const LEASED_PROCESSES: usize = 4;
 pub(super) const STREAM_HEAD: Duration = Duration::from_secs(2);
 /// The longest pause before a session's own stream is opened again.
 pub(super) const REOPEN_LAST: Duration = Duration::from_secs(30);
-/// Ears that are open towards one server.
-pub(super) const EARS: usize = 1_024;
-/// Ears of one lane that are open towards one server.
-pub(super) const LANE_EARS: usize = 32;
+/// Ears that are open towards one server: one for each connection of an agent that there can be.
+pub(super) const EARS: usize = 4_096;
+/// Ears of one lane that are open towards one server: one for each stream that an agent without sessions may have.
+pub(super) const LANE_EARS: usize = 64;
 /// Resources that one ear wants to hear of; a server is not asked for more.
 pub(super) const EAR_URIS: usize = 256;
 /// The largest parameters of an update that wait for a slow listener, in bytes; of larger ones the `uri` is kept.

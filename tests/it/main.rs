@@ -35,6 +35,8 @@ mod resume;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod subscriptions;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tasks;

@@ -120,6 +120,8 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::Declined(_) => "Declined",
         Failure::MissingCapability(_) => "MissingCapability",
         Failure::Relayed { .. } => "Relayed",
+        Failure::NeedsStream => "NeedsStream",
+        Failure::TooMany { .. } => "TooMany",
         Failure::Cancelled => "Cancelled",
         Failure::Unrecorded => "Unrecorded",
         Failure::Overloaded => "Overloaded",
@@ -183,6 +185,11 @@ fn failures() -> Vec<Failure> {
             status: 418,
             error: raw(r#"{"code":-32050,"message":"out of paint","data":[1.0]}"#.into()),
         },
+        Failure::NeedsStream,
+        Failure::TooMany {
+            what: "open streams",
+            limit: 8,
+        },
         Failure::Cancelled,
         Failure::Unrecorded,
         Failure::Overloaded,
@@ -208,6 +215,7 @@ fn door_kind(door: &Door) -> &'static str {
         Door::MissingSession => "MissingSession",
         Door::UnknownPlace => "UnknownPlace",
         Door::MethodNotAllowed(_) => "MethodNotAllowed",
+        Door::NeedsStream => "NeedsStream",
         Door::NotJsonType => "NotJsonType",
         Door::TooLarge(_) => "TooLarge",
         Door::TooSlow => "TooSlow",
@@ -235,6 +243,7 @@ fn doors() -> Vec<Door> {
         Door::MissingSession,
         Door::UnknownPlace,
         Door::MethodNotAllowed("POST, DELETE"),
+        Door::NeedsStream,
         Door::NotJsonType,
         Door::TooLarge(4_194_304),
         Door::TooSlow,
@@ -434,6 +443,11 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       200 -32050 out of paint
       [1.0]
       2026-07-28: 418 -32050
+    NeedsStream (not_acceptable)
+      406 -32600 the answer is a stream: the Accept header must name text/event-stream
+    TooMany (too_many)
+      200 -31503 there are 8 open streams already; end one first
+      {"limit":8,"reason":"too_many"}
     Cancelled (cancelled)
       200 -32603 the call was cancelled
     Unrecorded (audit_unavailable)
@@ -498,6 +512,8 @@ fn every_answer_at_the_door_has_its_status_and_its_words() {
       400 -32600 no stream goes on after this `Last-Event-ID`: it was not given in this session, or is too old
     MethodNotAllowed (method_not_allowed)
       405 -32600 only POST, DELETE works here
+    NeedsStream (not_acceptable)
+      406 -32600 the answer is a stream: the Accept header must name text/event-stream
     NotJsonType (malformed)
       415 -32600 the Content-Type must be application/json
     TooLarge (request_too_large)

@@ -190,6 +190,14 @@ impl Session {
             .header("mcp-protocol-version", &self.version)
     }
 
+    /// Opens its standing stream.
+    pub(crate) async fn stand(&self) -> Stream {
+        let opening = self.request("GET").header("accept", "text/event-stream");
+        let stream = opening.open().await;
+        assert_eq!(stream.status, 200);
+        stream
+    }
+
     pub(crate) async fn ask(&self, method: &str, params: Value) -> Value {
         self.post(rpc(method, &params)).send().await.json()
     }
@@ -259,6 +267,7 @@ impl Sending {
     pub(crate) async fn open(self) -> Stream {
         let response = soon("the head of an answer", self.begin()).await;
         Stream {
+            status: response.status().as_u16(),
             headers: response.headers().clone(),
             body: response.into_body(),
             text: String::new(),
@@ -317,6 +326,7 @@ impl Reply {
 /// An answer that is still coming.
 #[derive(Debug)]
 pub(crate) struct Stream {
+    pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     body: Incoming,
     text: String,

@@ -23,19 +23,20 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::newsroom::{self, Hearer};
 use super::soon;
 use super::streams::{FakeStream, Streams};
 
 mod pushing;
 mod tasks;
 
-type Body = BoxBody<Bytes, io::Error>;
+pub(super) type Body = BoxBody<Bytes, io::Error>;
 
 /// More than the gateway takes of one answer.
 const HUGE: usize = 17 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speaks {
+pub(super) enum Speaks {
     /// 2026-07-28, stateless.
     Modern,
     /// `initialize`, with sessions.
@@ -67,19 +68,23 @@ impl Seen {
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+pub(super) struct Memory {
     /// Requests of agents.
     requests: Vec<Seen>,
-    /// Handshakes, pings and notifications.
-    asides: Vec<Seen>,
+    /// Handshakes, pings, notifications, answers, and at an older server what belongs to listening.
+    pub(super) asides: Vec<Seen>,
     /// Requests whose connection went away before they were answered.
     dropped: usize,
+    /// Whoever hears its news now.
+    pub(super) hearers: Vec<Hearer>,
 }
 
 #[derive(Debug)]
-struct State {
-    speaks: Speaks,
-    tools: Vec<String>,
+pub(super) struct State {
+    pub(super) speaks: Speaks,
+    /// Whether it has news.
+    pub(super) tells: bool,
+    pub(super) tools: Mutex<Vec<String>>,
     page: usize,
     schemas: Mutex<HashMap<String, Value>>,
     empty_cursor: bool,
@@ -101,7 +106,7 @@ struct State {
 #[derive(Debug)]
 pub(crate) struct FakeUpstream {
     address: SocketAddr,
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
     serving: JoinHandle<()>,
 }
 
@@ -117,6 +122,7 @@ const TOOLS: [&str; 3] = ["imagine", "describe", "blend"];
 #[derive(Debug, Clone)]
 pub(crate) struct Script {
     speaks: Speaks,
+    tells: bool,
     tools: Vec<String>,
     page: usize,
     has_tasks: bool,
@@ -131,6 +137,7 @@ impl Script {
     fn new(speaks: Speaks) -> Self {
         Self {
             speaks,
+            tells: false,
             tools: TOOLS.map(String::from).to_vec(),
             page: usize::MAX,
             has_tasks: false,
@@ -186,6 +193,12 @@ impl Script {
         self
     }
 
+    /// It tells when its lists and resources change.
+    pub(crate) fn with_news(mut self) -> Self {
+        self.tells = true;
+        self
+    }
+
     /// Lists come in pages of so many.
     pub(crate) fn pages_of(mut self, items: usize) -> Self {
         self.page = items;
@@ -203,7 +216,8 @@ impl Script {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             speaks: self.speaks,
-            tools: self.tools,
+            tells: self.tells,
+            tools: Mutex::new(self.tools),
             page: self.page,
             schemas: Mutex::new(self.schemas),
             empty_cursor: self.empty_cursor,
@@ -336,7 +350,12 @@ impl FakeUpstream {
         locked(&self.state.sessions).clear();
     }
 
-    async fn until(&self, what: &str, is_so: impl Fn(&Memory) -> bool) {
+    /// Whether it speaks 2026-07-28.
+    pub(crate) fn is_modern(&self) -> bool {
+        self.state.speaks == Speaks::Modern
+    }
+
+    pub(super) async fn until(&self, what: &str, is_so: impl Fn(&Memory) -> bool) {
         let mut changed = self.state.changed.subscribe();
         soon(what, async {
             while !is_so(&self.state.memory()) {
@@ -353,16 +372,16 @@ impl Drop for FakeUpstream {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         locked(&self.memory)
     }
 
-    fn remember(&self, change: impl FnOnce(&mut Memory)) {
+    pub(super) fn remember(&self, change: impl FnOnce(&mut Memory)) {
         change(&mut self.memory());
         self.changed.send_replace(());
     }
@@ -418,6 +437,9 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
             state.changed.send_replace(());
             return Ok(empty(if known { 200 } else { 404 }));
         }
+        Method::GET if state.tells && state.speaks == Speaks::Sessions => {
+            return Ok(newsroom::stand(&state, session));
+        }
         Method::GET => {
             let event = parts.headers.get("last-event-id");
             let event = event.map(|id| id.to_str().unwrap());
@@ -453,6 +475,9 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
     if let Some(refusal) = out_of_era(&state, id, &seen, session.as_deref()) {
         return Ok(refusal);
     }
+    if state.tells && newsroom::is_aside(&seen.method) {
+        return Ok(newsroom::subscribe(&state, id, seen, session));
+    }
     state.remember(|memory| memory.requests.push(seen.clone()));
     if let Some(streams) = &state.streams {
         return Ok(streamed(
@@ -465,6 +490,9 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
     {
         return Ok(answer);
     }
+    if state.tells && seen.method == "subscriptions/listen" {
+        return Ok(newsroom::listen(&state, id, &seen));
+    }
     answer(&state, id, &seen).await
 }
 
@@ -474,7 +502,7 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
             let mut result = json!({
                 "resultType": "complete",
                 "supportedVersions": ["2026-07-28"],
-                "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "completions": {}},
+                "capabilities": newsroom::capabilities(state),
                 "instructions": "Be brief.",
                 "ttlMs": 60_000, "cacheScope": "public",
                 "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "fake", "version": "1"}},
@@ -487,7 +515,7 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
         (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "initialize") => {
             let mut result = json!({
                 "protocolVersion": "2025-11-25",
-                "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "logging": {}},
+                "capabilities": newsroom::capabilities(state),
                 "serverInfo": {"name": "fake", "version": "1"},
                 "instructions": "Be brief.",
             });
@@ -558,7 +586,8 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
         "tools/list" => {
             let schemas = locked(&state.schemas);
             let plain = json!({"type": "object"});
-            let tools = state.tools.iter().map(|name| {
+            let tools = locked(&state.tools).clone();
+            let tools = tools.iter().map(|name| {
                 let schema = schemas.get(name).unwrap_or(&plain);
                 json!({"name": name, "description": "A tool.", "inputSchema": schema})
             });
@@ -928,7 +957,7 @@ async fn crowd(state: &State, of: usize) {
     going.await.unwrap();
 }
 
-fn ok(id: &str, result: &str) -> String {
+pub(super) fn ok(id: &str, result: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
@@ -946,14 +975,14 @@ fn unsupported(id: &str, requested: &str) -> Response<Body> {
     )
 }
 
-fn empty(status: u16) -> Response<Body> {
+pub(super) fn empty(status: u16) -> Response<Body> {
     let body = Full::new(Bytes::new()).map_err(|never| match never {});
     let mut response = Response::new(body.boxed());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }
 
-fn json_answer(status: u16, text: &str) -> Response<Body> {
+pub(super) fn json_answer(status: u16, text: &str) -> Response<Body> {
     let mut response = empty(status);
     let body = Full::new(Bytes::from(text.to_string())).map_err(|never| match never {});
     *response.body_mut() = body.boxed();
@@ -962,7 +991,7 @@ fn json_answer(status: u16, text: &str) -> Response<Body> {
     response
 }
 
-fn streamed(
+pub(super) fn streamed(
     kind: &'static str,
     mut parts: mpsc::Receiver<Result<Frame<Bytes>, io::Error>>,
 ) -> Response<Body> {

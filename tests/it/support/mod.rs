@@ -5,6 +5,7 @@
 mod client;
 mod fake;
 mod log;
+mod newsroom;
 mod random;
 mod streams;
 mod world;
