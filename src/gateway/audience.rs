@@ -280,6 +280,9 @@ impl Audience {
                 declared: hearing.identity.capabilities.clone(),
             },
             asks: Arc::clone(asks),
+            task: None,
+            until: None,
+            places: None,
         };
         listener.pass(Notice::Ask(ask));
     }

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::listener::Listener;
 use super::refusal::{Cause, Refusal};
 use super::stages::{Authenticated, Authorized, Caller, Outcome, Reserved, Settled, Subject, Wish};
+use super::tasks::UNKNOWN;
 use super::writer::NotAdmitted;
 
 impl Gateway {
@@ -83,6 +84,10 @@ impl Gateway {
     }
 
     async fn smooth(&self, authorized: Authorized) -> Result<Authorized, Failure> {
+        // To ask how a task stands is part of the call that made it, which passed here.
+        if authorized.request.wish.request.method.is_about_tasks() {
+            return Ok(authorized);
+        }
         let Err((rule, wait)) = self.rates.take(authorized.grant.rates()) else {
             return Ok(authorized);
         };
@@ -191,6 +196,10 @@ fn hide(request: &Authenticated, reason: DenialReason) -> Option<Failure> {
         | DenialReason::UnknownServer => request.caller.agent.ungranted == UngrantedStyle::Hide,
         DenialReason::AgentDisabled | DenialReason::ServerDisabled => false,
     };
+    let method = request.wish.request.method;
+    if hidden && method.is_about_tasks() {
+        return Some(Failure::InvalidParams(UNKNOWN.into()));
+    }
     hidden.then(|| match &request.wish.subject {
         Subject::Tool(name) => Failure::UnknownTool(name.clone()),
         Subject::Prompt(name) => Failure::UnknownPrompt(name.clone()),

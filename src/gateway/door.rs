@@ -72,6 +72,11 @@ pub enum Door {
     /// The request needs a session.
     #[error("the `Mcp-Session-Id` header is missing")]
     MissingSession,
+    /// No stream of the session can be taken up where the request says.
+    #[error(
+        "no stream goes on after this `Last-Event-ID`: it was not given in this session, or is too old"
+    )]
+    UnknownPlace,
     /// Only these methods of HTTP work here.
     #[error("only {0} works here")]
     MethodNotAllowed(&'static str),
@@ -105,6 +110,7 @@ impl Door {
             Self::UnknownServer(_) => "unknown_server",
             Self::ServerNotGranted { .. } => "not_granted",
             Self::UnknownSession | Self::MissingSession => "unknown_session",
+            Self::UnknownPlace => "unknown_place",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::NeedsStream => "not_acceptable",
             Self::NotJsonType => "malformed",
@@ -124,7 +130,9 @@ impl Door {
             Self::UnknownServer(_) | Self::UnknownSession | Self::NotFound => {
                 (404, code::INVALID_REQUEST)
             }
-            Self::MissingSession | Self::UnknownVersion(_) => (400, code::INVALID_REQUEST),
+            Self::MissingSession | Self::UnknownPlace | Self::UnknownVersion(_) => {
+                (400, code::INVALID_REQUEST)
+            }
             Self::MethodNotAllowed(_) => (405, code::INVALID_REQUEST),
             Self::NeedsStream => (406, code::INVALID_REQUEST),
             Self::NotJsonType => (415, code::INVALID_REQUEST),

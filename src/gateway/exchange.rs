@@ -239,6 +239,8 @@ impl Line {
             }
             Notice::Ask(_) => {}
             Notice::Progress(_) | Notice::Log(_) => drop(self.notices.try_send(notice)),
+            // Its requests come on streams of their own, which have no places.
+            Notice::At(..) | Notice::Stream(_) => {}
         }
     }
 
@@ -266,7 +268,14 @@ impl Wants {
                 agent.pass(Notice::Progress(params));
             }
             (Notice::Log(params), _) if self.hears(&params) => agent.pass(Notice::Log(params)),
-            (Notice::Progress(_) | Notice::Log(_) | Notice::Ask(_), _) => {}
+            (
+                Notice::Progress(_)
+                | Notice::Log(_)
+                | Notice::Ask(_)
+                | Notice::At(..)
+                | Notice::Stream(_),
+                _,
+            ) => {}
         }
     }
 

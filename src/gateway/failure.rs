@@ -42,6 +42,11 @@ pub enum Failure {
     /// A parameter is missing or wrong.
     #[error("{0}")]
     InvalidParams(String),
+    /// A cursor was not given to this agent for this list, was changed, or is too old.
+    #[error(
+        "`cursor` is not one that was given for this list, or is too old; begin the list again"
+    )]
+    UnknownCursor,
     /// No tool has this name.
     #[error("Unknown tool: {0}")]
     UnknownTool(String),
@@ -153,7 +158,8 @@ impl Failure {
             | Self::NotAMessage(_)
             | Self::NothingAsked
             | Self::IdInUse
-            | Self::InvalidParams(_) => "malformed",
+            | Self::InvalidParams(_)
+            | Self::UnknownCursor => "malformed",
             Self::UnknownMethod(_) => "unknown_method",
             Self::UnknownTool(_) | Self::UnknownPrompt(_) | Self::UnknownResource(_) => {
                 "unknown_target"
@@ -177,6 +183,14 @@ impl Failure {
         }
     }
 
+    /// Whether a server says that it knows no such method.
+    pub(super) fn is_unknown_method(&self) -> bool {
+        let Self::Relayed { error, .. } = self else {
+            return false;
+        };
+        crate::protocol::error_code(error) == Some(code::METHOD_NOT_FOUND)
+    }
+
     fn code(&self) -> i32 {
         match self {
             Self::NotJson(_) => code::PARSE_ERROR,
@@ -185,6 +199,7 @@ impl Failure {
             }
             Self::UnknownMethod(_) => code::METHOD_NOT_FOUND,
             Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)
@@ -232,6 +247,7 @@ impl Failure {
             Self::Overloaded => 503,
             Self::UnknownMethod(_)
             | Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)
@@ -295,6 +311,7 @@ impl Failure {
             | Self::IdInUse
             | Self::UnknownMethod(_)
             | Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::HeaderMismatch(_)
@@ -321,6 +338,7 @@ impl Failure {
             | Self::IdInUse
             | Self::UnknownMethod(_)
             | Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)
@@ -345,6 +363,7 @@ impl Failure {
         Answer {
             status: self.status(to.modern),
             body: error_response(to.id, &self.error_object(to.modern), !to.modern),
+            place: None,
         }
     }
 
@@ -380,7 +399,11 @@ impl Failure {
             || error_response(None, &self.error_object(to.modern), true),
             |id| result_response(id, &result),
         );
-        Answer { status: 200, body }
+        Answer {
+            status: 200,
+            body,
+            place: None,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
-use crate::upstream::Notice;
+use crate::upstream::{Notice, StreamNews};
 
 /// Progress and log lines of one call that are passed on at once.
 const BURST: u64 = 256;
@@ -81,8 +81,14 @@ impl Heard {
 
     fn admits(&mut self, notice: &Notice) -> bool {
         match notice {
+            Notice::At(_, notice) => return self.admits(notice),
             // Their number is bounded where they come from, and their server waits.
             Notice::Ask(_) => return true,
+            // Neither comes often, and the agent waits for them.
+            Notice::Stream(StreamNews::Answer(_) | StreamNews::Closed) => return true,
+            Notice::Stream(StreamNews::Here(_) | StreamNews::Retry(_)) => {
+                return self.room.take(self.clock.monotonic());
+            }
             Notice::Progress(_) | Notice::Log(_) => {}
         }
         let has_room = self.room.take(self.clock.monotonic());

@@ -43,13 +43,14 @@ impl Forwarder {
             ..request.wish.request.clone()
         };
         let lane = request.caller.lane();
+        let agent = agent.asked_with(outgoing.method);
         let (notices, heard) = mpsc::channel(NOTICES);
         let mut heard = Heard::new(heard, Arc::clone(&self.clock), missed);
         let outcome = match self.upstreams.get(&request.wish.server) {
             _ if agent.has_cancelled() => Outcome::Withdrawn,
             Some(upstream) => {
                 let sending = upstream.send(&lane, outgoing, &notices);
-                exchange(sending, &mut heard, agent).await
+                exchange(sending, &mut heard, &agent).await
             }
             None => Outcome::Unanswered(UpstreamError::Unreachable("it is not connected".into())),
         };
@@ -109,6 +110,14 @@ impl Forwarder {
         self.upstreams
             .get(server)
             .map_or(0, |server| server.leases())
+    }
+
+    /// What is spoken to a server; sends no request of an agent.
+    pub(super) async fn era(&self, server: &ServerName, lane: &Lane) -> Result<Era, UpstreamError> {
+        match self.upstreams.get(server) {
+            Some(upstream) => upstream.era(lane).await,
+            None => Err(UpstreamError::Unreachable("it is not connected".into())),
+        }
     }
 
     /// Tells servers that the roots of an agent changed, as far as they know of any. This is no request.

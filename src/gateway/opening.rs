@@ -11,7 +11,8 @@ use crate::protocol::{Json, LATEST_LEGACY, Object, SERVER_INFO, Version, to_raw}
 use crate::types::ServerName;
 use crate::upstream::{Description, Era, Lane, List};
 
-use super::stages::Caller;
+use super::stages::{AgentEra, Caller};
+use super::tasks::Dialect;
 use super::{Gateway, Scope};
 
 /// How long an opening waits for one server; one that takes longer is left out of what is announced.
@@ -51,7 +52,8 @@ impl Gateway {
             prefers: Some(Era::Legacy),
             ..caller.lane()
         };
-        let mut result = self.announcement(caller, scope, &lane).await;
+        let dialect = Dialect::of(AgentEra::Session(version));
+        let mut result = self.announcement(caller, scope, &lane, dialect).await;
         result.insert("protocolVersion".into(), version.as_str().into());
         Opened {
             version,
@@ -64,7 +66,10 @@ impl Gateway {
 
     /// Answers `server/discover` (2026-07-28).
     pub(super) async fn discover(&self, caller: &Caller, scope: &Scope) -> Json {
-        let mut result = self.announcement(caller, scope, &caller.lane()).await;
+        let dialect = Dialect::of(caller.era);
+        let mut result = self
+            .announcement(caller, scope, &caller.lane(), dialect)
+            .await;
         let info = result.remove("serverInfo");
         result.insert("_meta".into(), json!({SERVER_INFO: info}));
         result.insert("resultType".into(), "complete".into());
@@ -82,6 +87,7 @@ impl Gateway {
         caller: &Caller,
         scope: &Scope,
         lane: &Lane,
+        dialect: Option<Dialect>,
     ) -> Map<String, Value> {
         let servers = match scope {
             Scope::One(server) => vec![server.clone()],
@@ -96,7 +102,14 @@ impl Gateway {
             .filter_map(|(server, answer)| Some((server, answer.ok()?.ok()?)))
             .collect();
         let mut announced = Map::new();
-        announced.insert("capabilities".into(), Value::Object(capabilities(&known)));
+        let mut capabilities = capabilities(&known);
+        if let (Scope::One(_), Some(dialect), [(_, server)]) = (scope, dialect, known.as_slice())
+            && let Some((key, offer)) = dialect.offer(server)
+            && let Ok(offer) = serde_json::from_str(offer.get())
+        {
+            capabilities.insert(key.into(), offer);
+        }
+        announced.insert("capabilities".into(), Value::Object(capabilities));
         announced.insert("serverInfo".into(), server_info(scope, &known));
         if let Some(text) = instructions(scope, &known) {
             announced.insert("instructions".into(), text.into());

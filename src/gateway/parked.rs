@@ -148,7 +148,10 @@ impl Gateway {
             hangup_cancels: true,
             cancelled: CancellationToken::new(),
             asking: Asking::Retry,
+            task: None,
+            until: None,
             asks: Arc::clone(&self.asks),
+            places: None,
         };
         let (gateway, caller) = (Arc::clone(self), Arc::clone(caller));
         self.calls.spawn(async move {

@@ -101,11 +101,14 @@ impl Gateway {
             cancelled: CancellationToken::new(),
             asking: Asking::No,
             asks: Arc::clone(&self.asks),
+            task: None,
+            until: None,
+            places: None,
         };
         let look = self.list_pages(caller, server, plain(method), &nobody);
         let now = timeout(LOOK, look).await.ok().and_then(Result::ok);
         audience.with_knowledge(|known| match now {
-            Some(items) => known.learn(server, method, digest_of(&items)),
+            Some(list) => known.learn(server, method, digest_of(&list.items)),
             None => {
                 known.forget(server, method);
                 true

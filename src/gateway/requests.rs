@@ -10,11 +10,11 @@ use super::answer::{Addressee, Answer};
 use super::exchange::{Exchange, Wants};
 use super::failure::Failure;
 use super::listener::{Asking, Listener};
-use super::names::exposed_uri;
 use super::parked::Attended;
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
-use super::{AgentEra, AgentRequest, Gateway, Scope, capability, shape, visits};
+use super::tasks::{self, Dialect};
+use super::{AgentEra, AgentRequest, Gateway, Scope, capability, expose, shape, visits};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
 const KNOWN_PARAMS: &[&str] = &[
@@ -28,6 +28,8 @@ const KNOWN_PARAMS: &[&str] = &[
     "context",
     "inputResponses",
     "requestState",
+    "task",
+    "taskId",
     "notifications",
 ];
 
@@ -75,7 +77,11 @@ impl Gateway {
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
-            | Method::TasksList => false,
+            | Method::TasksList => {
+                let dialect = Dialect::of(caller.era);
+                matches!(request.scope, Scope::One(_))
+                    && dialect.is_some_and(|dialect| dialect.has(*method))
+            }
             Method::ToolsList
             | Method::ToolsCall
             | Method::PromptsList
@@ -100,13 +106,21 @@ impl Gateway {
         let AgentRequest {
             id,
             scope,
-            params,
+            mut params,
             log_level,
             session_level,
             param_headers,
             capabilities,
             ..
         } = request;
+        // Asked for where none can be made, a task is a call like any other (2025-11-25, tasks).
+        if Dialect::of(caller.era) != Some(Dialect::Core) || scope == Scope::All {
+            params.remove("task");
+        }
+        let mut passed = askable(&capabilities, agent);
+        if let Some(tasks) = tasks::declaration(caller.era, &scope, &capabilities) {
+            passed.set("extensions", tasks);
+        }
         let outgoing = Outgoing {
             method,
             params,
@@ -114,7 +128,7 @@ impl Gateway {
             session_level,
             missed: Arc::default(),
             param_headers,
-            capabilities: askable(&capabilities, agent),
+            capabilities: passed,
             client_info: None,
         };
         match method {
@@ -153,7 +167,7 @@ impl Gateway {
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
-            | Method::TasksList => Err(Failure::UnknownMethod(method.as_str().into())),
+            | Method::TasksList => self.task(caller, &scope, outgoing, agent).await,
         }
     }
 
@@ -170,21 +184,26 @@ impl Gateway {
                 let name = name_param(&request.params)?;
                 let (server, own) = self.resolve_tool(caller, scope, &name, agent).await?;
                 rename(&mut request.params, "name", &name, &own);
+                let headers = self.param_headers(caller, &server, &own, &request, agent);
+                request.param_headers = headers.await.map_err(|failure| called(failure, &name))?;
                 (server, Subject::Tool(own))
             }
             Method::PromptsGet => {
                 let name = name_param(&request.params)?;
-                let (server, own) = self.resolve_prompt(caller, scope, &name)?;
+                let (server, own) = self.resolve_prompt(caller, scope, &name, agent).await?;
                 rename(&mut request.params, "name", &name, &own);
                 (server, Subject::Prompt(own))
             }
             Method::ResourcesRead => {
                 let uri = text_param(&request.params, "uri")?;
-                let (server, own) = self.resolve_resource(caller, scope, &uri)?;
+                let (server, own) = self.locate(caller, scope, &uri, agent).await?;
                 rename(&mut request.params, "uri", &uri, &own);
                 (server, Subject::Resource(own))
             }
-            Method::Complete => self.completion(caller, scope, &mut request.params)?,
+            Method::Complete => {
+                let params = &mut request.params;
+                self.completion(caller, scope, params, agent).await?
+            }
             Method::Initialize
             | Method::Discover
             | Method::Ping
@@ -214,11 +233,12 @@ impl Gateway {
     }
 
     /// A completion belongs to the prompt or template it is about, since it tells what values there are.
-    fn completion(
+    async fn completion(
         &self,
-        caller: &Caller,
+        caller: &Arc<Caller>,
         scope: &Scope,
         params: &mut Object,
+        agent: &Listener,
     ) -> Result<(ServerName, Subject), Failure> {
         let missing = || Failure::InvalidParams("`ref` must be an object with a `type`".into());
         let mut reference = params.get_object("ref").ok_or_else(missing)?;
@@ -227,12 +247,12 @@ impl Gateway {
         let (key, found) = match kind.as_str() {
             "ref/prompt" => {
                 let name = name_param(&reference)?;
-                let (server, own) = self.resolve_prompt(caller, scope, &name)?;
+                let (server, own) = self.resolve_prompt(caller, scope, &name, agent).await?;
                 ("name", (server, Subject::Prompt(own.clone()), name, own))
             }
             "ref/resource" => {
                 let uri = text_param(&reference, "uri")?;
-                let (server, own) = self.resolve_resource(caller, scope, &uri)?;
+                let (server, own) = self.locate(caller, scope, &uri, agent).await?;
                 ("uri", (server, Subject::Resource(own.clone()), uri, own))
             }
             _ => return Err(missing()),
@@ -253,16 +273,17 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<Json, Failure> {
         let wants = Wants::of(&wish.request);
+        let asks_for_task = wish.request.params.get("task").is_some();
         let exchange = match exchange {
             Some(exchange) => exchange,
             None if can_be_parked(agent, &wish.request) => self.begin(caller, wish),
             None => {
                 let ran = self.run_rounds(caller, wish, agent).await?;
-                return self.shaped(caller, scope, ran);
+                return self.shaped(caller, scope, asks_for_task, ran);
             }
         };
         match self.attend(caller, exchange, &wants, agent).await? {
-            Attended::Done(ran) => self.shaped(caller, scope, *ran),
+            Attended::Done(ran) => self.shaped(caller, scope, asks_for_task, *ran),
             Attended::Asked(result) => Ok(result),
         }
     }
@@ -272,10 +293,12 @@ impl Gateway {
         &self,
         caller: &Caller,
         scope: &Scope,
+        asks_for_task: bool,
         (call, wish, reply): (CallId, Wish, Reply),
     ) -> Result<Json, Failure> {
         let modern = caller.era.is_modern();
         let method = wish.request.method;
+        self.learn_from(caller, &wish, &reply);
         let result = match reply.outcome {
             Ok(result) => result,
             Err(error) if !modern && error_code(&error) == Some(code::MISSING_CAPABILITY) => {
@@ -308,12 +331,11 @@ impl Gateway {
                 call,
             });
         }
+        let result = self.made_task(caller, &wish, asks_for_task, call, result);
         let result = shape::result(method, result, reply.era, modern);
-        Ok(match (method, scope) {
-            (Method::ResourcesRead, Scope::All) => {
-                shape::expose_contents(result, |uri| exposed_uri(&wish.server, uri))
-            }
-            _ => result,
+        Ok(match scope {
+            Scope::All => expose::result(method, result, &wish.server),
+            Scope::One(_) => result,
         })
     }
 }
@@ -373,6 +395,14 @@ pub(super) fn text_param(params: &Object, key: &str) -> Result<String, Failure> 
     let text = params.get_str(key).filter(|text| !text.is_empty());
     text.map(|text| text.into_owned())
         .ok_or_else(|| Failure::InvalidParams(format!("`{key}` must be a string")))
+}
+
+/// A failure in the words of the agent, which may call the tool by another name than its server.
+fn called(failure: Failure, name: &str) -> Failure {
+    if matches!(failure, Failure::UnknownTool(_)) {
+        return Failure::UnknownTool(name.into());
+    }
+    failure
 }
 
 /// Puts another name in place; one that stays keeps the bytes it was written with.

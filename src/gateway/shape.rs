@@ -2,9 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::protocol::{
-    Json, META, Method, Object, array_items, code, is_reserved_key, raw, write_array,
-};
+use crate::protocol::{Json, META, Method, Object, code, is_reserved_key, raw};
 use crate::upstream::Era;
 
 /// Keys that 2026-07-28 added to results.
@@ -78,31 +76,6 @@ pub(super) fn item(item: &mut Object, from: Era, to_modern: bool) {
         );
         item.set("outputSchema", raw(wrapped));
     }
-}
-
-/// Puts the prefix of a server before each `uri` of what a read brought.
-pub(super) fn expose_contents(result: Json, expose: impl Fn(&str) -> String) -> Json {
-    edit(result, |fields| {
-        let Some(contents) = fields
-            .get("contents")
-            .and_then(|contents| array_items(contents.get()))
-        else {
-            return;
-        };
-        let contents = contents
-            .into_iter()
-            .map(|content| match Object::parse(content.get()) {
-                Ok(mut content) => {
-                    if let Some(uri) = content.get_str("uri").map(|uri| expose(&uri)) {
-                        content.set("uri", raw(crate::protocol::json_string(&uri)));
-                    }
-                    content.to_text()
-                }
-                Err(_) => content.get().to_string(),
-            });
-        let contents: Vec<String> = contents.collect();
-        fields.set("contents", write_array(contents.iter().map(String::as_str)));
-    })
 }
 
 fn modernize(method: Method, fields: &mut Object) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::policy::{Question, Target, is_granted};
@@ -19,10 +19,10 @@ use crate::upstream::{Interests, List};
 
 use super::audience::{Audience, Identity, MAX_SUBSCRIPTIONS, NewsStream};
 use super::ears::{Change, Order};
-use super::listener::{Ear, Listener};
+use super::listener::Listener;
 use super::stages::Caller;
 use super::waiting::address;
-use super::{Failure, Gateway, Part, Scope};
+use super::{Failure, Gateway, Scope};
 
 /// The longest URI that can be subscribed to, in bytes.
 const MAX_URI: usize = 8 * 1024;
@@ -152,13 +152,10 @@ impl Gateway {
                 return Err(self.turn_away(caller, method, failure).await);
             }
         };
-        // A stream is the answer to its own request, never part of a call that others follow.
-        let Ear::Request(parts) = &agent.ear else {
-            return Err(Failure::Internal);
-        };
+        let telling = self.tell(caller, &open.audience, filter, agent);
         tokio::select! {
-            () = self.tell(caller, &open.audience, filter, parts) => Ok(end(id)),
-            () = parts.closed() => Err(Failure::Cancelled),
+            () = telling => Ok(end(id)),
+            () = agent.gone() => Err(Failure::Cancelled),
         }
     }
 
@@ -168,7 +165,7 @@ impl Gateway {
         caller: &Arc<Caller>,
         audience: &Arc<Audience>,
         filter: Filter,
-        parts: &mpsc::Sender<Part>,
+        agent: &Listener,
     ) {
         let mut stream = audience.stand();
         let agreeing = self.agree(caller, audience, filter);
@@ -178,9 +175,9 @@ impl Gateway {
         let hears_nothing = agreed.is_empty();
         let mut message = Some(acknowledgement(agreed, audience));
         while let Some(text) = message {
-            let sending = parts.send(Part::Notice(text));
+            let sending = agent.say(text);
             match audience.ended.run_until_cancelled(sending).await {
-                Some(Ok(())) if !hears_nothing => message = stream.next().await,
+                Some(true) if !hears_nothing => message = stream.next().await,
                 Some(_) | None => return,
             }
         }

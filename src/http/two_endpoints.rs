@@ -100,7 +100,7 @@ impl Front {
         };
         self.gateway.begin_session(&id, &session.scope);
         for (id, ended) in self.sessions.open(id, session) {
-            self.gateway.end_session(ended.agent, id).await;
+            self.forget(id, ended.agent).await;
         }
         // A relative address: clients refuse to post to another origin than the stream's.
         let first = format!("event: endpoint\ndata: {MESSAGES}?session={}\n\n", open.id);
@@ -205,6 +205,8 @@ async fn pump(mut parts: mpsc::Receiver<Part>, events: mpsc::Sender<String>) {
             Part::Notice(text) => (text, false),
             Part::Answer(answer) => (answer.body, true),
             Part::NoAnswer(_) => return,
+            // Streams of this transport cannot be taken up again.
+            Part::Event(_) | Part::Retry(_) | Part::Closed => continue,
         };
         if events.send(text).await.is_err() || last {
             return;

@@ -3,14 +3,17 @@
 //! Messages stay raw slices: the envelope, `params`, `result` and `_meta` are taken apart one level at a
 //! time and put together again; `arguments` and results pass byte for byte.
 
+mod header_value;
 mod json;
 mod message;
 mod meta;
 mod method;
+mod param_headers;
 mod posted;
 mod sse;
 mod version;
 
+pub use header_value::{from_header, to_header};
 pub use json::{Json, JsonError, Object, array_items, json_string, raw, to_raw, write_array};
 pub use message::{
     Message, MessageError, RequestId, error_code, error_response, notification, readable_id,
@@ -21,8 +24,11 @@ pub use meta::{
     SERVER_INFO, SUBSCRIPTION_ID, TRACE_KEYS, is_reserved_key,
 };
 pub use method::Method;
+pub use param_headers::{
+    BadAnnotation, HeaderDiffers, MAX_PARAM_HEADERS, PARAM_PREFIX, ParamHeaders,
+};
 pub use posted::{Element, MAX_BATCH, Posted};
-pub use sse::{SseEvent, SseParser, SseTooLarge, write_event};
+pub use sse::{SseEvent, SseParser, SseTooLarge, write_event, write_event_at, write_retry};
 pub use version::{LATEST_LEGACY, Version};
 
 /// JSON-RPC and MCP error codes that the specification fixes (JSON-RPC 2.0 section 5.1; MCP 2026-07-28).

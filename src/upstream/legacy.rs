@@ -133,7 +133,7 @@ impl Legacy {
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
         let Seated { seat, lease } = opened;
-        let declared = lease.declared.clone();
+        let declared = lease.declared.clone().filter(|_| outgoing.may_ask());
         let questions = declared.map(|declared| Questions::new(declared, notices));
         let mut deadline = Deadline::of(questions.as_ref(), self.timeout);
 

@@ -41,6 +41,8 @@ pub(super) const ERROR_BODY: usize = 1024 * 1024;
 pub(super) const HEAD: usize = 256 * 1024;
 /// What is read of a stream after its answer, so that the connection can be used again.
 pub(super) const AFTERTHOUGHT: usize = 64 * 1024;
+/// The longest id of an event that is passed on, in bytes; it comes back to us in a header.
+pub(super) const EVENT_ID: usize = 1024;
 /// Requests of a server during one call that are answered; it gets silence after that.
 pub(super) const COUNTER_REQUESTS: usize = 32;
 /// Questions of a server to the agent that are open at once in one call; more are refused.
@@ -50,7 +52,9 @@ pub(super) const ASK: Duration = Duration::from_secs(600);
 /// The pause before a stream that ended early is taken up again (MCP 2025-11-25, transports, resumability);
 /// doubles each time, up to the last. How often is for the deadline of the call to say.
 pub(super) const RESUME_FIRST: Duration = Duration::from_millis(250);
-/// The longest pause before a stream is taken up again.
+/// The shortest pause, whatever the server says.
+pub(super) const RESUME_LEAST: Duration = Duration::from_millis(50);
+/// The longest pause before a stream is taken up again, when the server does not say how long to wait.
 pub(super) const RESUME_LAST: Duration = Duration::from_secs(2);
 
 /// Sessions towards one server.

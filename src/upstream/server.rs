@@ -18,7 +18,7 @@ use super::opening::locked;
 use super::stdio::Stdio;
 use super::wire::Wire;
 use super::{
-    Description, Interests, Lane, Listening, News, Notice, Outgoing, Reply, SetupError,
+    Description, Era, Interests, Lane, Listening, News, Notice, Outgoing, Reply, SetupError,
     UpstreamError, limits,
 };
 
@@ -107,6 +107,21 @@ impl Upstream {
         };
         self.note(lane, described.as_ref().err());
         described
+    }
+
+    /// What is spoken to it for this lane; asks it only when nobody knows yet, and opens no session.
+    ///
+    /// # Errors
+    /// `Unreachable` or `Refused`, as [`Upstream::describe`].
+    pub async fn era(&self, lane: &Lane) -> Result<Era, UpstreamError> {
+        let era = match &self.transport {
+            Transport::Http(http) => http.era(lane).await,
+            Transport::Stdio(stdio) => stdio.era(lane).await,
+        };
+        if let Err(error) = &era {
+            self.note(lane, Some(error));
+        }
+        era
     }
 
     /// Sends one request and returns its one answer; what the server says meanwhile goes to `notices`, and is

@@ -170,6 +170,7 @@ impl Stdio {
             },
         };
         let (process, declared) = seated;
+        let declared = declared.filter(|_| outgoing.may_ask());
         let era = process.era;
         let questions = declared.map(|declared| Questions::new(declared, notices));
         let mut deadline = Deadline::of(questions.as_ref(), self.timeout);
@@ -199,6 +200,11 @@ impl Stdio {
             status: 200,
             outcome,
         })
+    }
+
+    /// What is spoken to the server for a lane.
+    pub(super) async fn era(&self, lane: &Lane) -> Result<Era, UpstreamError> {
+        Ok(self.spoken(lane).await?.first())
     }
 
     /// Tells a process that logs how severe a line must be, once; what goes wrong with it says nothing about the

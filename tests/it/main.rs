@@ -21,6 +21,8 @@ mod hostile;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
 mod migrations;
@@ -29,8 +31,12 @@ mod parked;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod resume;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod subscriptions;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tasks;

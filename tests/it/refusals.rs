@@ -95,6 +95,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::IdInUse => "IdInUse",
         Failure::UnknownMethod(_) => "UnknownMethod",
         Failure::InvalidParams(_) => "InvalidParams",
+        Failure::UnknownCursor => "UnknownCursor",
         Failure::UnknownTool(_) => "UnknownTool",
         Failure::UnknownPrompt(_) => "UnknownPrompt",
         Failure::UnknownResource(_) => "UnknownResource",
@@ -136,6 +137,7 @@ fn failures() -> Vec<Failure> {
         Failure::IdInUse,
         Failure::UnknownMethod("no/such".into()),
         Failure::InvalidParams("`name` must be a string".into()),
+        Failure::UnknownCursor,
         Failure::UnknownTool("paint".into()),
         Failure::UnknownPrompt("greet".into()),
         Failure::UnknownResource("note://1".into()),
@@ -211,6 +213,7 @@ fn door_kind(door: &Door) -> &'static str {
         Door::ServerNotGranted { .. } => "ServerNotGranted",
         Door::UnknownSession => "UnknownSession",
         Door::MissingSession => "MissingSession",
+        Door::UnknownPlace => "UnknownPlace",
         Door::MethodNotAllowed(_) => "MethodNotAllowed",
         Door::NeedsStream => "NeedsStream",
         Door::NotJsonType => "NotJsonType",
@@ -238,6 +241,7 @@ fn doors() -> Vec<Door> {
         },
         Door::UnknownSession,
         Door::MissingSession,
+        Door::UnknownPlace,
         Door::MethodNotAllowed("POST, DELETE"),
         Door::NeedsStream,
         Door::NotJsonType,
@@ -318,6 +322,8 @@ fn every_failure_has_its_code_its_status_and_its_words() {
     InvalidParams (malformed)
       200 -32602 `name` must be a string
       2026-07-28: 400 -32602
+    UnknownCursor (malformed)
+      200 -32602 `cursor` is not one that was given for this list, or is too old; begin the list again
     UnknownTool (unknown_target)
       200 -32602 Unknown tool: paint
     UnknownPrompt (unknown_target)
@@ -502,6 +508,8 @@ fn every_answer_at_the_door_has_its_status_and_its_words() {
       404 -32600 this session is not known or has ended; send `initialize` again
     MissingSession (unknown_session)
       400 -32600 the `Mcp-Session-Id` header is missing
+    UnknownPlace (unknown_place)
+      400 -32600 no stream goes on after this `Last-Event-ID`: it was not given in this session, or is too old
     MethodNotAllowed (method_not_allowed)
       405 -32600 only POST, DELETE works here
     NeedsStream (not_acceptable)

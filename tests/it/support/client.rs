@@ -94,6 +94,7 @@ impl Client {
         params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
         params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
         let name = params.get("name").or(params.get("uri"));
+        let name = name.or(params.get("taskId"));
         let name = name.and_then(Value::as_str).map(String::from);
         let sending = self
             .post(path, rpc(method, &params))
@@ -338,22 +339,27 @@ impl Stream {
         Some(serde_json::from_str(&data).unwrap())
     }
 
-    /// The data of the next event; `None` at the end.
+    /// The data of the next event that has any; `None` at the end.
     pub(crate) async fn next_data(&mut self) -> Option<String> {
+        loop {
+            let event = self.next_event().await?;
+            if !event.data.is_empty() {
+                return Some(event.data);
+            }
+        }
+    }
+
+    /// The next event, also one that only names a place; `None` at the end.
+    pub(crate) async fn next_event(&mut self) -> Option<SseEvent> {
         soon("an event", async {
             loop {
                 if let Some((event, rest)) = self.text.split_once("\n\n") {
-                    let data: Vec<&str> = event
-                        .lines()
-                        .filter_map(|line| line.strip_prefix("data:"))
-                        .map(str::trim_start)
-                        .collect();
-                    let message = data.join("\n");
+                    let event = SseEvent::read(event);
                     self.text = rest.to_string();
-                    if !message.is_empty() {
-                        return Some(message);
+                    if event.is_none() {
+                        continue;
                     }
-                    continue;
+                    return event;
                 }
                 let frame = self.body.frame().await?.unwrap();
                 if let Ok(data) = frame.into_data() {
@@ -362,5 +368,34 @@ impl Stream {
             }
         })
         .await
+    }
+}
+
+/// One event as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SseEvent {
+    pub(crate) id: Option<String>,
+    pub(crate) retry: Option<String>,
+    pub(crate) data: String,
+}
+
+impl SseEvent {
+    /// `None` for comments.
+    fn read(text: &str) -> Option<Self> {
+        let fields = |name: &str| -> Vec<String> {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+            lines.map(|value| value.trim_start().to_string()).collect()
+        };
+        let event = Self {
+            id: fields("id:").pop(),
+            retry: fields("retry:").pop(),
+            data: fields("data:").join("\n"),
+        };
+        let says = event.id.is_some() || event.retry.is_some() || !event.data.is_empty();
+        says.then_some(event)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }

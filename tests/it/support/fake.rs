@@ -2,7 +2,7 @@
 //!
 //! What a call does is said by its argument `do`, and without one by the name of the tool.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,8 +25,10 @@ use tokio::task::JoinHandle;
 
 use super::newsroom::{self, Hearer};
 use super::soon;
+use super::streams::{FakeStream, Streams};
 
 mod pushing;
+mod tasks;
 
 pub(super) type Body = BoxBody<Bytes, io::Error>;
 
@@ -84,12 +86,20 @@ pub(super) struct State {
     pub(super) tells: bool,
     pub(super) tools: Mutex<Vec<String>>,
     page: usize,
+    schemas: Mutex<HashMap<String, Value>>,
+    empty_cursor: bool,
+    slow_lists: bool,
+    resources: Vec<String>,
     memory: Mutex<Memory>,
     changed: watch::Sender<()>,
     gate: Semaphore,
     crowd: Mutex<Vec<oneshot::Sender<()>>>,
     sessions: Mutex<HashSet<String>>,
     questions: pushing::Questions,
+    has_tasks: bool,
+    tasks: Mutex<Vec<tasks::Task>>,
+    /// Streams that the test writes, when it answers all requests itself.
+    streams: Option<Streams>,
 }
 
 /// The server. It ends when it is dropped.
@@ -115,6 +125,12 @@ pub(crate) struct Script {
     tells: bool,
     tools: Vec<String>,
     page: usize,
+    has_tasks: bool,
+    schemas: HashMap<String, Value>,
+    empty_cursor: bool,
+    slow_lists: bool,
+    resources: Vec<String>,
+    is_by_hand: bool,
 }
 
 impl Script {
@@ -124,7 +140,51 @@ impl Script {
             tells: false,
             tools: TOOLS.map(String::from).to_vec(),
             page: usize::MAX,
+            has_tasks: false,
+            is_by_hand: false,
+            schemas: HashMap::new(),
+            empty_cursor: false,
+            slow_lists: false,
+            resources: ["note://1", "note://2"].map(String::from).to_vec(),
         }
+    }
+
+    /// So many tools, `tool-0000` and on.
+    pub(crate) fn many_tools(mut self, number: usize) -> Self {
+        self.tools = (0..number)
+            .map(|number| format!("tool-{number:04}"))
+            .collect();
+        self
+    }
+
+    /// The cursor of the second page is the empty string, which is one like any other.
+    pub(crate) fn empty_cursor(mut self) -> Self {
+        self.empty_cursor = true;
+        self
+    }
+
+    /// The resources it lists. It reads any.
+    pub(crate) fn resources<const N: usize>(mut self, uris: [&str; N]) -> Self {
+        self.resources = uris.map(String::from).to_vec();
+        self
+    }
+
+    /// Lists are answered only when they are let go on.
+    pub(crate) fn slow_lists(mut self) -> Self {
+        self.slow_lists = true;
+        self
+    }
+
+    /// The `inputSchema` of one of its tools.
+    pub(crate) fn schema(mut self, tool: &str, schema: Value) -> Self {
+        self.schemas.insert(tool.into(), schema);
+        self
+    }
+
+    /// Every request of an agent opens a stream that the test writes; see [`FakeUpstream::stream`].
+    pub(crate) fn by_hand(mut self) -> Self {
+        self.is_by_hand = true;
+        self
     }
 
     /// The tools it lists. It calls any.
@@ -145,6 +205,12 @@ impl Script {
         self
     }
 
+    /// It makes tasks for who asks for them, and says so.
+    pub(crate) fn tasks(mut self) -> Self {
+        self.has_tasks = true;
+        self
+    }
+
     pub(crate) async fn start(self) -> FakeUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -153,12 +219,19 @@ impl Script {
             tells: self.tells,
             tools: Mutex::new(self.tools),
             page: self.page,
+            schemas: Mutex::new(self.schemas),
+            empty_cursor: self.empty_cursor,
+            slow_lists: self.slow_lists,
+            resources: self.resources,
             memory: Mutex::default(),
             changed: watch::Sender::new(()),
             gate: Semaphore::new(0),
             crowd: Mutex::default(),
             sessions: Mutex::default(),
             questions: pushing::Questions::default(),
+            has_tasks: self.has_tasks,
+            tasks: Mutex::default(),
+            streams: self.is_by_hand.then(Streams::default),
         });
         FakeUpstream {
             address,
@@ -226,6 +299,15 @@ impl FakeUpstream {
             .await;
     }
 
+    /// Waits until so many tools were called.
+    pub(crate) async fn until_calls(&self, number: usize) {
+        let is_call = |seen: &&Seen| seen.method == "tools/call";
+        self.until(&format!("{number} calls at the server"), |memory| {
+            memory.requests.iter().filter(is_call).count() >= number
+        })
+        .await;
+    }
+
     /// Waits until so many calls were given up by whoever made them.
     pub(crate) async fn until_dropped(&self, number: usize) {
         let what = format!("{number} calls given up");
@@ -238,6 +320,23 @@ impl FakeUpstream {
             memory.asides.iter().any(|seen| seen.method == method)
         })
         .await;
+    }
+
+    /// Gives one of its tools another `inputSchema`.
+    pub(crate) fn change_schema(&self, tool: &str, schema: Value) {
+        locked(&self.state.schemas).insert(tool.into(), schema);
+    }
+
+    /// Requests of this method so far.
+    pub(crate) fn asked(&self, method: &str) -> Vec<Seen> {
+        let mut requests = self.requests();
+        requests.retain(|seen| seen.method == method);
+        requests
+    }
+
+    /// The next stream that was opened or taken up again.
+    pub(crate) async fn stream(&self) -> FakeStream {
+        self.state.streams.as_ref().unwrap().next().await
     }
 
     /// Waits until so many sessions are open.
@@ -341,6 +440,15 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         Method::GET if state.tells && state.speaks == Speaks::Sessions => {
             return Ok(newsroom::stand(&state, session));
         }
+        Method::GET => {
+            let event = parts.headers.get("last-event-id");
+            let event = event.map(|id| id.to_str().unwrap());
+            let streams = state.streams.as_ref().filter(|_| event.is_some());
+            let stream = streams.map(|streams| streams.open("", event));
+            return Ok(
+                stream.map_or_else(|| empty(405), |body| streamed("text/event-stream", body))
+            );
+        }
         _ => return Ok(empty(405)),
     }
     let body = String::from_utf8(body.to_vec()).unwrap();
@@ -371,6 +479,17 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         return Ok(newsroom::subscribe(&state, id, seen, session));
     }
     state.remember(|memory| memory.requests.push(seen.clone()));
+    if let Some(streams) = &state.streams {
+        return Ok(streamed(
+            "text/event-stream",
+            streams.open(&seen.body, None),
+        ));
+    }
+    if state.has_tasks
+        && let Some(answer) = tasks::answer(&state, id, &seen, session.as_deref())
+    {
+        return Ok(answer);
+    }
     if state.tells && seen.method == "subscriptions/listen" {
         return Ok(newsroom::listen(&state, id, &seen));
     }
@@ -380,7 +499,7 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
 fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Response<Body> {
     match (state.speaks, method) {
         (Speaks::Modern | Speaks::Both, "server/discover") => {
-            let result = json!({
+            let mut result = json!({
                 "resultType": "complete",
                 "supportedVersions": ["2026-07-28"],
                 "capabilities": newsroom::capabilities(state),
@@ -388,15 +507,21 @@ fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Re
                 "ttlMs": 60_000, "cacheScope": "public",
                 "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "fake", "version": "1"}},
             });
+            if state.has_tasks {
+                tasks::announce(&mut result["capabilities"], true);
+            }
             json_answer(200, &ok(id, &result.to_string()))
         }
         (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "initialize") => {
-            let result = json!({
+            let mut result = json!({
                 "protocolVersion": "2025-11-25",
                 "capabilities": newsroom::capabilities(state),
                 "serverInfo": {"name": "fake", "version": "1"},
                 "instructions": "Be brief.",
             });
+            if state.has_tasks {
+                tasks::announce(&mut result["capabilities"], false);
+            }
             let mut response = json_answer(200, &ok(id, &result.to_string()));
             if state.speaks != Speaks::NoSessions {
                 let mut sessions = locked(&state.sessions);
@@ -453,13 +578,19 @@ fn known_session(state: &State, id: &str, session: Option<&str>) -> Option<Respo
 }
 
 async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body>, io::Error> {
+    if state.slow_lists && seen.method.ends_with("/list") {
+        wait(state).await;
+    }
     let result = match seen.method.as_str() {
         "tools/call" => return call(state, id, seen).await,
         "tools/list" => {
+            let schemas = locked(&state.schemas);
+            let plain = json!({"type": "object"});
             let tools = locked(&state.tools).clone();
-            let tools = tools.iter().map(
-                |name| json!({"name": name, "description": "A tool.", "inputSchema": {"type": "object"}}),
-            );
+            let tools = tools.iter().map(|name| {
+                let schema = schemas.get(name).unwrap_or(&plain);
+                json!({"name": name, "description": "A tool.", "inputSchema": schema})
+            });
             list(state, "tools", tools.collect(), &seen.param("cursor"))
         }
         "prompts/list" => {
@@ -467,11 +598,11 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
             list(state, "prompts", prompts, &seen.param("cursor"))
         }
         "resources/list" => {
-            let notes = vec![
-                json!({"uri": "note://1", "name": "one"}),
-                json!({"uri": "note://2", "name": "two"}),
-            ];
-            list(state, "resources", notes, &seen.param("cursor"))
+            let notes = state
+                .resources
+                .iter()
+                .map(|uri| json!({"uri": uri, "name": "one"}));
+            list(state, "resources", notes.collect(), &seen.param("cursor"))
         }
         "resources/templates/list" => {
             let templates = vec![json!({"uriTemplate": "note://{id}", "name": "any"})];
@@ -487,6 +618,9 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
                 |answers| json!({"messages": [], "description": Value::from(answers).to_string()}),
             ));
         }
+        "prompts/get" if seen.param("name") == "show" => json!({"messages": [
+            {"role": "user", "content": {"type": "resource", "resource": {"uri": "note://1", "text": "a note"}}}
+        ]}),
         "prompts/get" => json!({"messages": [
             {"role": "user", "content": {"type": "text", "text": seen.param("name")}}
         ]}),
@@ -527,12 +661,23 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
 }
 
 fn list(state: &State, key: &str, items: Vec<Value>, cursor: &Value) -> Value {
-    let from = cursor.as_str().map_or(0, |text| text.parse().unwrap());
+    let from = match cursor.as_str() {
+        None => 0,
+        Some("") => state.page,
+        Some(text) => text.parse().unwrap(),
+    };
     let rest = items.len().saturating_sub(from);
     let page: Vec<Value> = items.into_iter().skip(from).take(state.page).collect();
     let mut result = json!({});
     if rest > page.len() {
-        result["nextCursor"] = (from + page.len()).to_string().into();
+        let next = from + page.len();
+        let is_empty = state.empty_cursor && next == state.page;
+        result["nextCursor"] = if is_empty {
+            String::new()
+        } else {
+            next.to_string()
+        }
+        .into();
     }
     result[key] = page.into();
     if state.speaks == Speaks::Modern {
@@ -567,7 +712,9 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
             json_answer(200, &ok(id, &finish(state, result.into())))
         }
         "rpc_error" => {
-            let error = r#"{"code":-32050,"message":"out of paint","data":{"left":1.10}}"#;
+            let code = wanted["code"].as_i64().unwrap_or(-32050);
+            let error =
+                format!(r#"{{"code":{code},"message":"out of paint","data":{{"left":1.10}}}}"#);
             json_answer(
                 200,
                 &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),

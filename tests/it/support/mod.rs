@@ -7,14 +7,16 @@ mod fake;
 mod log;
 mod newsroom;
 mod random;
+mod streams;
 mod world;
 
 use std::time::Duration;
 
-pub(crate) use client::{Client, Reply, Sending, Session, Stream, rpc};
+pub(crate) use client::{Client, Reply, Sending, Session, SseEvent, Stream, rpc};
 pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
 pub(crate) use log::{Event, events, find};
 pub(crate) use random::{Random, seed};
+pub(crate) use streams::FakeStream;
 pub(crate) use world::{PAGE, World, token};
 
 /// Far beyond what anything here takes, so that it passes only when something hangs.
