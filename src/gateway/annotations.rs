@@ -191,7 +191,11 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<Vec<(String, String)>, Failure> {
         // What was not granted is refused next, without a word to the server.
-        if !self.may_call(caller, server, tool) || !self.is_modern(caller, server).await {
+        if !self.may_call(caller, server, tool) {
+            return Ok(Vec::new());
+        }
+        // Headers matter where 2026-07-28 is spoken on either side.
+        if !caller.era.is_modern() && !self.is_modern(caller, server).await {
             return Ok(Vec::new());
         }
         let mut params = self.params_of(caller, server, tool, agent).await?;

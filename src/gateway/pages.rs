@@ -114,7 +114,7 @@ impl Gateway {
             .filter(|cursor| cursor.get() != "null")
             .map(ToOwned::to_owned);
         let mut items = items(method, &fields);
-        if (method, era) == (Method::ToolsList, Era::Modern) {
+        if method == Method::ToolsList && (modern || era == Era::Modern) {
             let is_whole = is_first && next.is_none();
             self.keep_annotations(caller, server, &fields, &mut items, is_whole);
         }

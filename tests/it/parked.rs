@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::support::{Client, Event, FakeUpstream, World, find, soon};
+use super::support::{Client, Event, FakeUpstream, World, find, soon, without_lists};
 
 const POLICY: &str = r#"
 servers:
@@ -109,7 +109,7 @@ async fn a_question_ends_the_request_and_the_next_one_brings_the_answer() {
     assert_eq!(heard(&done)[0]["result"], name("Ada"), "{done}");
 
     assert_eq!(world.used(BUDGET).await, 1);
-    let events = world.events().await;
+    let events = without_lists(world.events().await);
     assert_eq!(find(&events, "admitted").len(), 1);
     assert_eq!(find(&events, "denied").len(), 0);
     let closed = closings(&events);
@@ -179,7 +179,7 @@ async fn a_server_may_ask_again_and_each_round_has_a_state_of_its_own() {
     assert!(stale.contains("without `requestState`"), "{stale}");
     assert_eq!(world.server("images").calls(), 1);
     assert_eq!(world.used(BUDGET).await, 1);
-    let events = world.events().await;
+    let events = without_lists(world.events().await);
     assert_eq!(find(&events, "denied").len(), 2, "both are written down");
     let rounds = &closings(&events)[0].meta["rounds"];
     assert_eq!(rounds.as_array().unwrap().len(), 2);
@@ -260,7 +260,7 @@ async fn an_agent_that_does_not_come_back_loses_its_call_and_pays_for_it() {
         .await;
     assert_eq!(world.used(BUDGET).await, 1);
     let stopped = world.stop().await;
-    let events = super::support::events(&stopped.file).await;
+    let events = without_lists(super::support::events(&stopped.file).await);
     let closed = closings(&events);
     assert_eq!(closed.len(), 1);
     assert_eq!(
@@ -314,7 +314,7 @@ async fn questions_that_nobody_answers_keep_no_other_call_waiting() {
     let done = call(&clawd, bring(&states[2])).await;
     assert_eq!(heard(&done)[0]["result"], name("Ada"));
     let stopped = world.stop().await;
-    let events = super::support::events(&stopped.file).await;
+    let events = without_lists(super::support::events(&stopped.file).await);
     let closed = closings(&events);
     let displaced = closed
         .iter()
@@ -331,7 +331,7 @@ async fn a_call_that_ended_without_its_answer_is_there_for_who_comes_back() {
     assert_eq!(questions, json!({"in-1": {"method": "roots/list"}}));
     world.server("images").release(1);
     soon("the end of the call", async {
-        while closings(&world.events().await).is_empty() {
+        while closings(&without_lists(world.events().await)).is_empty() {
             tokio::task::yield_now().await;
         }
     })
@@ -351,7 +351,7 @@ async fn the_gateway_does_not_wait_for_answers_when_it_stops() {
     // A call in hand is given 20 s; the end of a world has to come long before.
     let stopping = timeout(Duration::from_secs(15), world.stop()).await;
     let stopped = stopping.expect("a prompt stop");
-    let events = super::support::events(&stopped.file).await;
+    let events = without_lists(super::support::events(&stopped.file).await);
     let closed = closings(&events);
     assert_eq!(
         (closed[0].kind.as_str(), closed[0].text("outcome")),
@@ -376,7 +376,7 @@ async fn who_hangs_up_while_the_server_works_cancels_the_call() {
         .until_aside("notifications/cancelled")
         .await;
     let stopped = world.stop().await;
-    let events = super::support::events(&stopped.file).await;
+    let events = without_lists(super::support::events(&stopped.file).await);
     assert_eq!(closings(&events)[0].text("outcome"), "cancelled");
 }
 
@@ -404,7 +404,7 @@ async fn who_hangs_up_after_the_answer_cancels_the_call_too() {
     server.until_aside("notifications/cancelled").await;
     server.until_dropped(1).await;
     let stopped = world.stop().await;
-    let events = super::support::events(&stopped.file).await;
+    let events = without_lists(super::support::events(&stopped.file).await);
     let closed = closings(&events);
     assert_eq!(closed[0].text("outcome"), "cancelled");
     assert!(closed[0].meta["rounds"][0]["answered_after_us"].is_u64());
@@ -518,10 +518,10 @@ async fn a_page_to_visit_first_is_a_question_and_then_the_call_is_made_once_more
     let accepted = json!({"url-1": {"action": "accept"}});
     let done = call(&clawd, again(params, &state, accepted)).await;
     assert_eq!(done["result"]["content"][0]["text"], "done", "{done}");
-    let seen = world.server("images").requests();
+    let seen = world.server("images").asked("tools/call");
     assert_eq!(seen[0].params, seen[1].params, "the same request");
     assert_eq!(world.used(BUDGET).await, 1);
-    let events = world.events().await;
+    let events = without_lists(world.events().await);
     let admitted = find(&events, "admitted");
     assert_eq!(admitted[1].text("continues"), admitted[0].text("call"));
     world.stop().await;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub(crate) use client::{Client, Reply, Sending, Session, SseEvent, Stream, rpc};
 pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
-pub(crate) use log::{Event, events, find};
+pub(crate) use log::{Event, events, find, without_lists};
 pub(crate) use random::{Random, seed};
 pub(crate) use streams::FakeStream;
 pub(crate) use world::{PAGE, World, token};
