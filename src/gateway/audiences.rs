@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::protocol::{Method, RequestId};
+use crate::protocol::{Method, Object, RequestId};
 use crate::types::{AgentName, ServerName};
 use crate::upstream::Interests;
 
@@ -120,6 +120,17 @@ impl Audiences {
         page: &GivenPage<'_>,
     ) {
         self.teach(caller, |known| known.got(server, method, page));
+    }
+
+    /// Notes that an agent got the rest of a list of which this is the whole.
+    pub(super) fn got_rest(
+        &self,
+        caller: &Caller,
+        server: &ServerName,
+        method: Method,
+        whole: &[Object],
+    ) {
+        self.teach(caller, |known| known.got_rest(server, method, whole));
     }
 
     /// Notes that an agent asked for a list and did not get it.

@@ -117,12 +117,17 @@ impl Gateway {
         for (server, list) in servers.iter().zip(join_all(lists).await) {
             match list {
                 Ok(list) => {
-                    let given = GivenPage {
-                        from: None,
-                        items: &list.items,
-                        next: None,
-                    };
-                    self.audiences.got(caller, server, method, &given);
+                    if place.is_some_and(|place| *server == place.server) {
+                        let audiences = &self.audiences;
+                        audiences.got_rest(caller, server, method, &list.items);
+                    } else {
+                        let given = GivenPage {
+                            from: None,
+                            items: &list.items,
+                            next: None,
+                        };
+                        self.audiences.got(caller, server, method, &given);
+                    }
                     joined.add(server, list);
                 }
                 // A server without prompts or resources says so with an error; that is no failure.

@@ -70,6 +70,14 @@ impl Knowledge {
         }
     }
 
+    /// Notes that the rest of a list was given out, which is so now as a whole. Of one that was another one when its
+    /// beginning was given out, nobody knows what the agent has.
+    pub(super) fn got_rest(&mut self, server: &ServerName, method: Method, whole: &[Object]) {
+        if self.of(server, method) != Some(digest_of(whole)) {
+            self.forget(server, method);
+        }
+    }
+
     /// The digest of a list that the agent has.
     pub(super) fn of(&self, server: &ServerName, method: Method) -> Option<Digest> {
         self.lists.get(&(server.clone(), method))?.whole
@@ -150,6 +158,17 @@ mod tests {
             got(&mut known, None, &["b"], None);
             assert_eq!(of(&known), expected);
         }
+    }
+
+    #[test]
+    fn a_list_that_changed_before_its_rest_came_is_not_known() {
+        let mut known = Knowledge::default();
+        let server = "s".parse().unwrap();
+        got(&mut known, None, &["a", "b"], None);
+        known.got_rest(&server, Method::ToolsList, &items(&["a", "b"]));
+        assert_eq!(of(&known), Some(digest_of(&items(&["a", "b"]))));
+        known.got_rest(&server, Method::ToolsList, &items(&["a", "c"]));
+        assert_eq!(of(&known), None);
     }
 
     #[test]
