@@ -24,8 +24,9 @@ use crate::http::{Guard, Limits};
 use crate::upstream::Upstreams;
 use crate::{dashboard, db, http};
 
-/// How often requests without a valid token are written down, as one event.
-const STRANGERS_EVERY: Duration = Duration::from_secs(10);
+/// How often refusals that were only counted are written down, and calls are given up whose agents did not come back
+/// in time.
+const HOUSEKEEPING: Duration = Duration::from_secs(10);
 
 /// How long calls in flight may go on after the end was announced, whether their agents wait or hung up; then
 /// they cost what they hold.
@@ -73,7 +74,7 @@ pub struct Running {
     readers: Readers,
     stop: CancellationToken,
     server: JoinHandle<()>,
-    strangers: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
     writer: WriterTask,
 }
 
@@ -119,7 +120,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         address,
         head,
         server: tokio::spawn(http::serve(listener, routes, limits, stop.clone())),
-        strangers: tokio::spawn(note_counted(Arc::clone(&gateway), stop.clone())),
+        housekeeping: tokio::spawn(keep_house(Arc::clone(&gateway), stop.clone())),
         gateway,
         upstreams,
         readers,
@@ -148,12 +149,15 @@ fn routes(
         .layer(from_fn_with_state(Arc::new(hosts), http::guard))
 }
 
-async fn note_counted(gateway: Arc<Gateway>, stop: CancellationToken) {
-    let mut every = interval(STRANGERS_EVERY);
+async fn keep_house(gateway: Arc<Gateway>, stop: CancellationToken) {
+    let mut every = interval(HOUSEKEEPING);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = every.tick() => gateway.note_counted().await,
+            _ = every.tick() => {
+                gateway.end_expired();
+                gateway.note_counted().await;
+            }
         }
     }
 }
@@ -176,14 +180,15 @@ impl Running {
             readers,
             stop,
             server,
-            strangers,
+            housekeeping,
             writer,
             ..
         } = self;
         stop.cancel();
+        gateway.end_streams();
         let announced = Instant::now();
         server.await.context("the listener failed")?;
-        strangers.await.context("the count of strangers failed")?;
+        housekeeping.await.context("the housekeeping failed")?;
         gateway
             .drain(CALLS_DRAIN.saturating_sub(announced.elapsed()))
             .await;

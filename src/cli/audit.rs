@@ -86,7 +86,6 @@ pub(super) async fn verify(
     let exported = known.checkpoints.len();
     let found = match read(&arguments.db, known).await {
         Ok(found) => found,
-        Err(error @ DbError::Missing(_)) => return Err(error.into()),
         Err(error) => return unreadable(&error.into(), screen),
     };
     let head = format!("{} {}", found.head.seq, found.head.hex());

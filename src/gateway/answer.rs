@@ -5,6 +5,8 @@ use serde_json::json;
 use crate::policy::RefusalStyle;
 use crate::protocol::{Json, RequestId, error_response, raw, result_response};
 
+use super::places::StreamPlace;
+
 /// Whom an answer is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Addressee<'a> {
@@ -36,6 +38,8 @@ pub struct Answer {
     pub status: u16,
     /// The JSON-RPC message.
     pub body: String,
+    /// Its place in the stream of its request, when the server gave it one.
+    pub place: Option<StreamPlace>,
 }
 
 impl Answer {
@@ -44,6 +48,7 @@ impl Answer {
         Self {
             status: 200,
             body: result_response(id, result),
+            place: None,
         }
     }
 
@@ -64,6 +69,7 @@ impl Answer {
                 Unanswered::Unread => error_response(None, &error, true),
                 Unanswered::Nothing => error_response(None, &error, false),
             },
+            place: None,
         }
     }
 }

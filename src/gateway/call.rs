@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::policy::{Denial, DenialReason, UngrantedStyle};
+use crate::protocol::Method;
 use crate::types::CallId;
 
 use super::Gateway;
@@ -11,6 +12,7 @@ use super::failure::Failure;
 use super::listener::Listener;
 use super::refusal::{Cause, Refusal};
 use super::stages::{Authenticated, Authorized, Caller, Outcome, Reserved, Settled, Subject, Wish};
+use super::tasks::UNKNOWN;
 use super::writer::NotAdmitted;
 
 impl Gateway {
@@ -25,23 +27,31 @@ impl Gateway {
         if agent.has_cancelled() {
             return Err(Failure::Cancelled);
         }
-        let call = self.new_call();
+        let reserved = self.reserve(caller, wish).await?;
+        let forwarded = self.forwarder.forward(reserved, agent).await;
+        let entry = entries::closing(&forwarded);
+        forwarded.open.close(entry).await;
+        Ok(Settled {
+            call: forwarded.request.call,
+            wish: forwarded.request.wish,
+            outcome: forwarded.outcome,
+        })
+    }
+
+    /// The first half of the line: what comes out may be forwarded.
+    pub(super) async fn reserve(
+        &self,
+        caller: &Arc<Caller>,
+        wish: Wish,
+    ) -> Result<Reserved, Failure> {
         let authenticated = Authenticated {
-            call,
+            call: self.new_call(),
             caller: Arc::clone(caller),
             wish,
         };
         let authorized = self.authorize(authenticated).await?;
         let authorized = self.smooth(authorized).await?;
-        let reserved = self.admit(authorized).await?;
-        let forwarded = self.forwarder.forward(reserved, agent).await;
-        let entry = entries::closing(&forwarded);
-        forwarded.open.close(entry).await;
-        Ok(Settled {
-            call,
-            wish: forwarded.request.wish,
-            outcome: forwarded.outcome,
-        })
+        self.admit(authorized).await
     }
 
     async fn authorize(&self, request: Authenticated) -> Result<Authorized, Failure> {
@@ -74,6 +84,10 @@ impl Gateway {
     }
 
     async fn smooth(&self, authorized: Authorized) -> Result<Authorized, Failure> {
+        // To ask how a task stands is part of the call that made it, which passed here.
+        if authorized.request.wish.request.method.is_about_tasks() {
+            return Ok(authorized);
+        }
         let Err((rule, wait)) = self.rates.take(authorized.grant.rates()) else {
             return Ok(authorized);
         };
@@ -94,9 +108,11 @@ impl Gateway {
     async fn admit(&self, authorized: Authorized) -> Result<Reserved, Failure> {
         let request = &authorized.request;
         let entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
-        let charges = match request.wish.continues {
-            Some(_) => Vec::new(),
-            None => authorized.grant.charges().to_vec(),
+        let is_paid = request.wish.continues.is_some();
+        let charges = if is_paid || is_free(request.wish.request.method) {
+            Vec::new()
+        } else {
+            authorized.grant.charges().to_vec()
         };
         let zone = request.caller.permissions.zone().clone();
         match self
@@ -144,9 +160,17 @@ impl Settled {
                 error,
                 call: self.call,
             }),
-            Outcome::Cancelled | Outcome::Withdrawn => Err(Failure::Cancelled),
+            Outcome::GivenUp(_) | Outcome::Withdrawn => Err(Failure::Cancelled),
         }
     }
+}
+
+/// Hearing of a change is no use of what changed.
+fn is_free(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Subscribe | Method::Unsubscribe | Method::Listen
+    )
 }
 
 fn refusal(request: &Authenticated, cause: Cause) -> Refusal {
@@ -172,6 +196,10 @@ fn hide(request: &Authenticated, reason: DenialReason) -> Option<Failure> {
         | DenialReason::UnknownServer => request.caller.agent.ungranted == UngrantedStyle::Hide,
         DenialReason::AgentDisabled | DenialReason::ServerDisabled => false,
     };
+    let method = request.wish.request.method;
+    if hidden && method.is_about_tasks() {
+        return Some(Failure::InvalidParams(UNKNOWN.into()));
+    }
     hidden.then(|| match &request.wish.subject {
         Subject::Tool(name) => Failure::UnknownTool(name.clone()),
         Subject::Prompt(name) => Failure::UnknownPrompt(name.clone()),

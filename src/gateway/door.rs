@@ -72,9 +72,17 @@ pub enum Door {
     /// The request needs a session.
     #[error("the `Mcp-Session-Id` header is missing")]
     MissingSession,
+    /// No stream of the session can be taken up where the request says.
+    #[error(
+        "no stream goes on after this `Last-Event-ID`: it was not given in this session, or is too old"
+    )]
+    UnknownPlace,
     /// Only these methods of HTTP work here.
     #[error("only {0} works here")]
     MethodNotAllowed(&'static str),
+    /// The answer is a stream, and the client does not take one.
+    #[error("the answer is a stream: the Accept header must name text/event-stream")]
+    NeedsStream,
     /// The body is not JSON by its own word.
     #[error("the Content-Type must be application/json")]
     NotJsonType,
@@ -102,7 +110,9 @@ impl Door {
             Self::UnknownServer(_) => "unknown_server",
             Self::ServerNotGranted { .. } => "not_granted",
             Self::UnknownSession | Self::MissingSession => "unknown_session",
+            Self::UnknownPlace => "unknown_place",
             Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::NeedsStream => "not_acceptable",
             Self::NotJsonType => "malformed",
             Self::TooLarge(_) => "request_too_large",
             Self::TooSlow => "request_too_slow",
@@ -120,8 +130,11 @@ impl Door {
             Self::UnknownServer(_) | Self::UnknownSession | Self::NotFound => {
                 (404, code::INVALID_REQUEST)
             }
-            Self::MissingSession | Self::UnknownVersion(_) => (400, code::INVALID_REQUEST),
+            Self::MissingSession | Self::UnknownPlace | Self::UnknownVersion(_) => {
+                (400, code::INVALID_REQUEST)
+            }
             Self::MethodNotAllowed(_) => (405, code::INVALID_REQUEST),
+            Self::NeedsStream => (406, code::INVALID_REQUEST),
             Self::NotJsonType => (415, code::INVALID_REQUEST),
             Self::TooLarge(_) => (413, code::INVALID_REQUEST),
             Self::TooSlow => (408, code::INVALID_REQUEST),

@@ -1,6 +1,7 @@
 //! What is written down about a call: when it opens, when it is refused, when it closes.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::audit::{Entry, Kind};
 use crate::budget::{Charged, Held};
@@ -8,7 +9,8 @@ use crate::policy::Place;
 use crate::protocol::json_string;
 use crate::types::CallId;
 
-use super::stages::{Authenticated, Caller, Forwarded, Outcome, Subject};
+use super::exchange::Round;
+use super::stages::{Authenticated, Caller, Forwarded, Outcome, Subject, Why};
 
 /// The longest text of an agent's own making that one field of an event keeps, in characters.
 const MAX_TEXT: usize = 256;
@@ -105,10 +107,19 @@ pub(super) fn closing(forwarded: &Forwarded) -> Entry {
                 .number("bytes_out", size);
         }
         Outcome::Unanswered(error) => entry = entry.text("error", &cut(&error.to_string())),
-        Outcome::Cancelled | Outcome::Withdrawn => {}
+        Outcome::GivenUp(_) | Outcome::Withdrawn => {}
     }
-    let micros = u64::try_from(forwarded.latency.as_micros()).unwrap_or(u64::MAX);
-    entry.number("latency_us", micros)
+    if forwarded.said.passed > 0 {
+        entry = entry.number("notices", forwarded.said.passed);
+    }
+    if forwarded.said.missed > 0 {
+        entry = entry.number("notices_dropped", forwarded.said.missed);
+    }
+    entry = entry.number("latency_us", micros(forwarded.latency));
+    if forwarded.rounds.is_empty() {
+        return entry;
+    }
+    entry.json("rounds", list(&forwarded.rounds, write_round))
 }
 
 /// Adds what a closed call cost.
@@ -144,7 +155,10 @@ fn ending(outcome: &Outcome) -> (Kind, &'static str) {
         Outcome::Unanswered(E::TimedOut) => (Kind::Failed, "timed_out"),
         Outcome::Unanswered(E::Broken(_)) => (Kind::Failed, "broken"),
         Outcome::Unanswered(E::TooLarge(_)) => (Kind::Failed, "too_large"),
-        Outcome::Cancelled => (Kind::Failed, "cancelled"),
+        Outcome::GivenUp(Why::Cancelled) => (Kind::Failed, "cancelled"),
+        Outcome::GivenUp(Why::Expired) => (Kind::Failed, "input_expired"),
+        Outcome::GivenUp(Why::Displaced) => (Kind::Failed, "input_displaced"),
+        Outcome::GivenUp(Why::Stopped) => (Kind::Failed, "gateway_stopped"),
         Outcome::Withdrawn => (Kind::Released, "cancelled"),
     }
 }
@@ -202,6 +216,22 @@ fn write_charged(text: &mut String, charged: &Charged) {
         charged.charged,
         charged.released,
     );
+}
+
+/// One time that the agent was asked; without the time it took when it did not come back.
+fn write_round(text: &mut String, round: &Round) {
+    let asked = list(&round.asked, |text, method| {
+        text.push_str(&json_string(&cut(method)));
+    });
+    let _ = write!(text, r#"{{"asked":{asked}"#);
+    if let Some(waited) = round.waited {
+        let _ = write!(text, r#","answered_after_us":{}"#, micros(waited));
+    }
+    text.push('}');
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn cut(text: &str) -> String {

@@ -42,6 +42,11 @@ pub enum Failure {
     /// A parameter is missing or wrong.
     #[error("{0}")]
     InvalidParams(String),
+    /// A cursor was not given to this agent for this list, was changed, or is too old.
+    #[error(
+        "`cursor` is not one that was given for this list, or is too old; begin the list again"
+    )]
+    UnknownCursor,
     /// No tool has this name.
     #[error("Unknown tool: {0}")]
     UnknownTool(String),
@@ -103,6 +108,9 @@ pub enum Failure {
         /// The call.
         call: CallId,
     },
+    /// The user did not want to visit a page that the server asks for.
+    #[error("server `{0}` does nothing before its user has visited a page, and that was declined")]
+    Declined(ServerName),
     /// The server needs something of the client that it did not declare (2026-07-28).
     #[error("the server needs something of the client that it did not declare: {}", .0.get())]
     MissingCapability(Json),
@@ -113,6 +121,17 @@ pub enum Failure {
         status: u16,
         /// The whole error object.
         error: Json,
+    },
+    /// The answer is a stream, and the client does not take one.
+    #[error("the answer is a stream: the Accept header must name text/event-stream")]
+    NeedsStream,
+    /// The agent has as many of these as it may have.
+    #[error("there are {limit} {what} already; end one first")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
     },
     /// The call was cancelled by its agent.
     #[error("the call was cancelled")]
@@ -139,7 +158,8 @@ impl Failure {
             | Self::NotAMessage(_)
             | Self::NothingAsked
             | Self::IdInUse
-            | Self::InvalidParams(_) => "malformed",
+            | Self::InvalidParams(_)
+            | Self::UnknownCursor => "malformed",
             Self::UnknownMethod(_) => "unknown_method",
             Self::UnknownTool(_) | Self::UnknownPrompt(_) | Self::UnknownResource(_) => {
                 "unknown_target"
@@ -151,8 +171,11 @@ impl Failure {
             Self::Upstream { .. } => "upstream_unavailable",
             Self::NeedsInput { .. } => "needs_input",
             Self::CannotAnswer { .. } => "client_cannot_answer",
+            Self::Declined(_) => "declined",
             Self::MissingCapability(_) => "missing_capability",
             Self::Relayed { .. } => "relayed",
+            Self::NeedsStream => "not_acceptable",
+            Self::TooMany { .. } => "too_many",
             Self::Cancelled => "cancelled",
             Self::Unrecorded => "audit_unavailable",
             Self::Overloaded => "overloaded",
@@ -160,12 +183,23 @@ impl Failure {
         }
     }
 
+    /// Whether a server says that it knows no such method.
+    pub(super) fn is_unknown_method(&self) -> bool {
+        let Self::Relayed { error, .. } = self else {
+            return false;
+        };
+        crate::protocol::error_code(error) == Some(code::METHOD_NOT_FOUND)
+    }
+
     fn code(&self) -> i32 {
         match self {
             Self::NotJson(_) => code::PARSE_ERROR,
-            Self::NotAMessage(_) | Self::NothingAsked | Self::IdInUse => code::INVALID_REQUEST,
+            Self::NotAMessage(_) | Self::NothingAsked | Self::IdInUse | Self::NeedsStream => {
+                code::INVALID_REQUEST
+            }
             Self::UnknownMethod(_) => code::METHOD_NOT_FOUND,
             Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)
@@ -181,10 +215,13 @@ impl Failure {
                 error: UpstreamError::TimedOut,
                 ..
             } => TIMED_OUT,
-            Self::Upstream { .. } | Self::Unrecorded | Self::Overloaded => UNAVAILABLE,
+            Self::Upstream { .. } | Self::TooMany { .. } | Self::Unrecorded | Self::Overloaded => {
+                UNAVAILABLE
+            }
             Self::MissingCapability(_) => code::MISSING_CAPABILITY,
             Self::NeedsInput { .. }
             | Self::CannotAnswer { .. }
+            | Self::Declined(_)
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Internal => code::INTERNAL_ERROR,
@@ -206,9 +243,11 @@ impl Failure {
             Self::UnknownMethod(_) if modern => 404,
             Self::InvalidParams(_) if modern => 400,
             Self::Relayed { status, error } if modern => relayed_status(*status, error),
+            Self::NeedsStream => 406,
             Self::Overloaded => 503,
             Self::UnknownMethod(_)
             | Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)
@@ -217,7 +256,9 @@ impl Failure {
             | Self::Upstream { .. }
             | Self::NeedsInput { .. }
             | Self::CannotAnswer { .. }
+            | Self::Declined(_)
             | Self::Relayed { .. }
+            | Self::TooMany { .. }
             | Self::Cancelled
             | Self::Unrecorded
             | Self::Internal => 200,
@@ -245,6 +286,10 @@ impl Failure {
                 data.insert("server".into(), server.as_str().into());
                 data.insert("call_id".into(), call.to_string().into());
             }
+            Self::Declined(server) => {
+                data.insert("reason".into(), self.reason().into());
+                data.insert("server".into(), server.as_str().into());
+            }
             Self::MissingCapability(required) => {
                 let required: Value = serde_json::from_str(required.get()).unwrap_or_default();
                 data.insert("requiredCapabilities".into(), required);
@@ -256,15 +301,21 @@ impl Failure {
                 data.insert("reason".into(), self.reason().into());
                 data.insert("retry_after_ms".into(), 1_000.into());
             }
+            Self::TooMany { limit, .. } => {
+                data.insert("reason".into(), self.reason().into());
+                data.insert("limit".into(), (*limit).into());
+            }
             Self::NotJson(_)
             | Self::NotAMessage(_)
             | Self::NothingAsked
             | Self::IdInUse
             | Self::UnknownMethod(_)
             | Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::HeaderMismatch(_)
+            | Self::NeedsStream
             | Self::Relayed { .. }
             | Self::Cancelled
             | Self::Internal => {}
@@ -279,6 +330,7 @@ impl Failure {
             | Self::Upstream { .. }
             | Self::NeedsInput { .. }
             | Self::CannotAnswer { .. }
+            | Self::Declined(_)
             | Self::Unrecorded => true,
             Self::NotJson(_)
             | Self::NotAMessage(_)
@@ -286,12 +338,15 @@ impl Failure {
             | Self::IdInUse
             | Self::UnknownMethod(_)
             | Self::InvalidParams(_)
+            | Self::UnknownCursor
             | Self::UnknownTool(_)
             | Self::UnknownPrompt(_)
             | Self::UnknownResource(_)
             | Self::AmbiguousTool { .. }
             | Self::HeaderMismatch(_)
             | Self::UnsupportedVersion { .. }
+            | Self::NeedsStream
+            | Self::TooMany { .. }
             | Self::MissingCapability(_)
             | Self::Relayed { .. }
             | Self::Cancelled
@@ -308,6 +363,7 @@ impl Failure {
         Answer {
             status: self.status(to.modern),
             body: error_response(to.id, &self.error_object(to.modern), !to.modern),
+            place: None,
         }
     }
 
@@ -343,7 +399,11 @@ impl Failure {
             || error_response(None, &self.error_object(to.modern), true),
             |id| result_response(id, &result),
         );
-        Answer { status: 200, body }
+        Answer {
+            status: 200,
+            body,
+            place: None,
+        }
     }
 }
 

@@ -1,14 +1,19 @@
 //! The only place that sees servers. What reaches one as a request of an agent passes [`Forwarder::forward`].
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
+use crate::protocol::{Object, raw};
 use crate::types::ServerName;
-use crate::upstream::{Description, Lane, Outgoing, Reply, Upstream, UpstreamError, Upstreams};
+use crate::upstream::{
+    Description, Era, Interests, Lane, Listening, News, Outgoing, Reply, UpstreamError, Upstreams,
+};
 
+use super::flood::{Heard, Said};
 use super::listener::Listener;
 use super::stages::{Forwarded, Outcome, Reserved};
 
@@ -31,23 +36,61 @@ impl Forwarder {
     pub(super) async fn forward(&self, reserved: Reserved, agent: &Listener) -> Forwarded {
         let Reserved { mut request, open } = reserved;
         let started = self.clock.monotonic();
-        let outgoing = std::mem::take(&mut request.wish.request.params);
+        let missed = Arc::<AtomicU64>::default();
         let outgoing = Outgoing {
-            params: outgoing,
+            params: std::mem::take(&mut request.wish.request.params),
+            missed: Arc::clone(&missed),
             ..request.wish.request.clone()
         };
         let lane = request.caller.lane();
+        let agent = agent.asked_with(outgoing.method);
+        let (notices, heard) = mpsc::channel(NOTICES);
+        let mut heard = Heard::new(heard, Arc::clone(&self.clock), missed);
         let outcome = match self.upstreams.get(&request.wish.server) {
             _ if agent.has_cancelled() => Outcome::Withdrawn,
-            Some(upstream) => exchange(upstream, &lane, outgoing, agent).await,
+            Some(upstream) => {
+                let sending = upstream.send(&lane, outgoing, &notices);
+                exchange(sending, &mut heard, &agent).await
+            }
             None => Outcome::Unanswered(UpstreamError::Unreachable("it is not connected".into())),
         };
         Forwarded {
             request,
             open,
             outcome,
+            rounds: agent.rounds(),
+            said: heard.said(),
             latency: self.clock.monotonic().saturating_sub(started),
         }
+    }
+
+    /// Opens an ear for what a server says outside of requests; it is open when the server has agreed.
+    pub(super) async fn listen(
+        &self,
+        reserved: Reserved,
+        interests: Interests,
+        capabilities: Object,
+        news: mpsc::Sender<News>,
+    ) -> (Forwarded, Result<Listening, UpstreamError>) {
+        let Reserved { request, open } = reserved;
+        let started = self.clock.monotonic();
+        let lane = request.caller.lane();
+        let listening = match self.upstreams.get(&request.wish.server) {
+            Some(upstream) => upstream.listen(&lane, interests, capabilities, news).await,
+            None => Err(UpstreamError::Unreachable("it is not connected".into())),
+        };
+        let forwarded = Forwarded {
+            request,
+            open,
+            outcome: match &listening {
+                Ok(_) => Outcome::Answered(agreed()),
+                Err(error) => Outcome::Unanswered(error.clone()),
+            },
+            rounds: Vec::new(),
+            said: Said::default(),
+            latency: self.clock.monotonic().saturating_sub(started),
+        };
+        (forwarded, listening)
     }
 
     /// What a server says about itself; opens the connection, sends no request of an agent.
@@ -58,6 +101,21 @@ impl Forwarder {
     ) -> Result<Arc<Description>, UpstreamError> {
         match self.upstreams.get(server) {
             Some(upstream) => upstream.describe(lane).await,
+            None => Err(UpstreamError::Unreachable("it is not connected".into())),
+        }
+    }
+
+    /// How many calls of one agent, of those that its server may ask about, a server takes at once.
+    pub(super) fn leases(&self, server: &ServerName) -> usize {
+        self.upstreams
+            .get(server)
+            .map_or(0, |server| server.leases())
+    }
+
+    /// What is spoken to a server; sends no request of an agent.
+    pub(super) async fn era(&self, server: &ServerName, lane: &Lane) -> Result<Era, UpstreamError> {
+        match self.upstreams.get(server) {
+            Some(upstream) => upstream.era(lane).await,
             None => Err(UpstreamError::Unreachable("it is not connected".into())),
         }
     }
@@ -78,21 +136,28 @@ impl Forwarder {
     }
 }
 
+/// What a server says when it agrees to be listened to: nothing but that.
+fn agreed() -> Reply {
+    Reply {
+        era: Era::Legacy,
+        status: 200,
+        outcome: Ok(raw("{}".into())),
+    }
+}
+
 /// One request and its answer.
 async fn exchange(
-    upstream: &Upstream,
-    lane: &Lane,
-    request: Outgoing,
+    sending: impl Future<Output = Result<Reply, UpstreamError>>,
+    heard: &mut Heard,
     agent: &Listener,
 ) -> Outcome {
-    let (notices, mut heard) = mpsc::channel(NOTICES);
     let outcome = tokio::select! {
         biased;
-        answer = upstream.send(lane, request, &notices) => ended(answer),
-        () = agent.relay(&mut heard) => Outcome::Cancelled,
+        answer = sending => ended(answer),
+        () = agent.relay(heard) => Outcome::GivenUp(agent.why_gone()),
     };
     // What came right before the answer goes out before it.
-    while let Ok(notice) = heard.try_recv() {
+    while let Some(notice) = heard.try_recv() {
         agent.pass(notice);
     }
     outcome

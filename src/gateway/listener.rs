@@ -1,18 +1,27 @@
 //! The agent's end of a request: where notices and questions go, and whether hanging up cancels the call.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::protocol::{META, Object, PROGRESS_TOKEN, json_string, notification, raw, request};
-use crate::upstream::{Ask, Notice};
+use crate::protocol::{
+    META, Method, Object, PROGRESS_TOKEN, json_string, notification, raw, request,
+};
+use crate::upstream::{Ask, EventId, Notice, StreamNews};
 
-use super::Part;
 use super::asks::{Answered, Asks, Progress};
+use super::exchange::{Line, Round};
+use super::flood::Heard;
+use super::places::Places;
+use super::stages::Why;
+use super::task_ids::Names;
+use super::visits::may_ask;
+use super::{Event, Part};
 
 /// How long a person may take to answer a question.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
@@ -33,61 +42,226 @@ pub enum Asking {
     Retry,
 }
 
+/// Where what a server says goes.
+#[derive(Debug, Clone)]
+pub(super) enum Ear {
+    /// Into the answer of the agent's request.
+    Request(mpsc::Sender<Part>),
+    /// To whichever request of the agent follows the call.
+    Exchange(Line),
+}
+
 /// The agent's end of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Listener {
-    pub(super) parts: mpsc::Sender<Part>,
+    pub(super) ear: Ear,
     pub(super) hangup_cancels: bool,
     /// Told when the agent cancels the request.
     pub(super) cancelled: CancellationToken,
     pub(super) asking: Asking,
     pub(super) asks: Arc<Asks>,
+    /// The places of the stream, when it can be taken up again.
+    pub(super) places: Option<Arc<Places>>,
+    /// The task that the request is about.
+    pub(super) task: Option<Names>,
+    /// When a request is given up that others should not wait for.
+    pub(super) until: Option<Instant>,
+}
+
+async fn reached(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Listener {
-    /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels it.
-    pub(super) async fn relay(&self, heard: &mut mpsc::Receiver<Notice>) {
+    /// The agent's end of what a server is asked with this method. Where that is not what the agent asked, its stream
+    /// has no places for it.
+    pub(super) fn asked_with(&self, method: Method) -> Cow<'_, Self> {
+        if self
+            .places
+            .as_ref()
+            .is_none_or(|places| places.are_of(method))
+        {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self {
+            places: None,
+            ..self.clone()
+        })
+    }
+
+    /// The same agent, for a request about one of its tasks.
+    pub(super) fn about(&self, task: Names) -> Self {
+        Self {
+            task: Some(task),
+            ..self.clone()
+        }
+    }
+
+    /// The same end, which waits only until then.
+    pub(super) fn until(&self, until: Instant) -> Self {
+        Self {
+            until: Some(until),
+            ..self.clone()
+        }
+    }
+
+    /// Passes on what a server says; ends only when the agent cancels the call, or has gone and that cancels
+    /// it, or when it has waited long enough.
+    pub(super) async fn relay(&self, heard: &mut Heard) {
         loop {
             tokio::select! {
                 Some(notice) = heard.recv() => self.pass(notice),
-                () = self.parts.closed(), if self.hangup_cancels => return,
-                () = self.cancelled.cancelled() => return,
+                () = self.gone() => return,
+                () = reached(self.until) => return,
             }
+        }
+    }
+
+    /// Resolves when the agent cancels the call, or has gone and that cancels it.
+    pub(super) async fn gone(&self) {
+        let hung_up = async {
+            match &self.ear {
+                Ear::Request(parts) if self.hangup_cancels => parts.closed().await,
+                Ear::Request(_) => std::future::pending().await,
+                Ear::Exchange(line) => line.gone().await,
+            }
+        };
+        tokio::select! {
+            () = hung_up => {}
+            () = self.cancelled.cancelled() => {}
         }
     }
 
     /// Whether the agent cancelled the request.
     pub(super) fn has_cancelled(&self) -> bool {
-        self.cancelled.is_cancelled() || (self.hangup_cancels && self.parts.is_closed())
+        let has_hung_up = match &self.ear {
+            Ear::Request(parts) => self.hangup_cancels && parts.is_closed(),
+            Ear::Exchange(line) => line.is_gone(),
+        };
+        has_hung_up || self.cancelled.is_cancelled()
     }
 
     pub(super) fn pass(&self, notice: Notice) {
-        let (method, params) = match notice {
+        match notice {
+            Notice::At(at, notice) => self.pass_at(*notice, Some(&at)),
+            Notice::Stream(news) => self.pass_news(&news),
+            notice @ (Notice::Progress(_) | Notice::Log(_) | Notice::Ask(_)) => {
+                self.pass_at(notice, None);
+            }
+        }
+    }
+
+    fn pass_at(&self, notice: Notice, at: Option<&EventId>) {
+        if let Ear::Exchange(line) = &self.ear {
+            return line.pass(notice);
+        }
+        let (method, mut params) = match notice {
             Notice::Progress(params) => ("notifications/progress", params),
             Notice::Log(params) => ("notifications/message", params),
-            Notice::Ask(ask) => return self.put(ask),
+            Notice::Ask(ask) => return self.put(ask, at.cloned()),
+            // A place has no place.
+            Notice::At(..) | Notice::Stream(_) => return,
         };
-        // A slow agent misses progress, not its answer.
-        drop(
-            self.parts
-                .try_send(Part::Notice(notification(method, Some(&params)))),
-        );
+        if let Some(task) = &self.task {
+            task.expose(&mut params);
+        }
+        self.offer(self.part(notification(method, Some(&params)), at));
+    }
+
+    /// Passes on what a server lets know about its stream, where the agent's is the same.
+    fn pass_news(&self, news: &StreamNews) {
+        let Some(places) = &self.places else { return };
+        match news {
+            StreamNews::Here(at) => self.offer(Part::Event(Event {
+                place: Some(places.next(at)),
+                text: None,
+                asked: None,
+            })),
+            StreamNews::Answer(at) => places.keep_answer(at),
+            StreamNews::Retry(wait) => self.offer(Part::Retry(*wait)),
+            StreamNews::Closed => self.offer(Part::Closed),
+        }
+    }
+
+    /// A slow agent misses progress, not its answer.
+    fn offer(&self, part: Part) {
+        if let Ear::Request(parts) = &self.ear {
+            drop(parts.try_send(part));
+        }
+    }
+
+    /// Says something on the stream of the agent's request, waiting for room; whether anybody is there to hear it.
+    pub(super) async fn say(&self, text: String) -> bool {
+        match &self.ear {
+            Ear::Request(parts) => parts.send(Part::Notice(text)).await.is_ok(),
+            Ear::Exchange(_) => false,
+        }
+    }
+
+    /// A message, at its place where it has one.
+    fn part(&self, text: String, at: Option<&EventId>) -> Part {
+        match (&self.places, at) {
+            (Some(places), Some(at)) => Part::Event(Event {
+                place: Some(places.next(at)),
+                text: Some(text),
+                asked: None,
+            }),
+            (None, _) | (_, None) => Part::Notice(text),
+        }
+    }
+
+    /// A question. On a stream that is taken up again it is put again only while it is open.
+    fn question(&self, text: String, at: Option<&EventId>, asked: &Arc<()>) -> Part {
+        match &self.places {
+            Some(places) => Part::Event(Event {
+                place: at.map(|at| places.next(at)),
+                text: Some(text),
+                asked: Some(Arc::downgrade(asked)),
+            }),
+            None => Part::Notice(text),
+        }
     }
 
     /// Puts a server's question to the agent while the call goes on.
-    fn put(&self, mut ask: Ask) {
+    fn put(&self, mut ask: Ask, at: Option<EventId>) {
         let listener = self.clone();
+        if let Some(task) = &self.task {
+            task.expose(&mut ask.params);
+        }
         tokio::spawn(async move {
             let answered = tokio::select! {
-                answered = listener.push(&ask.method, ask.params, Some(ask.progress)) => answered,
+                answered = listener.push(&ask.method, ask.params, Some(ask.progress), at.as_ref()) => answered,
                 // The call ended meanwhile: nobody waits for the answer.
                 () = ask.reply.closed() => None,
             };
             // Without an answer the reply is dropped, which refuses the question.
             if let Some(answered) = answered {
+                let answered = match &listener.task {
+                    Some(task) => answered.map(|answer| task.concealed(answer)),
+                    None => answered,
+                };
                 drop(ask.reply.send(answered));
             }
         });
+    }
+
+    /// How the agent was asked by its next request.
+    pub(super) fn rounds(&self) -> Vec<Round> {
+        match &self.ear {
+            Ear::Request(_) => Vec::new(),
+            Ear::Exchange(line) => line.rounds(),
+        }
+    }
+
+    /// Why nobody listens any more.
+    pub(super) fn why_gone(&self) -> Why {
+        match &self.ear {
+            Ear::Request(_) => Why::Cancelled,
+            Ear::Exchange(line) => line.why_gone(),
+        }
     }
 
     /// Whether answers can be had while the request is open.
@@ -100,13 +274,16 @@ impl Listener {
         method: &str,
         mut params: Object,
         progress: Option<mpsc::Sender<Object>>,
+        at: Option<&EventId>,
     ) -> Option<Answered> {
-        let Asking::Push { session, declared } = &self.asking else {
+        let (Asking::Push { session, declared }, Ear::Request(parts)) = (&self.asking, &self.ear)
+        else {
             return None;
         };
         // Nobody is asked what its client did not say it can be asked.
-        let capability = method.split('/').next().unwrap_or_default();
-        declared.get(capability)?;
+        if !may_ask(declared, method, &params) {
+            return None;
+        }
         let mut meta = params.get_object(META).unwrap_or_default();
         let token = meta.get(PROGRESS_TOKEN).map(ToOwned::to_owned);
         let is_followed = token.is_some();
@@ -117,9 +294,11 @@ impl Listener {
             meta.set(PROGRESS_TOKEN, raw(open.id().as_json().into()));
             params.set(META, meta.to_json());
         }
-        let question = request(&open.id(), method, Some(&params));
+        let text = request(&open.id(), method, Some(&params));
+        let asked = Arc::new(());
+        let question = self.question(text, at, &asked);
         let asking = async {
-            self.parts.send(Part::Notice(question)).await.ok()?;
+            parts.send(question).await.ok()?;
             timeout(ANSWER_TIME, &mut open.answer).await.ok()?.ok()
         };
         tokio::select! {
@@ -138,7 +317,7 @@ impl Listener {
             name_url_question(&mut params);
             Some((
                 key.to_owned(),
-                self.push(&method, params, None).await?.ok()?,
+                self.push(&method, params, None, None).await?.ok()?,
             ))
         });
         let mut answers = Object::default();

@@ -3,20 +3,34 @@
 //! Knows agents as [`Caller`]s and servers as names; how either speaks is the business of `http` and
 //! `upstream`.
 
+mod annotations;
 mod answer;
 mod asks;
+mod audience;
+mod audiences;
 mod call;
-mod checkpoints;
 mod capability;
+mod checkpoints;
+mod cursors;
 mod door;
+mod ears;
 mod entries;
+mod exchange;
+mod expose;
 mod failure;
+mod flood;
 mod forward;
 mod in_hand;
+mod joined;
+mod known;
 mod listener;
 mod lists;
 mod names;
 mod opening;
+mod pages;
+mod parked;
+mod places;
+mod recheck;
 mod recorder;
 mod refusal;
 mod requests;
@@ -26,10 +40,15 @@ mod seal;
 mod shape;
 mod stages;
 mod strangers;
+mod subscriptions;
+mod task_ids;
+mod tasks;
+mod visits;
+mod waiting;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -43,31 +62,40 @@ use crate::budget::RateLimits;
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
-use crate::protocol::{Json, LogLevel, Object, RequestId};
+use crate::protocol::{Json, LogLevel, Method, Object, RequestId};
 use crate::types::{AgentName, ServerName, TokenHash};
 use crate::upstream::{Era, Lane, Upstreams};
 
 pub(crate) use opening::client_name;
 
 pub use answer::{Addressee, Answer, Unanswered};
+pub use audience::NewsStream;
 pub use door::{Door, TokenProblem};
 pub use failure::{Failure, REFUSAL};
 pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
+pub use places::{Return, StreamId, StreamPlace};
 pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
 pub use stages::{AgentEra, Caller};
 
+use annotations::Annotations;
 use asks::Asks;
+use audiences::Audiences;
 use checkpoints::Checkpoints;
 use forward::Forwarder;
 use in_hand::InHand;
-use listener::Listener;
+use joined::Crowded;
+use listener::{Ear, Listener};
+use parked::Parked;
+use places::Places;
 use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
 use rounds::Rounds;
+use seal::Sealer;
 use strangers::Strangers;
+use task_ids::Tasks;
 use writer::Writer;
 
 /// Requests of agents in hand at once; more are turned away before anything is done for them.
@@ -110,18 +138,37 @@ pub struct AgentRequest {
     pub hangup_cancels: bool,
     /// Its place among the requests of its session, by which it can be cancelled.
     pub place: Option<Place>,
+    /// The stream on which it is answered, when the agent can take that up again.
+    pub stream: Option<StreamId>,
 }
 
 /// A piece of an answer.
 #[derive(Debug)]
 pub enum Part {
-    /// A notification, as JSON text.
+    /// A notification or a question, as JSON text.
     Notice(String),
+    /// The same on a stream that can be taken up again.
+    Event(Event),
+    /// How long the server wants to be left alone before a stream of it is taken up again, in milliseconds.
+    Retry(u64),
+    /// The server closed its stream for now. It goes on where the agent takes it up again.
+    Closed,
     /// The answer; the last part.
     Answer(Answer),
     /// The agent cancelled the request and waits for no answer; the last part. Holds what to say where something
     /// has to be said.
     NoAnswer(Answer),
+}
+
+/// What is said on a stream that can be taken up again.
+#[derive(Debug)]
+pub struct Event {
+    /// The place it has there, when the server gave it one.
+    pub place: Option<StreamPlace>,
+    /// The message, as JSON text; none at a place where nothing is said.
+    pub text: Option<String>,
+    /// Of a question: whether it is still open, which it is while this can be upgraded.
+    pub asked: Option<Weak<()>>,
 }
 
 /// What a gateway is made of.
@@ -151,10 +198,18 @@ pub struct Gateway {
     recorder: Recorder,
     rates: RateLimits,
     catalog: Catalog,
+    annotations: Annotations,
+    crowded: Crowded,
+    cursors: Sealer,
     strangers: Strangers,
     asks: Arc<Asks>,
     in_hand: Arc<InHand>,
     rounds: Rounds,
+    parked: Parked,
+    tasks: Tasks,
+    /// Seals places in streams.
+    places: Arc<Sealer>,
+    audiences: Arc<Audiences>,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
     calls: TaskTracker,
@@ -200,10 +255,17 @@ impl Gateway {
             forwarder: Forwarder::new(upstreams, Arc::clone(&clock)),
             recorder,
             catalog: Catalog::default(),
+            annotations: Annotations::default(),
+            crowded: Crowded::default(),
+            cursors: Sealer::new(random()),
             strangers: Strangers::default(),
             asks: Arc::default(),
             in_hand: Arc::default(),
             rounds: Rounds::new(random()),
+            parked: Parked::default(),
+            tasks: Tasks::new(random()),
+            places: Arc::new(Sealer::new(random())),
+            audiences: Arc::default(),
             clock,
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
@@ -279,18 +341,25 @@ impl Gateway {
             drop(parts.try_send(Part::Answer(Failure::Overloaded.answer(&to))));
             return answer;
         };
+        // A stream stays open for hours and is counted by itself.
+        let is_stream = Method::named(&request.method) == Some(Method::Listen);
+        let permit = (!is_stream).then_some(permit);
         let gateway = Arc::clone(self);
         self.calls.spawn(async move {
             let place = request.place.take();
             let listener = Listener {
-                parts: parts.clone(),
+                ear: Ear::Request(parts.clone()),
                 hangup_cancels: request.hangup_cancels,
                 cancelled: place.as_ref().map(Place::cancelled).unwrap_or_default(),
                 asking: request.asking.clone(),
                 asks: Arc::clone(&gateway.asks),
+                task: None,
+                until: None,
+                places: Places::of(&gateway.places, &caller, &request, gateway.clock.now()),
             };
             let answering = async {
-                let answer = gateway.answer(&Arc::new(caller), request, &listener).await;
+                let mut answer = gateway.answer(&Arc::new(caller), request, &listener).await;
+                answer.place = listener.places.as_ref().and_then(|places| places.answer());
                 // Once the answer is out, its id is free for another request.
                 drop((permit, place));
                 let part = if listener.cancelled.is_cancelled() {
@@ -380,6 +449,8 @@ impl Gateway {
 
     /// Ends what a finished session of an agent holds open at servers.
     pub async fn end_session(&self, agent: AgentName, session: Arc<str>) {
+        self.tasks.forget(&session);
+        self.audiences.end(&session);
         let lane = Lane {
             agent,
             session: Some(session),
@@ -398,10 +469,11 @@ impl Gateway {
         self.recorder.is_recording()
     }
 
-    /// Waits until no call is in hand; those that take longer than `patience` are given up, are closed as failed
+    /// Waits until no call is in hand. Those that wait for answers of their agents are ended at once; those that take longer than `patience` are given up, are closed as failed
     /// and cost what they hold. Nobody may call [`Gateway::handle`] any more.
     pub async fn drain(&self, patience: Duration) {
         self.calls.close();
+        self.parked.close();
         if timeout(patience, self.calls.wait()).await.is_err() {
             let calls = self.calls.len();
             tracing::warn!(

@@ -9,9 +9,10 @@ use tokio::time::timeout;
 
 use crate::protocol::{Json, LATEST_LEGACY, Object, SERVER_INFO, Version, to_raw};
 use crate::types::ServerName;
-use crate::upstream::{Description, Era, Lane};
+use crate::upstream::{Description, Era, Lane, List};
 
-use super::stages::Caller;
+use super::stages::{AgentEra, Caller};
+use super::tasks::Dialect;
 use super::{Gateway, Scope};
 
 /// How long an opening waits for one server; one that takes longer is left out of what is announced.
@@ -51,7 +52,8 @@ impl Gateway {
             prefers: Some(Era::Legacy),
             ..caller.lane()
         };
-        let mut result = self.announcement(caller, scope, &lane).await;
+        let dialect = Dialect::of(AgentEra::Session(version));
+        let mut result = self.announcement(caller, scope, &lane, dialect).await;
         result.insert("protocolVersion".into(), version.as_str().into());
         Opened {
             version,
@@ -64,7 +66,10 @@ impl Gateway {
 
     /// Answers `server/discover` (2026-07-28).
     pub(super) async fn discover(&self, caller: &Caller, scope: &Scope) -> Json {
-        let mut result = self.announcement(caller, scope, &caller.lane()).await;
+        let dialect = Dialect::of(caller.era);
+        let mut result = self
+            .announcement(caller, scope, &caller.lane(), dialect)
+            .await;
         let info = result.remove("serverInfo");
         result.insert("_meta".into(), json!({SERVER_INFO: info}));
         result.insert("resultType".into(), "complete".into());
@@ -82,6 +87,7 @@ impl Gateway {
         caller: &Caller,
         scope: &Scope,
         lane: &Lane,
+        dialect: Option<Dialect>,
     ) -> Map<String, Value> {
         let servers = match scope {
             Scope::One(server) => vec![server.clone()],
@@ -96,7 +102,14 @@ impl Gateway {
             .filter_map(|(server, answer)| Some((server, answer.ok()?.ok()?)))
             .collect();
         let mut announced = Map::new();
-        announced.insert("capabilities".into(), Value::Object(capabilities(&known)));
+        let mut capabilities = capabilities(&known);
+        if let (Scope::One(_), Some(dialect), [(_, server)]) = (scope, dialect, known.as_slice())
+            && let Some((key, offer)) = dialect.offer(server)
+            && let Ok(offer) = serde_json::from_str(offer.get())
+        {
+            capabilities.insert(key.into(), offer);
+        }
+        announced.insert("capabilities".into(), Value::Object(capabilities));
         announced.insert("serverInfo".into(), server_info(scope, &known));
         if let Some(text) = instructions(scope, &known) {
             announced.insert("instructions".into(), text.into());
@@ -115,17 +128,54 @@ pub(crate) fn client_name(info: &Object) -> Option<String> {
 
 /// What any of the servers can do; tools always, since a server that is down now may have some later.
 fn capabilities(known: &[(&ServerName, Arc<Description>)]) -> Map<String, Value> {
-    let has = |capability: &&str| {
-        *capability == "tools"
-            || known
-                .iter()
-                .any(|(_, server)| server.capabilities.get(capability).is_some())
-    };
-    CAPABILITIES
-        .into_iter()
-        .filter(has)
-        .map(|capability| (capability.into(), json!({})))
-        .collect()
+    let any = |can: &dyn Fn(&Description) -> bool| known.iter().any(|(_, server)| can(server));
+    let mut announced = Map::new();
+    for capability in CAPABILITIES {
+        if capability != "tools" && !any(&|server| server.capabilities.get(capability).is_some()) {
+            continue;
+        }
+        let mut details = Map::new();
+        let list = LISTS
+            .into_iter()
+            .find(|list| list_name(*list) == capability);
+        if list.is_some_and(|list| any(&|server| tells(server, list))) {
+            details.insert("listChanged".into(), true.into());
+        }
+        if list == Some(List::Resources) && any(&subscribes) {
+            details.insert("subscribe".into(), true.into());
+        }
+        announced.insert(capability.into(), details.into());
+    }
+    announced
+}
+
+const LISTS: [List; 3] = [List::Tools, List::Prompts, List::Resources];
+
+fn list_name(list: List) -> &'static str {
+    match list {
+        List::Tools => "tools",
+        List::Prompts => "prompts",
+        List::Resources => "resources",
+    }
+}
+
+/// Whether a server tells when this list changes.
+pub(super) fn tells(server: &Description, list: List) -> bool {
+    has(server, list_name(list), "listChanged")
+}
+
+/// Whether a server tells when a resource changes.
+pub(super) fn subscribes(server: &Description) -> bool {
+    has(server, "resources", "subscribe")
+}
+
+fn has(server: &Description, capability: &str, detail: &str) -> bool {
+    let details = server.capabilities.get_object(capability);
+    details.is_some_and(|details| {
+        details
+            .get(detail)
+            .is_some_and(|value| value.get() == "true")
+    })
 }
 
 fn server_info(scope: &Scope, known: &[(&ServerName, Arc<Description>)]) -> Value {

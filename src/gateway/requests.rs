@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use crate::protocol::{Json, Method, Object, RequestId, code, error_code, json_string, raw};
-use crate::types::ServerName;
-use crate::upstream::{Era, Outgoing};
+use crate::types::{CallId, ServerName};
+use crate::upstream::{Outgoing, Reply};
 
 use super::answer::{Addressee, Answer};
+use super::exchange::{Exchange, Wants};
 use super::failure::Failure;
 use super::listener::{Asking, Listener};
-use super::names::exposed_uri;
+use super::parked::Attended;
 use super::rounds::purpose;
 use super::stages::{Caller, Subject, Wish};
-use super::{AgentRequest, Gateway, Scope, capability, shape};
+use super::tasks::{self, Dialect};
+use super::{AgentEra, AgentRequest, Gateway, Scope, capability, expose, shape, visits};
 
 /// Keys of `params` that decide what a request is about; one that differs only in case is refused.
 const KNOWN_PARAMS: &[&str] = &[
@@ -26,6 +28,9 @@ const KNOWN_PARAMS: &[&str] = &[
     "context",
     "inputResponses",
     "requestState",
+    "task",
+    "taskId",
+    "notifications",
 ];
 
 /// The longest name of a tool or prompt, in characters. It may stand in the key of a budget, and those are kept.
@@ -37,7 +42,7 @@ const REFERENCE_PARAMS: &[&str] = &["type", "name", "uri"];
 impl Gateway {
     /// Answers one request.
     pub(super) async fn answer(
-        &self,
+        self: &Arc<Self>,
         caller: &Arc<Caller>,
         request: AgentRequest,
         agent: &Listener,
@@ -63,16 +68,20 @@ impl Gateway {
         let modern = caller.era.is_modern();
         let method = method.filter(|method| match method {
             Method::Initialize | Method::Ping | Method::SetLevel => !modern,
-            Method::Discover => modern,
+            Method::Discover | Method::Listen => modern,
+            Method::Subscribe | Method::Unsubscribe => {
+                matches!(caller.era, AgentEra::Session(_))
+            }
             // Not offered, to nobody.
-            Method::Subscribe
-            | Method::Unsubscribe
-            | Method::Listen
-            | Method::TasksGet
+            Method::TasksGet
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
-            | Method::TasksList => false,
+            | Method::TasksList => {
+                let dialect = Dialect::of(caller.era);
+                matches!(request.scope, Scope::One(_))
+                    && dialect.is_some_and(|dialect| dialect.has(*method))
+            }
             Method::ToolsList
             | Method::ToolsCall
             | Method::PromptsList
@@ -88,28 +97,38 @@ impl Gateway {
     }
 
     async fn dispatch(
-        &self,
+        self: &Arc<Self>,
         caller: &Arc<Caller>,
         request: AgentRequest,
         method: Method,
         agent: &Listener,
     ) -> Result<Json, Failure> {
         let AgentRequest {
+            id,
             scope,
-            params,
+            mut params,
             log_level,
             session_level,
             param_headers,
             capabilities,
             ..
         } = request;
+        // Asked for where none can be made, a task is a call like any other (2025-11-25, tasks).
+        if Dialect::of(caller.era) != Some(Dialect::Core) || scope == Scope::All {
+            params.remove("task");
+        }
+        let mut passed = askable(&capabilities, agent);
+        if let Some(tasks) = tasks::declaration(caller.era, &scope, &capabilities) {
+            passed.set("extensions", tasks);
+        }
         let outgoing = Outgoing {
             method,
             params,
             log_level,
             session_level,
+            missed: Arc::default(),
             param_headers,
-            capabilities: askable(&capabilities, agent),
+            capabilities: passed,
             client_info: None,
         };
         match method {
@@ -121,22 +140,34 @@ impl Gateway {
             | Method::ResourcesList
             | Method::TemplatesList => self.list(caller, &scope, outgoing, agent).await,
             Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
-                let wish = match self.wish(caller, &scope, outgoing, agent).await {
-                    Ok(wish) => wish,
-                    Err(failure) => {
-                        return Err(self.turn_away(caller, method.as_str(), failure).await);
-                    }
-                };
-                self.ask(caller, &scope, wish, agent).await
+                let wished = self.wish(caller, &scope, outgoing, agent).await;
+                let taken_up = wished.and_then(|mut wish| {
+                    let exchange = self.take_up(caller, &mut wish)?;
+                    Ok((wish, exchange))
+                });
+                match taken_up {
+                    Ok((wish, exchange)) => self.ask(caller, &scope, wish, exchange, agent).await,
+                    Err(failure) => Err(self.turn_away(caller, method.as_str(), failure).await),
+                }
             }
-            Method::Subscribe
-            | Method::Unsubscribe
-            | Method::Listen
-            | Method::TasksGet
+            Method::Subscribe | Method::Unsubscribe => {
+                let Outgoing {
+                    params,
+                    capabilities,
+                    ..
+                } = outgoing;
+                self.subscribe(caller, &scope, method, &params, &capabilities)
+                    .await
+            }
+            Method::Listen => {
+                let params = outgoing.params;
+                self.listen(caller, &scope, &id, &params, agent).await
+            }
+            Method::TasksGet
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
-            | Method::TasksList => Err(Failure::UnknownMethod(method.as_str().into())),
+            | Method::TasksList => self.task(caller, &scope, outgoing, agent).await,
         }
     }
 
@@ -153,21 +184,26 @@ impl Gateway {
                 let name = name_param(&request.params)?;
                 let (server, own) = self.resolve_tool(caller, scope, &name, agent).await?;
                 rename(&mut request.params, "name", &name, &own);
+                let headers = self.param_headers(caller, &server, &own, &request, agent);
+                request.param_headers = headers.await.map_err(|failure| called(failure, &name))?;
                 (server, Subject::Tool(own))
             }
             Method::PromptsGet => {
                 let name = name_param(&request.params)?;
-                let (server, own) = self.resolve_prompt(caller, scope, &name)?;
+                let (server, own) = self.resolve_prompt(caller, scope, &name, agent).await?;
                 rename(&mut request.params, "name", &name, &own);
                 (server, Subject::Prompt(own))
             }
             Method::ResourcesRead => {
                 let uri = text_param(&request.params, "uri")?;
-                let (server, own) = self.resolve_resource(caller, scope, &uri)?;
+                let (server, own) = self.locate(caller, scope, &uri, agent).await?;
                 rename(&mut request.params, "uri", &uri, &own);
                 (server, Subject::Resource(own))
             }
-            Method::Complete => self.completion(caller, scope, &mut request.params)?,
+            Method::Complete => {
+                let params = &mut request.params;
+                self.completion(caller, scope, params, agent).await?
+            }
             Method::Initialize
             | Method::Discover
             | Method::Ping
@@ -187,26 +223,22 @@ impl Gateway {
                 return Err(Failure::UnknownMethod(request.method.as_str().into()));
             }
         };
-        let mut wish = Wish {
+        Ok(Wish {
             purpose: purpose(&request, &subject),
             server,
             subject,
             request,
             continues: None,
-        };
-        self.take_up(caller, &mut wish)?;
-        if matches!(agent.asking, Asking::Retry) && !wish.request.capabilities.is_empty() {
-            self.ask_only_modern(caller, &mut wish).await;
-        }
-        Ok(wish)
+        })
     }
 
     /// A completion belongs to the prompt or template it is about, since it tells what values there are.
-    fn completion(
+    async fn completion(
         &self,
-        caller: &Caller,
+        caller: &Arc<Caller>,
         scope: &Scope,
         params: &mut Object,
+        agent: &Listener,
     ) -> Result<(ServerName, Subject), Failure> {
         let missing = || Failure::InvalidParams("`ref` must be an object with a `type`".into());
         let mut reference = params.get_object("ref").ok_or_else(missing)?;
@@ -215,12 +247,12 @@ impl Gateway {
         let (key, found) = match kind.as_str() {
             "ref/prompt" => {
                 let name = name_param(&reference)?;
-                let (server, own) = self.resolve_prompt(caller, scope, &name)?;
+                let (server, own) = self.resolve_prompt(caller, scope, &name, agent).await?;
                 ("name", (server, Subject::Prompt(own.clone()), name, own))
             }
             "ref/resource" => {
                 let uri = text_param(&reference, "uri")?;
-                let (server, own) = self.resolve_resource(caller, scope, &uri)?;
+                let (server, own) = self.locate(caller, scope, &uri, agent).await?;
                 ("uri", (server, Subject::Resource(own.clone()), uri, own))
             }
             _ => return Err(missing()),
@@ -231,25 +263,42 @@ impl Gateway {
         Ok((server, subject))
     }
 
-    /// A server of an older revision asks in the middle of a call, which an agent that can only repeat its
-    /// request cannot answer: it is told that nobody can be asked.
-    async fn ask_only_modern(&self, caller: &Caller, wish: &mut Wish) {
-        let described = self.forwarder.describe(&wish.server, &caller.lane()).await;
-        if !described.is_ok_and(|server| server.era == Era::Modern) {
-            wish.request.capabilities = Object::default();
-        }
-    }
-
+    /// Asks a server; `exchange` is the call that the request goes on with, when it does not begin one.
     async fn ask(
-        &self,
+        self: &Arc<Self>,
         caller: &Arc<Caller>,
         scope: &Scope,
         wish: Wish,
+        exchange: Option<Exchange>,
         agent: &Listener,
     ) -> Result<Json, Failure> {
+        let wants = Wants::of(&wish.request);
+        let asks_for_task = wish.request.params.get("task").is_some();
+        let exchange = match exchange {
+            Some(exchange) => exchange,
+            None if can_be_parked(agent, &wish.request) => self.begin(caller, wish),
+            None => {
+                let ran = self.run_rounds(caller, wish, agent).await?;
+                return self.shaped(caller, scope, asks_for_task, ran);
+            }
+        };
+        match self.attend(caller, exchange, &wants, agent).await? {
+            Attended::Done(ran) => self.shaped(caller, scope, asks_for_task, *ran),
+            Attended::Asked(result) => Ok(result),
+        }
+    }
+
+    /// What a server answered, as its agent's revision has it.
+    fn shaped(
+        &self,
+        caller: &Caller,
+        scope: &Scope,
+        asks_for_task: bool,
+        (call, wish, reply): (CallId, Wish, Reply),
+    ) -> Result<Json, Failure> {
         let modern = caller.era.is_modern();
-        let (call, wish, reply) = self.run_rounds(caller, wish, agent).await?;
         let method = wish.request.method;
+        self.learn_from(caller, &wish, &reply);
         let result = match reply.outcome {
             Ok(result) => result,
             Err(error) if !modern && error_code(&error) == Some(code::MISSING_CAPABILITY) => {
@@ -257,6 +306,13 @@ impl Gateway {
                 return Err(Failure::CannotAnswer { server, call });
             }
             Err(error) => {
+                if let Some(visits) = modern.then(|| visits::wanted(&error)).flatten() {
+                    if !visits::are_possible(&wish.request.capabilities) {
+                        return Err(Failure::MissingCapability(visits::required()));
+                    }
+                    let asking = shape::input_required(&visits);
+                    return Ok(self.to_pages(caller, &wish, call, asking));
+                }
                 return Err(Failure::Relayed {
                     status: reply.status,
                     error: shape::error(method, error, reply.era, modern),
@@ -275,12 +331,11 @@ impl Gateway {
                 call,
             });
         }
+        let result = self.made_task(caller, &wish, asks_for_task, call, result);
         let result = shape::result(method, result, reply.era, modern);
-        Ok(match (method, scope) {
-            (Method::ResourcesRead, Scope::All) => {
-                shape::expose_contents(result, |uri| exposed_uri(&wish.server, uri))
-            }
-            _ => result,
+        Ok(match scope {
+            Scope::All => expose::result(method, result, &wish.server),
+            Scope::One(_) => result,
         })
     }
 }
@@ -296,10 +351,26 @@ fn addressee<'a>(caller: &Caller, id: &'a RequestId, method: Option<Method>) -> 
 
 /// What an agent can be asked over this gateway, of all it declared.
 fn askable(capabilities: &Object, agent: &Listener) -> Object {
+    match agent.asking {
+        Asking::No => Object::default(),
+        Asking::Push { .. } | Asking::Retry => can_be_asked(capabilities),
+    }
+}
+
+/// What somebody who declared this can be asked.
+pub(super) fn can_be_asked(capabilities: &Object) -> Object {
     let mut askable = capabilities.clone();
-    let known = ["sampling", "elicitation", "roots"];
-    askable.retain(|key| known.contains(&key) && !matches!(agent.asking, Asking::No));
+    askable.retain(|key| ["sampling", "elicitation", "roots"].contains(&key));
     askable
+}
+
+/// Whether a request may end with questions while its call goes on. Only these may (2026-07-28, multi-round requests).
+fn can_be_parked(agent: &Listener, request: &Outgoing) -> bool {
+    let is_in_rounds = matches!(
+        request.method,
+        Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead
+    );
+    is_in_rounds && matches!(agent.asking, Asking::Retry) && !request.capabilities.is_empty()
 }
 
 fn refuse_look_alike(fields: &Object, known: &[&str]) -> Result<(), Failure> {
@@ -320,10 +391,18 @@ fn name_param(params: &Object) -> Result<String, Failure> {
     Ok(name)
 }
 
-fn text_param(params: &Object, key: &str) -> Result<String, Failure> {
+pub(super) fn text_param(params: &Object, key: &str) -> Result<String, Failure> {
     let text = params.get_str(key).filter(|text| !text.is_empty());
     text.map(|text| text.into_owned())
         .ok_or_else(|| Failure::InvalidParams(format!("`{key}` must be a string")))
+}
+
+/// A failure in the words of the agent, which may call the tool by another name than its server.
+fn called(failure: Failure, name: &str) -> Failure {
+    if matches!(failure, Failure::UnknownTool(_)) {
+        return Failure::UnknownTool(name.into());
+    }
+    failure
 }
 
 /// Puts another name in place; one that stays keeps the bytes it was written with.

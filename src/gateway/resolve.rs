@@ -8,43 +8,65 @@ use futures_util::future::join_all;
 
 use crate::policy::{UngrantedStyle, may_see_server};
 use crate::protocol::{Method, Object};
-use crate::types::{AgentName, ServerName, Timestamp};
-use crate::upstream::Outgoing;
+use crate::types::{AgentName, ServerName};
 
+use super::annotations::list_of;
 use super::listener::Listener;
-use super::names::{exposed, split_exposed, split_uri};
+use super::names::{Names, is_changed, is_web};
 use super::stages::Caller;
 use super::{Failure, Gateway, Scope};
 
-/// How long a list of tool names is trusted for resolving bare names.
+/// How long a list of names is trusted.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// Tool names by agent and server, for bare and shortened names only. As many entries as the rules have
-/// agents and servers.
+/// Names by agent, server and list, for those that do not say their server. As many entries as the rules have agents
+/// and servers, times four.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    tools: Mutex<HashMap<(AgentName, ServerName), Known>>,
+    names: Mutex<HashMap<(AgentName, ServerName, Method), Known>>,
 }
 
-/// The names of one server's tools, and since when they are known.
-type Known = (Timestamp, Arc<Vec<String>>);
+/// The names on one server's list, and since when they are known.
+type Known = (Duration, Arc<Vec<String>>);
 
 impl Catalog {
     fn fresh(
         &self,
         agent: &AgentName,
         server: &ServerName,
-        at: Timestamp,
+        list: Method,
+        at: Duration,
     ) -> Option<Arc<Vec<String>>> {
-        let tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, names) = tools.get(&(agent.clone(), server.clone()))?;
-        (at.since(*since) < FRESH).then(|| Arc::clone(names))
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, names) = names.get(&(agent.clone(), server.clone(), list))?;
+        (at.saturating_sub(*since) < FRESH).then(|| Arc::clone(names))
     }
 
-    fn keep(&self, agent: &AgentName, server: &ServerName, at: Timestamp, names: Arc<Vec<String>>) {
-        let mut tools = self.tools.lock().unwrap_or_else(PoisonError::into_inner);
-        tools.insert((agent.clone(), server.clone()), (at, names));
+    /// Keeps the names on a whole list.
+    pub(super) fn keep(
+        &self,
+        agent: &AgentName,
+        server: &ServerName,
+        list: Method,
+        items: &[Object],
+        at: Duration,
+    ) {
+        let is_resource = list == Method::ResourcesList;
+        let key = if is_resource { "uri" } else { "name" };
+        let named = items.iter().filter_map(|item| item.get_str(key));
+        let named = Arc::new(named.map(|name| name.into_owned()).collect());
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.insert((agent.clone(), server.clone(), list), (at, named));
     }
+}
+
+/// What an agent wants by name, and to whom.
+struct Wanted<'a> {
+    caller: &'a Arc<Caller>,
+    /// The list it would stand on.
+    list: Method,
+    name: &'a str,
+    agent: &'a Listener,
 }
 
 impl Gateway {
@@ -56,29 +78,17 @@ impl Gateway {
         name: &str,
         agent: &Listener,
     ) -> Result<(ServerName, String), Failure> {
-        if let Scope::One(server) = scope {
-            return Ok((server.clone(), name.into()));
+        let wanted = Wanted {
+            caller,
+            list: Method::ToolsList,
+            name,
+            agent,
+        };
+        if let Some(found) = self.resolve_name(scope, &wanted).await {
+            return Ok(found);
         }
-        if let Some((server, own)) = split_exposed(name, self.nameable_servers(caller)) {
-            return Ok((server.clone(), own.into()));
-        }
-        let servers = self.visible_servers(caller);
-        if let [only] = servers.as_slice()
-            && name.len() < 64
-        {
-            return Ok((only.clone(), name.into()));
-        }
-        let lists = servers
-            .iter()
-            .map(async |server| (server, self.tool_names(caller, server, agent).await));
-        let lists = join_all(lists).await;
-        let fits = lists.iter().flat_map(|(server, names)| {
-            let fitting = names
-                .iter()
-                .filter(|own| *own == name || exposed(server, own) == name);
-            fitting.map(|own| ((*server).clone(), own.clone()))
-        });
-        let mut fits: Vec<(ServerName, String)> = fits.collect();
+        let names = self.names(caller);
+        let mut fits = self.find(&wanted, |_, own| own == name).await;
         match fits.len() {
             0 => Err(Failure::UnknownTool(name.into())),
             1 => Ok(fits.remove(0)),
@@ -86,47 +96,49 @@ impl Gateway {
                 name: name.into(),
                 choices: fits
                     .iter()
-                    .map(|(server, own)| exposed(server, own))
+                    .map(|(server, own)| names.exposed(server, own))
                     .collect(),
             }),
         }
     }
 
     /// The server and its own name of a prompt.
-    pub(super) fn resolve_prompt(
+    pub(super) async fn resolve_prompt(
         &self,
-        caller: &Caller,
+        caller: &Arc<Caller>,
         scope: &Scope,
         name: &str,
+        agent: &Listener,
     ) -> Result<(ServerName, String), Failure> {
-        self.resolve(caller, scope, name, |servers| split_exposed(name, servers))
-            .ok_or_else(|| Failure::UnknownPrompt(name.into()))
+        let wanted = Wanted {
+            caller,
+            list: Method::PromptsList,
+            name,
+            agent,
+        };
+        let found = self.resolve_name(scope, &wanted).await;
+        found.ok_or_else(|| Failure::UnknownPrompt(name.into()))
     }
 
-    /// The server and its own URI of a resource or a template.
-    pub(super) fn resolve_resource(
+    /// What a name stands for that says its server, or can have only one.
+    async fn resolve_name(
         &self,
-        caller: &Caller,
         scope: &Scope,
-        uri: &str,
-    ) -> Result<(ServerName, String), Failure> {
-        self.resolve(caller, scope, uri, |servers| split_uri(uri, servers))
-            .ok_or_else(|| Failure::UnknownResource(uri.into()))
-    }
-
-    fn resolve<'a>(
-        &self,
-        caller: &'a Caller,
-        scope: &Scope,
-        name: &'a str,
-        split: impl FnOnce(
-            &mut dyn Iterator<Item = &'a ServerName>,
-        ) -> Option<(&'a ServerName, &'a str)>,
+        wanted: &Wanted<'_>,
     ) -> Option<(ServerName, String)> {
+        let (caller, name) = (wanted.caller, wanted.name);
         if let Scope::One(server) = scope {
             return Some((server.clone(), name.into()));
         }
-        if let Some((server, own)) = split(&mut self.nameable_servers(caller)) {
+        let names = self.names(caller);
+        if is_changed(name) {
+            let is_it = |server: &ServerName, own: &str| names.exposed(server, own) == name;
+            let mut fits = self.find(wanted, is_it).await;
+            if !fits.is_empty() {
+                return Some(fits.remove(0));
+            }
+        }
+        if let Some((server, own)) = names.split(name) {
             return Some((server.clone(), own.into()));
         }
         match self.visible_servers(caller).as_slice() {
@@ -135,49 +147,105 @@ impl Gateway {
         }
     }
 
-    /// The servers that an agent can put before a name. To one that is not to learn what it was not granted, the
-    /// name of a hidden server means what any other word means.
-    fn nameable_servers<'a>(
+    /// What fits on the lists of all servers that an agent may see.
+    async fn find(
         &self,
-        caller: &'a Caller,
-    ) -> impl Iterator<Item = &'a ServerName> + use<'a> {
-        let at = self.clock.now();
-        let hides = caller.agent.ungranted == UngrantedStyle::Hide;
-        let servers = caller.permissions.servers().keys();
-        servers.filter(move |server| {
-            !hides || may_see_server(&caller.permissions, &caller.agent, server, at)
+        wanted: &Wanted<'_>,
+        fits: impl Fn(&ServerName, &str) -> bool,
+    ) -> Vec<(ServerName, String)> {
+        let servers = self.visible_servers(wanted.caller);
+        let lists = servers
+            .iter()
+            .map(async |server| (server, self.listed_names(wanted, server).await));
+        let lists = join_all(lists).await;
+        let found = lists.iter().flat_map(|(server, names)| {
+            let fitting = names.iter().filter(|own| fits(server, own));
+            fitting.map(|own| ((*server).clone(), own.clone()))
+        });
+        found.collect()
+    }
+
+    /// The server and its own URI of a resource or a template. A URI of the web, which does not say its server, is
+    /// looked up in the servers' lists.
+    pub(super) async fn locate(
+        &self,
+        caller: &Arc<Caller>,
+        scope: &Scope,
+        uri: &str,
+        agent: &Listener,
+    ) -> Result<(ServerName, String), Failure> {
+        if *scope == Scope::All && is_web(uri) && self.visible_servers(caller).len() > 1 {
+            let wanted = Wanted {
+                caller,
+                list: Method::ResourcesList,
+                name: uri,
+                agent,
+            };
+            // Asked for, the lists are known.
+            drop(self.find(&wanted, |_, _| false).await);
+        }
+        self.resolve_resource(caller, scope, uri)
+    }
+
+    /// The first server on whose list, as far as it is known, a resource stands.
+    fn known_owner(&self, caller: &Caller, uri: &str) -> Option<ServerName> {
+        let (agent, at) = (&caller.agent.name, self.clock.monotonic());
+        let mut servers = self.visible_servers(caller).into_iter();
+        servers.find(|server| {
+            let listed = self.catalog.fresh(agent, server, Method::ResourcesList, at);
+            listed.is_some_and(|uris| uris.iter().any(|own| own == uri))
         })
     }
 
-    async fn tool_names(
+    /// The server and its own URI of a resource or a template, as far as that is known.
+    pub(super) fn resolve_resource(
         &self,
-        caller: &Arc<Caller>,
-        server: &ServerName,
-        agent: &Listener,
-    ) -> Arc<Vec<String>> {
+        caller: &Caller,
+        scope: &Scope,
+        uri: &str,
+    ) -> Result<(ServerName, String), Failure> {
+        if let Scope::One(server) = scope {
+            return Ok((server.clone(), uri.into()));
+        }
+        if let Some((server, own)) = self.names(caller).split_uri(uri) {
+            return Ok((server.clone(), own));
+        }
+        if is_web(uri)
+            && let Some(server) = self.known_owner(caller, uri)
+        {
+            return Ok((server, uri.into()));
+        }
+        match self.visible_servers(caller).as_slice() {
+            [only] => Ok((only.clone(), uri.into())),
+            _ => Err(Failure::UnknownResource(uri.into())),
+        }
+    }
+
+    /// The servers that an agent can put before a name. To one that is not to learn what it was not granted, the
+    /// name of a hidden server means what any other word means.
+    pub(super) fn names<'a>(&self, caller: &'a Caller) -> Names<'a> {
         let at = self.clock.now();
-        if let Some(names) = self.catalog.fresh(&caller.agent.name, server, at) {
+        let hides = caller.agent.ungranted == UngrantedStyle::Hide;
+        let servers = caller.permissions.servers().keys();
+        Names::new(servers.filter(|server| {
+            !hides || may_see_server(&caller.permissions, &caller.agent, server, at)
+        }))
+    }
+
+    async fn listed_names(&self, wanted: &Wanted<'_>, server: &ServerName) -> Arc<Vec<String>> {
+        let (caller, list) = (wanted.caller, wanted.list);
+        let fresh = || {
+            let at = self.clock.monotonic();
+            self.catalog.fresh(&caller.agent.name, server, list, at)
+        };
+        if let Some(names) = fresh() {
             return names;
         }
-        let request = Outgoing {
-            method: Method::ToolsList,
-            params: Object::default(),
-            log_level: None,
-            session_level: None,
-            param_headers: Vec::new(),
-            capabilities: Object::default(),
-            client_info: None,
-        };
-        // A server that cannot be asked has no tools for now; it is asked again next time.
-        let Ok(items) = self.list_pages(caller, server, request, agent).await else {
-            return Arc::default();
-        };
-        let names = items
-            .iter()
-            .filter_map(|item| item.get_str("name").map(|name| name.into_owned()));
-        let names: Arc<Vec<String>> = Arc::new(names.collect());
-        self.catalog
-            .keep(&caller.agent.name, server, at, Arc::clone(&names));
-        names
+        let asking = self.list_in_time(caller, server, list_of(list), wanted.agent);
+        // A server that cannot be asked has nothing for now; it is asked again next time.
+        match asking.await {
+            Ok(_) => fresh().unwrap_or_default(),
+            Err(_) => Arc::default(),
+        }
     }
 }

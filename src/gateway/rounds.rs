@@ -9,13 +9,15 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::protocol::{Json, Object, json_string, raw};
-use crate::types::{CallId, Timestamp, hex};
+use crate::types::{CallId, ServerName, Timestamp, hex};
 use crate::upstream::{Outgoing, Reply};
 
+use super::exchange::Exchange;
 use super::listener::Listener;
 use super::seal::{Binding, Sealer};
 use super::shape::needs_input;
 use super::stages::{Caller, Subject, Wish};
+use super::visits::is_declined;
 use super::{Failure, Gateway};
 
 /// How long an agent may take to come back with the answers.
@@ -30,8 +32,44 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// Rounds remembered as taken up. Beyond it a repetition is charged like a new call.
 const MAX_TAKEN: usize = 10_000;
 
-/// The key under which a server's state travels, both ways.
-const STATE: &str = "requestState";
+/// The key under which a state travels, both ways.
+pub(super) const STATE: &str = "requestState";
+
+/// The key under which answers travel.
+pub(super) const ANSWERS: &str = "inputResponses";
+
+/// What a sealed state stands for.
+#[derive(Debug)]
+pub(super) enum State {
+    /// The server's own, as the JSON text that came; empty when it gave none.
+    Server(String),
+    /// A call that goes on meanwhile.
+    Parked,
+    /// Pages to be visited before the same request is sent once more.
+    Visits,
+}
+
+impl State {
+    // No JSON text reads like one of the two words.
+    const PARKED: &str = "parked";
+    const VISITS: &str = "visits";
+
+    fn read(text: String) -> Self {
+        match text.as_str() {
+            Self::PARKED => Self::Parked,
+            Self::VISITS => Self::Visits,
+            _ => Self::Server(text),
+        }
+    }
+
+    fn text(&self) -> &str {
+        match self {
+            Self::Server(text) => text,
+            Self::Parked => Self::PARKED,
+            Self::Visits => Self::VISITS,
+        }
+    }
+}
 
 /// Seals states, and remembers which were taken up.
 #[derive(Debug)]
@@ -46,6 +84,17 @@ impl Rounds {
             sealer: Sealer::new(key),
             taken: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Seals a state; `id` is that of the call it was given in, or of the round it is good for.
+    pub(super) fn seal(
+        &self,
+        binding: &Binding<'_>,
+        id: CallId,
+        expires: Timestamp,
+        state: &State,
+    ) -> String {
+        self.sealer.seal(binding, id, expires, state.text())
     }
 
     /// Whether this round is taken up for the first time.
@@ -91,39 +140,60 @@ impl Gateway {
         }
     }
 
-    /// Puts the server's own state back into a request that brings a sealed one, and ties it to its call.
+    /// Puts the server's own state back into a request that brings a sealed one, and ties it to its call; returns
+    /// the call that goes on with it, when that is not a new one.
     ///
     /// # Errors
     /// When the state is not one that this agent got for this very request, or is too old.
-    pub(super) fn take_up(&self, caller: &Caller, wish: &mut Wish) -> Result<(), Failure> {
+    pub(super) fn take_up(
+        &self,
+        caller: &Caller,
+        wish: &mut Wish,
+    ) -> Result<Option<Exchange>, Failure> {
         let Some(sealed) = wish
             .request
             .params
             .get_str(STATE)
             .map(|state| state.into_owned())
         else {
-            return Ok(());
+            return Ok(None);
         };
+        self.end_expired();
         let now = self.clock.now();
-        let binding = binding(caller, wish);
-        let unsealed = self
-            .rounds
-            .sealer
-            .unseal(&binding, &sealed, now)
-            .ok_or_else(|| {
-                Failure::InvalidParams(format!(
-                    "`{STATE}` is not one that was given for this request, or is too old"
-                ))
-            })?;
+        let binding = binding(caller, &wish.server, &wish.purpose);
+        let unknown = || {
+            Failure::InvalidParams(format!(
+                "`{STATE}` is not one that was given for this request, or is too old"
+            ))
+        };
+        let unsealed = self.rounds.sealer.unseal(&binding, &sealed, now);
+        let unsealed = unsealed.ok_or_else(unknown)?;
+        let state = State::read(unsealed.value);
+        if matches!(state, State::Parked) {
+            // An agent that speaks otherwise now could not be asked once more.
+            if !caller.era.is_modern() {
+                return Err(unknown());
+            }
+            let resumed = self.resume(caller, unsealed.call, &wish.request);
+            return resumed.map(Some);
+        }
+        let params = &mut wish.request.params;
+        match state {
+            State::Server(state) if !state.is_empty() => params.set(STATE, raw(state)),
+            State::Server(_) | State::Parked => drop(params.remove(STATE)),
+            State::Visits => {
+                params.remove(STATE);
+                let answers = params.get_object(ANSWERS).unwrap_or_default();
+                params.remove(ANSWERS);
+                if is_declined(&answers) {
+                    return Err(Failure::Declined(wish.server.clone()));
+                }
+            }
+        }
         if self.rounds.take(unsealed.call, now) {
             wish.continues = Some(unsealed.call);
         }
-        if unsealed.value.is_empty() {
-            wish.request.params.remove(STATE);
-        } else {
-            wish.request.params.set(STATE, raw(unsealed.value));
-        }
-        Ok(())
+        Ok(None)
     }
 
     /// Seals the state of an `input_required` result to its agent. A server that gave none gets by with ours.
@@ -135,13 +205,34 @@ impl Gateway {
             .get(STATE)
             .map(|state| state.get().to_owned())
             .unwrap_or_default();
-        let expires = self.clock.now().after(STATE_TIME);
-        let sealed = self
-            .rounds
-            .sealer
-            .seal(&binding(caller, wish), call, expires, &state);
-        fields.set(STATE, raw(json_string(&sealed)));
+        self.put_state(caller, wish, call, &State::Server(state), &mut fields);
         fields.to_json()
+    }
+
+    /// Asks an agent to send its user to some pages, and to make its request once more then.
+    pub(super) fn to_pages(
+        &self,
+        caller: &Caller,
+        wish: &Wish,
+        call: CallId,
+        mut result: Object,
+    ) -> Json {
+        self.put_state(caller, wish, call, &State::Visits, &mut result);
+        result.to_json()
+    }
+
+    fn put_state(
+        &self,
+        caller: &Caller,
+        wish: &Wish,
+        call: CallId,
+        state: &State,
+        result: &mut Object,
+    ) {
+        let binding = binding(caller, &wish.server, &wish.purpose);
+        let expires = self.clock.now().after(STATE_TIME);
+        let sealed = self.rounds.seal(&binding, call, expires, state);
+        result.set(STATE, raw(json_string(&sealed)));
     }
 }
 
@@ -159,20 +250,25 @@ fn wanted(reply: &Reply) -> Option<Object> {
 fn repeated(request: &Outgoing, wanted: &Object, answers: &Object) -> Outgoing {
     let mut request = request.clone();
     if !answers.is_empty() {
-        request.params.set("inputResponses", answers.to_json());
+        request.params.set(ANSWERS, answers.to_json());
     }
-    match wanted.get("requestState") {
-        Some(state) => request.params.set("requestState", state.to_owned()),
-        None => drop(request.params.remove("requestState")),
+    match wanted.get(STATE) {
+        Some(state) => request.params.set(STATE, state.to_owned()),
+        None => drop(request.params.remove(STATE)),
     }
     request
 }
 
-fn binding<'a>(caller: &'a Caller, wish: &'a Wish) -> Binding<'a> {
+/// Whom a state is given to, and for what.
+pub(super) fn binding<'a>(
+    caller: &'a Caller,
+    server: &'a ServerName,
+    purpose: &'a str,
+) -> Binding<'a> {
     Binding {
         agent: caller.agent.name.as_str(),
-        server: wish.server.as_str(),
-        purpose: &wish.purpose,
+        server: server.as_str(),
+        purpose,
     }
 }
 

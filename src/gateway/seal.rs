@@ -22,7 +22,7 @@ const HEAD: usize = 24;
 pub(super) struct Binding<'a> {
     /// Whose it is.
     pub(super) agent: &'a str,
-    /// The server that made it.
+    /// The server that made it, or the endpoint where it was given out.
     pub(super) server: &'a str,
     /// What it is for: the method and what that is about.
     pub(super) purpose: &'a str,
@@ -31,7 +31,7 @@ pub(super) struct Binding<'a> {
 /// A value that came back intact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unsealed {
-    /// The call it was made in.
+    /// The call it was made in, the round it is good for, or the stream.
     pub(super) call: CallId,
     /// The server's own value.
     pub(super) value: String,

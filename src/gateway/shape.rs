@@ -2,9 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::protocol::{
-    Json, META, Method, Object, array_items, code, is_reserved_key, raw, write_array,
-};
+use crate::protocol::{Json, META, Method, Object, code, is_reserved_key, raw};
 use crate::upstream::Era;
 
 /// Keys that 2026-07-28 added to results.
@@ -18,6 +16,14 @@ pub(super) fn needs_input(result: &RawValue) -> bool {
     result.get().contains("input_required")
         && Object::parse(result.get())
             .is_ok_and(|result| result.get_str("resultType").as_deref() == Some("input_required"))
+}
+
+/// The result that asks an agent of 2026-07-28 these questions; its state is still to be put in.
+pub(super) fn input_required(questions: &Object) -> Object {
+    let mut result = Object::default();
+    result.set("resultType", raw("\"input_required\"".into()));
+    result.set("inputRequests", questions.to_json());
+    result
 }
 
 /// A result as an agent of the given era expects it.
@@ -37,8 +43,10 @@ pub(super) fn error(method: Method, error: Json, from: Era, to_modern: bool) -> 
     };
     let number = fields.get("code").map(RawValue::get);
     let other = match (from, to_modern) {
-        (Era::Legacy, true) if number == Some(&code::RESOURCE_NOT_FOUND.to_string()) => {
-            code::INVALID_PARAMS
+        (_, true) if number == Some(&code::RESOURCE_NOT_FOUND.to_string()) => code::INVALID_PARAMS,
+        // One that named no page to visit; the others never come here.
+        (_, true) if number == Some(&code::URL_ELICITATION_REQUIRED.to_string()) => {
+            code::INTERNAL_ERROR
         }
         (Era::Modern, false)
             if method == Method::ResourcesRead
@@ -68,31 +76,6 @@ pub(super) fn item(item: &mut Object, from: Era, to_modern: bool) {
         );
         item.set("outputSchema", raw(wrapped));
     }
-}
-
-/// Puts the prefix of a server before each `uri` of what a read brought.
-pub(super) fn expose_contents(result: Json, expose: impl Fn(&str) -> String) -> Json {
-    edit(result, |fields| {
-        let Some(contents) = fields
-            .get("contents")
-            .and_then(|contents| array_items(contents.get()))
-        else {
-            return;
-        };
-        let contents = contents
-            .into_iter()
-            .map(|content| match Object::parse(content.get()) {
-                Ok(mut content) => {
-                    if let Some(uri) = content.get_str("uri").map(|uri| expose(&uri)) {
-                        content.set("uri", raw(crate::protocol::json_string(&uri)));
-                    }
-                    content.to_text()
-                }
-                Err(_) => content.get().to_string(),
-            });
-        let contents: Vec<String> = contents.collect();
-        fields.set("contents", write_array(contents.iter().map(String::as_str)));
-    })
 }
 
 fn modernize(method: Method, fields: &mut Object) {

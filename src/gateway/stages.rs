@@ -11,6 +11,8 @@ use crate::protocol::Version;
 use crate::types::{CallId, ServerName, Timestamp};
 use crate::upstream::{Era, Lane, Outgoing, Reply, UpstreamError};
 
+use super::exchange::Round;
+use super::flood::Said;
 use super::recorder::OpenCall;
 
 /// How an agent speaks to us.
@@ -187,10 +189,23 @@ pub(super) enum Outcome {
     Answered(Reply),
     /// It did not, or not readably.
     Unanswered(UpstreamError),
-    /// The agent cancelled it first, or went away in a revision where that cancels the call.
-    Cancelled,
+    /// It was cancelled before.
+    GivenUp(Why),
     /// The agent cancelled it before anything was sent.
     Withdrawn,
+}
+
+/// Why a call is cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The agent cancelled it, or went away in a revision where that cancels the call.
+    Cancelled,
+    /// The agent was asked something and did not come back with the answer in time.
+    Expired,
+    /// The agent was asked something, and then more elsewhere than may wait at once.
+    Displaced,
+    /// The gateway stopped while the agent was asked something.
+    Stopped,
 }
 
 /// A request that a server was given, or could not be.
@@ -199,6 +214,9 @@ pub(super) struct Forwarded {
     pub(super) request: Authenticated,
     pub(super) open: OpenCall,
     pub(super) outcome: Outcome,
+    /// How its agent was asked in the middle of it, by requests of its own.
+    pub(super) rounds: Vec<Round>,
+    pub(super) said: Said,
     pub(super) latency: Duration,
 }
 

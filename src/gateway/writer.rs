@@ -150,9 +150,10 @@ impl Writer {
         let mut batch = Batch::default();
         let at = writer.now();
         for entry in first {
-            match entry.kind {
-                Kind::Started => writer.checkpoint(&mut batch, entry, at),
-                _ => drop(writer.chain(&mut batch, &entry, at)),
+            if entry.kind == Kind::Started {
+                writer.checkpoint(&mut batch, entry, at);
+            } else {
+                writer.chain(&mut batch, &entry, at);
             }
         }
         writer.unfold(&mut batch, at, true);
@@ -202,10 +203,7 @@ impl Writer {
 
     async fn commit(&mut self, jobs: Vec<Job>) {
         let at = self.now();
-        let mut batch = Batch::default();
-        if self.checkpoints.is_due(self.head, at) {
-            self.checkpoint(&mut batch, Entry::new(Kind::Checkpoint), at);
-        }
+        let mut batch = self.begin(at);
         for closing in std::mem::take(&mut self.unwritten) {
             self.close(&mut batch, closing, at);
         }
@@ -221,6 +219,15 @@ impl Writer {
                 self.unwritten = batch.closed;
             }
         }
+    }
+
+    /// A batch, which begins with a checkpoint when one is due: no event is further than that from one.
+    fn begin(&mut self, at: Timestamp) -> Batch {
+        let mut batch = Batch::default();
+        if self.checkpoints.is_due(self.head, at) {
+            self.checkpoint(&mut batch, Entry::new(Kind::Checkpoint), at);
+        }
+        batch
     }
 
     fn job(&mut self, batch: &mut Batch, job: Job, at: Timestamp) {
@@ -364,7 +371,7 @@ impl Writer {
             self.database.reopen().await?;
             self.read_back().await?;
             let at = self.now();
-            let mut batch = Batch::default();
+            let mut batch = self.begin(at);
             // Admitted in a commit that seemed to fail: their callers were refused.
             self.sweep(&mut batch, at, entries::never_forwarded);
             self.write(&mut batch).await
@@ -436,7 +443,7 @@ impl Writer {
 
     async fn stop(mut self) -> Result<Head, DbError> {
         let at = self.now();
-        let mut batch = Batch::default();
+        let mut batch = self.begin(at);
         self.unfold(&mut batch, at, true);
         self.checkpoint(&mut batch, Entry::new(Kind::Stopped), at);
         self.write(&mut batch).await?;

@@ -182,7 +182,7 @@ async fn deliver(yields: Vec<Yield>, streams: bool) -> Response {
         match timeout(patience, merged.next()).await {
             Ok(Some(Part::Answer(answer))) => answers.push(answer),
             // Who cancelled waits for no answer.
-            Ok(Some(Part::NoAnswer(_))) => {}
+            Ok(Some(Part::NoAnswer(_) | Part::Event(_) | Part::Retry(_) | Part::Closed)) => {}
             Ok(Some(Part::Notice(notice))) if streams => {
                 return stream_from(answers, write_event(&notice), merged);
             }
@@ -201,7 +201,10 @@ fn until_answer(one: Yield) -> impl Stream<Item = Part> + Send {
     stream::unfold(Some(one), async |one| {
         let mut one = one?;
         match one.parts.recv().await {
-            Some(part @ Part::Notice(_)) => Some((part, Some(one))),
+            // Streams of several requests have no places.
+            Some(part @ (Part::Notice(_) | Part::Event(_) | Part::Retry(_) | Part::Closed)) => {
+                Some((part, Some(one)))
+            }
             Some(part @ (Part::Answer(_) | Part::NoAnswer(_))) => Some((part, None)),
             None => Some((Part::Answer(one.lost), None)),
         }
@@ -226,7 +229,7 @@ async fn next_event(
         match timeout(KEEP_ALIVE, merged.next()).await {
             Ok(Some(Part::Notice(text))) => break write_event(&text),
             Ok(Some(Part::Answer(answer))) => break write_event(&answer.body),
-            Ok(Some(Part::NoAnswer(_))) => {}
+            Ok(Some(Part::NoAnswer(_) | Part::Event(_) | Part::Retry(_) | Part::Closed)) => {}
             Ok(None) => return None,
             Err(_) => break ": keep-alive\n\n".into(),
         }

@@ -11,12 +11,17 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::gateway::{Answer, Part, Unanswered};
+use crate::gateway::{Answer, Event, Part, Unanswered};
 use crate::protocol::write_event;
+
+use super::resume::{Owner, Reader};
 
 /// After so long without a word, a stream is opened and kept alive with comments, so that timers of clients
 /// and proxies in between do not run out.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What keeps a stream alive.
+pub(super) const KEEP_ALIVE_COMMENT: &str = ": keep-alive\n\n";
 
 /// Whether a client can take a stream: only one that says so.
 pub(super) fn takes_stream(headers: &HeaderMap) -> bool {
@@ -31,17 +36,23 @@ pub(super) fn takes_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Sends what a request yields.
-pub(super) async fn deliver(mut parts: mpsc::Receiver<Part>, streams: bool) -> Response {
+/// Sends what a request yields; with an owner, on a stream that can be taken up again where the server has places
+/// for that.
+pub(super) async fn deliver(
+    parts: mpsc::Receiver<Part>,
+    streams: bool,
+    owner: Option<Owner>,
+) -> Response {
     if !streams {
         return only_the_answer(parts).await;
     }
-    match timeout(KEEP_ALIVE, parts.recv()).await {
-        Ok(Some(Part::Answer(answer))) => super::respond(answer),
-        Ok(Some(Part::Notice(notice))) => stream_from(Some(notice), parts),
+    let mut flow = Flow::new(parts, owner);
+    match flow.step().await {
+        Step::Say(text) => stream_of(stream::unfold((Some(text), flow), next_event)),
+        Step::Answer(answer) => super::respond(answer),
         // A client that cancelled would take even an error for a message about nothing it knows.
-        Ok(Some(Part::NoAnswer(_))) => stream_of(stream::empty()),
-        Ok(None) => lost(),
-        Err(_) => stream_from(None, parts),
+        Step::End => stream_of(stream::empty()),
+        Step::Lost => lost(),
     }
 }
 
@@ -49,15 +60,15 @@ async fn only_the_answer(mut parts: mpsc::Receiver<Part>) -> Response {
     loop {
         match parts.recv().await {
             Some(Part::Answer(answer) | Part::NoAnswer(answer)) => return super::respond(answer),
-            Some(Part::Notice(_)) => {}
+            Some(Part::Notice(_) | Part::Event(_) | Part::Retry(_) | Part::Closed) => {}
             None => return lost(),
         }
     }
 }
 
-fn stream_from(first: Option<String>, parts: mpsc::Receiver<Part>) -> Response {
-    let first = first.map_or_else(|| ": keep-alive\n\n".into(), |notice| write_event(&notice));
-    stream_of(stream::unfold((Some(first), Some(parts)), next_event))
+/// Sends what a stream still has to say to an agent that comes back to it.
+pub(super) fn resumed(reader: Reader) -> Response {
+    stream_of(stream::unfold((None, Flow::Kept(reader)), next_event))
 }
 
 /// A stream of events as a response.
@@ -72,20 +83,123 @@ pub(super) fn stream_of(
     (StatusCode::OK, headers, Body::from_stream(events)).into_response()
 }
 
-type Streaming = (Option<String>, Option<mpsc::Receiver<Part>>);
-
-async fn next_event((first, parts): Streaming) -> Option<(Result<Bytes, Infallible>, Streaming)> {
-    if let Some(first) = first {
-        return Some((Ok(first.into()), (None, parts)));
-    }
-    let mut parts = parts?;
-    let (text, rest) = match timeout(KEEP_ALIVE, parts.recv()).await {
-        Ok(Some(Part::Notice(notice))) => (write_event(&notice), Some(parts)),
-        Ok(Some(Part::Answer(answer))) => (write_event(&answer.body), None),
-        Ok(Some(Part::NoAnswer(_)) | None) => return None,
-        Err(_) => (": keep-alive\n\n".into(), Some(parts)),
+async fn next_event(
+    (first, mut flow): (Option<String>, Flow),
+) -> Option<(Result<Bytes, Infallible>, (Option<String>, Flow))> {
+    let text = match first {
+        Some(first) => first,
+        None => match flow.step().await {
+            Step::Say(text) => text,
+            Step::Answer(answer) => write_event(&answer.body),
+            Step::End | Step::Lost => return None,
+        },
     };
-    Some((Ok(text.into()), (None, rest)))
+    Some((Ok(text.into()), (None, flow)))
+}
+
+/// Where what is sent comes from.
+enum Flow {
+    /// The request itself: when the agent leaves, nobody hears what is said.
+    Plain(Plain),
+    /// A stream that is kept for an agent that leaves and comes back.
+    Kept(Reader),
+    /// Nothing more comes.
+    Over,
+}
+
+struct Plain {
+    parts: mpsc::Receiver<Part>,
+    owner: Option<Owner>,
+    retry: Option<u64>,
+}
+
+/// What comes next.
+enum Step {
+    /// This goes onto the stream.
+    Say(String),
+    /// The answer, and nothing after it.
+    Answer(Answer),
+    /// Nothing more.
+    End,
+    /// Nothing more, and there was no answer.
+    Lost,
+}
+
+impl Flow {
+    fn new(parts: mpsc::Receiver<Part>, owner: Option<Owner>) -> Self {
+        Self::Plain(Plain {
+            parts,
+            owner,
+            retry: None,
+        })
+    }
+
+    async fn step(&mut self) -> Step {
+        loop {
+            let part = match self {
+                Self::Plain(plain) => timeout(KEEP_ALIVE, plain.parts.recv()).await,
+                Self::Kept(reader) => return reader.next().await.map_or(Step::End, Step::Say),
+                Self::Over => return Step::End,
+            };
+            match part {
+                Ok(Some(Part::Notice(text))) => return Step::Say(write_event(&text)),
+                Ok(Some(Part::Answer(answer))) => {
+                    *self = Self::Over;
+                    return Step::Answer(answer);
+                }
+                Ok(Some(Part::NoAnswer(_))) => {
+                    *self = Self::Over;
+                    return Step::End;
+                }
+                Ok(Some(Part::Event(event))) => {
+                    if let Some(text) = self.keep(event) {
+                        return Step::Say(write_event(&text));
+                    }
+                }
+                Ok(Some(Part::Retry(retry))) => self.set_retry(retry),
+                // An agent without a place could not come back.
+                Ok(Some(Part::Closed)) => {}
+                Ok(None) => return Step::Lost,
+                Err(_) => return Step::Say(KEEP_ALIVE_COMMENT.into()),
+            }
+        }
+    }
+
+    fn set_retry(&mut self, retry: u64) {
+        if let Self::Plain(plain) = self {
+            plain.retry = Some(retry);
+        }
+    }
+
+    /// From the first event with a place on, everything is kept. Where there is no room for that, the stream is one
+    /// without places; what is to be said on it is returned.
+    fn keep(&mut self, event: Event) -> Option<String> {
+        if event.place.is_none() {
+            return event.text;
+        }
+        let Self::Plain(Plain {
+            parts,
+            owner,
+            retry,
+        }) = std::mem::replace(self, Self::Over)
+        else {
+            return None;
+        };
+        let kept = match owner {
+            Some(owner) => owner.keep(event, retry, parts),
+            None => Err((event, parts)),
+        };
+        match kept {
+            Ok(reader) => {
+                *self = Self::Kept(reader);
+                None
+            }
+            Err((event, parts)) => {
+                *self = Self::new(parts, None);
+                event.text
+            }
+        }
+    }
 }
 
 /// The task of the request is gone without an answer: it failed, which is logged where it happened.

@@ -1,17 +1,9 @@
 //! The headers of MCP: reading them, and the rule that they say what the body says (2026-07-28, transport).
 
 use axum::http::HeaderMap;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 
 use crate::gateway::Failure;
-use crate::protocol::{Method, Object};
-
-/// Headers that repeat tool arguments start so.
-const PARAM_PREFIX: &str = "mcp-param-";
-
-/// Such headers in one request.
-const MAX_PARAM_HEADERS: usize = 32;
+use crate::protocol::{MAX_PARAM_HEADERS, Method, Object, PARAM_PREFIX, from_header};
 
 /// The value of a header that stands once; `Err` when it stands twice or is no visible text.
 pub(super) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Failure> {
@@ -32,7 +24,7 @@ pub(super) fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
     }
 }
 
-/// Checks that `Mcp-Method` and `Mcp-Name` say what the body says; the body is the truth.
+/// Checks that `Mcp-Method` and `Mcp-Name` say what the body says, the truth, and that no header stands twice.
 pub(super) fn check_equality(
     headers: &HeaderMap,
     method: &str,
@@ -41,6 +33,7 @@ pub(super) fn check_equality(
     let mismatch =
         |name: &str| Failure::HeaderMismatch(format!("the {name} header differs from the body"));
     let missing = |name: &str| Failure::HeaderMismatch(format!("the {name} header is missing"));
+    param_headers(headers)?;
     let named = single(headers, "mcp-method")?.ok_or_else(|| missing("Mcp-Method"))?;
     if named != method {
         return Err(mismatch("Mcp-Method"));
@@ -49,7 +42,7 @@ pub(super) fn check_equality(
         return Ok(());
     };
     let name = single(headers, "mcp-name")?.ok_or_else(|| missing("Mcp-Name"))?;
-    let name = decode(name).ok_or_else(|| mismatch("Mcp-Name"))?;
+    let name = from_header(name).ok_or_else(|| mismatch("Mcp-Name"))?;
     if params.get_str(key).as_deref() == Some(name.as_str()) {
         Ok(())
     } else {
@@ -57,25 +50,22 @@ pub(super) fn check_equality(
     }
 }
 
-/// The `Mcp-Param-*` headers, by full name.
-pub(super) fn param_headers(headers: &HeaderMap) -> Vec<(String, String)> {
-    let params = headers
-        .iter()
-        .filter(|(name, _)| name.as_str().starts_with(PARAM_PREFIX));
-    let params = params
-        .filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_string())));
-    params.take(MAX_PARAM_HEADERS).collect()
-}
-
-/// A value as it is meant: `=?base64?…?=` stands for the bytes in it, anything else for itself.
-fn decode(value: &str) -> Option<String> {
-    match value
-        .strip_prefix("=?base64?")
-        .and_then(|rest| rest.strip_suffix("?="))
-    {
-        None => Some(value.into()),
-        Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok(),
+/// The `Mcp-Param-*` headers, by full name in lower case. Whether they say what the body says depends on the tool.
+pub(super) fn param_headers(headers: &HeaderMap) -> Result<Vec<(String, String)>, Failure> {
+    let names = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(PARAM_PREFIX));
+    let mut params = Vec::new();
+    for name in names {
+        if params.len() >= MAX_PARAM_HEADERS {
+            let why = format!("there are more than {MAX_PARAM_HEADERS} Mcp-Param headers");
+            return Err(Failure::HeaderMismatch(why));
+        }
+        if let Some(value) = single(headers, name.as_str())? {
+            params.push((name.to_string(), value.to_string()));
+        }
     }
+    Ok(params)
 }
 
 #[cfg(test)]
@@ -89,6 +79,21 @@ mod tests {
         }
         let params = Object::parse(r#"{"name":"grüßen"}"#).unwrap();
         check_equality(&headers, "tools/call", &params).is_ok()
+    }
+
+    #[test]
+    fn a_request_has_only_so_many_param_headers() {
+        let mut headers = HeaderMap::new();
+        for number in 0..MAX_PARAM_HEADERS {
+            let name = format!("Mcp-Param-X{number}").to_lowercase();
+            let name: axum::http::HeaderName = name.parse().unwrap();
+            headers.insert(name, " 1 ".parse().unwrap());
+        }
+        let params = param_headers(&headers).unwrap();
+        assert_eq!(params.len(), MAX_PARAM_HEADERS);
+        assert!(params.contains(&("mcp-param-x7".into(), "1".into())));
+        headers.insert("mcp-param-more", "1".parse().unwrap());
+        assert!(param_headers(&headers).is_err());
     }
 
     #[test]
@@ -110,5 +115,9 @@ mod tests {
             ("mcp-method", "tools/call"),
             ("mcp-name", name)
         ]));
+        let param = ("mcp-param-x", "1");
+        let both = [("mcp-method", "tools/call"), ("mcp-name", name)];
+        assert!(check(&[both[0], both[1], param]));
+        assert!(!check(&[both[0], both[1], param, param]));
     }
 }

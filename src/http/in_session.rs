@@ -10,12 +10,16 @@ use crate::gateway::{AgentEra, Answer, Asking, Caller, Door, Failure};
 use crate::protocol::{
     CLIENT_CAPABILITIES, Json, LOG_LEVEL, LogLevel, META, Object, RequestId, raw,
 };
-use crate::types::hex;
+use crate::types::{AgentName, hex};
 
 use super::classify::{Unclear, session_alone};
+use super::delivery::takes_stream;
 use super::mcp::{Visit, hints};
 use super::session::Session;
-use super::{Front, refuse, respond};
+use super::{Front, delivery, headers, refuse, respond};
+
+/// The header that names the last event an agent got on a stream.
+const LAST_EVENT: &str = "last-event-id";
 
 impl Front {
     /// Hands an agent's answer to the server that asked.
@@ -54,7 +58,53 @@ impl Front {
         visit.caller.era = AgentEra::Session(session.version);
         visit.caller.client = session.client;
         visit.caller.session = Some(id);
+        visit.has_places = session.version.has_places() && session.stream.is_none();
         Ok(())
+    }
+
+    /// Ends what hangs on a session that is over.
+    pub(super) async fn forget(&self, id: Arc<str>, agent: AgentName) {
+        self.streams.forget_session(&agent, &id);
+        self.gateway.end_session(agent, id).await;
+    }
+
+    /// A GET in a session: it takes up a stream where it left off, or opens the session's own.
+    pub(super) async fn listen(&self, mut visit: Visit) -> Result<Response, Response> {
+        match headers::single(&visit.headers, LAST_EVENT) {
+            Ok(None) => self.stand(visit).await,
+            Ok(Some(_)) | Err(_) => self.take_up(&mut visit).await,
+        }
+    }
+
+    /// Sends what a stream said after the event that the agent names, and goes on with it.
+    async fn take_up(&self, visit: &mut Visit) -> Result<Response, Response> {
+        let session = hints(&visit.headers)
+            .map_err(Unclear::Failure)
+            .and_then(|hints| session_alone(&hints));
+        let session = match session {
+            Ok(Some(session)) if takes_stream(&visit.headers) => session,
+            // Named a revision that knows no other method than POST, or none of the streams there are.
+            Ok(_) | Err(Unclear::Failure(_)) => {
+                return Err(refuse(&Door::MethodNotAllowed("POST, DELETE")));
+            }
+            Err(unclear) => return Err(self.unclear(visit, None, "", unclear).await),
+        };
+        if let Err(door) = self.resume(visit, &session) {
+            return Err(self.turn_away(&visit.caller, door).await);
+        }
+        let place = match headers::single(&visit.headers, LAST_EVENT) {
+            Ok(Some(id)) => self.gateway.find_place(&visit.caller, &visit.scope, id),
+            Ok(None) | Err(_) => None,
+        };
+        let agent = &visit.caller.agent.name;
+        let reader = place.and_then(|place| {
+            self.streams
+                .take_up(agent, &session, place.stream, place.number)
+        });
+        match reader {
+            Some(reader) => Ok(delivery::resumed(reader)),
+            None => Err(self.turn_away(&visit.caller, Door::UnknownPlace).await),
+        }
     }
 
     pub(super) async fn open_session(
@@ -78,9 +128,10 @@ impl Front {
             capabilities: params.get_object("capabilities").unwrap_or_default(),
             stream: None,
         };
+        self.gateway.begin_session(&session_id, &session.scope);
         let ended = self.sessions.open(Arc::clone(&session_id), session);
         for (id, session) in ended {
-            self.gateway.end_session(session.agent, id).await;
+            self.forget(id, session.agent).await;
         }
         let mut response = respond(Answer::result(id, &opened.result));
         if let Ok(value) = session_id.parse() {
@@ -121,8 +172,8 @@ impl Front {
             return Err(self.turn_away(&visit.caller, door).await);
         }
         self.sessions.close(&id);
-        let agent = visit.caller.agent.name.clone();
-        self.gateway.end_session(agent, id.into()).await;
+        self.forget(id.into(), visit.caller.agent.name.clone())
+            .await;
         Ok(StatusCode::OK.into_response())
     }
 
@@ -157,7 +208,7 @@ impl Front {
         declared.unwrap_or_default()
     }
 
-    fn session(&self, visit: &Visit) -> Option<Session> {
+    pub(super) fn session(&self, visit: &Visit) -> Option<Session> {
         let id = visit.caller.session.as_deref()?;
         Some(
             self.sessions

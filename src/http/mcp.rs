@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, Method as HttpMethod, Request, header, request::Part
 use axum::response::Response;
 
 use crate::gateway::{
-    Addressee, AgentEra, AgentRequest, Answer, Caller, Door, Failure, Part, Scope, TokenProblem,
-    Unanswered, client_name,
+    Addressee, AgentEra, AgentRequest, Answer, Caller, Door, Failure, Part, Scope, StreamId,
+    TokenProblem, Unanswered, client_name,
 };
 use crate::protocol::{
     CLIENT_INFO, META, Message, MessageError, Object, Posted, RequestId, Version, readable_id,
@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::batch::ready;
 use super::classify::{Class, Hints, Unclear, classify, is_claimed};
 use super::in_session::asking;
+use super::resume::Owner;
 use super::{Front, bearer, body, delivery, headers, refuse, refuse_to, refuse_unread, respond};
 
 /// The longest label a bare client may put on its requests, in bytes.
@@ -56,6 +57,10 @@ pub(super) struct Visit {
     pub(super) caller: Caller,
     pub(super) scope: Scope,
     pub(super) headers: HeaderMap,
+    /// Whether the agent can take up a stream again: it came in a session of a revision that has that.
+    pub(super) has_places: bool,
+    /// The stream of its one request, when that can be taken up again.
+    pub(super) stream: Option<StreamId>,
 }
 
 impl Front {
@@ -68,6 +73,7 @@ impl Front {
         let mut visit = self.admit(parts.headers, server).await?;
         match parts.method {
             HttpMethod::POST => {}
+            HttpMethod::GET => return self.listen(visit).await,
             HttpMethod::DELETE => return self.end_session(&mut visit).await,
             _ => return Err(refuse(&Door::MethodNotAllowed("POST, DELETE"))),
         }
@@ -112,6 +118,8 @@ impl Front {
                 caller,
                 scope: server.map_or(Scope::All, Scope::One),
                 headers,
+                has_places: false,
+                stream: None,
             }),
             Err(door) => Err(self.turn_away(&caller, door).await),
         }
@@ -212,7 +220,7 @@ impl Front {
 
     async fn request(
         &self,
-        visit: Visit,
+        mut visit: Visit,
         id: RequestId,
         method: String,
         params: Object,
@@ -221,10 +229,27 @@ impl Front {
             return Ok(self.open_session(visit, &id, &params).await);
         }
         let streams = delivery::takes_stream(&visit.headers);
+        if !streams && method == "subscriptions/listen" && visit.caller.era.is_modern() {
+            let failure = Failure::NeedsStream;
+            return Err(self.fail(&visit, Some(&id), &method, failure).await);
+        }
+        let owner = self.owner(&visit).filter(|_| streams);
+        visit.stream = owner.as_ref().map(|owner| owner.id);
         match self.begin(visit, id, method, params, streams).await {
-            Ok(parts) => Ok(delivery::deliver(parts, streams).await),
+            Ok(parts) => Ok(delivery::deliver(parts, streams, owner).await),
             Err(answer) => Err(respond(answer)),
         }
+    }
+
+    /// Whose the stream of a request is, when it can be taken up again.
+    fn owner(&self, visit: &Visit) -> Option<Owner> {
+        let session = visit.caller.session.as_ref().filter(|_| visit.has_places)?;
+        Some(Owner {
+            streams: Arc::clone(&self.streams),
+            agent: visit.caller.agent.name.clone(),
+            session: Arc::clone(session),
+            id: self.gateway.name_stream(),
+        })
     }
 
     /// Starts on a request other than `initialize`. A failure concerns the POST and not what else its session has
@@ -274,13 +299,15 @@ impl Front {
             method,
             params,
             param_headers: if modern {
-                headers::param_headers(&visit.headers)
+                // Those that cannot be read were refused when the request was classified.
+                headers::param_headers(&visit.headers).unwrap_or_default()
             } else {
                 Vec::new()
             },
             scope: visit.scope,
             hangup_cancels: modern,
             place,
+            stream: visit.stream,
         };
         Ok(self.gateway.handle(visit.caller, request))
     }

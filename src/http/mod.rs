@@ -11,11 +11,14 @@ mod delivery;
 mod guard;
 mod headers;
 mod in_session;
+mod kept;
 mod listener;
 mod mcp;
 mod notices;
 mod patience;
+mod resume;
 mod session;
+mod standing;
 mod two_endpoints;
 
 use std::sync::Arc;
@@ -32,6 +35,7 @@ use crate::gateway::{Answer, Door, Gateway, TokenProblem, Unanswered};
 pub use guard::{Guard, guard};
 pub use listener::{Limits, serve};
 
+use resume::Streams;
 use session::Sessions;
 
 /// Paths where clients look for an authorization server. They must get a small JSON 404: with anything else
@@ -51,13 +55,15 @@ const OAUTH_PATHS: [&str; 7] = [
 pub(crate) struct Front {
     gateway: Arc<Gateway>,
     sessions: Arc<Sessions>,
+    streams: Arc<Streams>,
 }
 
 /// The routes of agents, `/health`, and a plain no for everything else.
 pub fn router(gateway: Arc<Gateway>, clock: Arc<dyn Clock>) -> Router {
     let front = Front {
         gateway,
-        sessions: Arc::new(Sessions::new(clock)),
+        sessions: Arc::new(Sessions::new(Arc::clone(&clock))),
+        streams: Arc::new(Streams::new(clock)),
     };
     let routes = Router::new()
         .route("/mcp", any(mcp::all))

@@ -111,6 +111,14 @@ impl Sessions {
         Some((key, kept.session.clone()))
     }
 
+    /// Notes that the client of a session is there. Says whether the session is.
+    pub(super) fn touch(&self, id: &str) -> bool {
+        let now = self.clock.monotonic();
+        let mut by_id = self.by_id.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = by_id.get_mut(id);
+        kept.map(|kept| kept.last_used = now).is_some()
+    }
+
     /// The session of this agent with a stream of its own, on whichever endpoint it was opened.
     pub(super) fn find_stream(&self, id: &str, agent: &AgentName) -> Option<(Arc<str>, Session)> {
         let scope = {
@@ -194,6 +202,10 @@ mod tests {
             sessions.find("s1", &a, &Scope::All).is_some(),
             "used again just in time"
         );
+        clock.advance(IDLE);
+        assert!(sessions.touch("s1"), "its stream is open");
+        clock.advance(IDLE);
+        assert!(sessions.find("s1", &a, &Scope::All).is_some());
         clock.advance(IDLE + Duration::from_secs(1));
         assert!(sessions.find("s1", &a, &Scope::All).is_none());
     }

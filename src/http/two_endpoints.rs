@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::gateway::{AgentEra, Answer, Door, Part};
+use crate::gateway::{AgentEra, Answer, Door, NewsStream, Part};
 use crate::protocol::{Message, Object, Posted, RequestId, Version, write_event};
 use crate::types::{AgentName, hex};
 
@@ -23,6 +23,7 @@ use super::classify::{Unclear, session_alone};
 use super::delivery::{KEEP_ALIVE, stream_of};
 use super::mcp::{Visit, hints};
 use super::session::Session;
+use super::standing::STILL_HERE;
 use super::{Front, refuse, respond};
 
 /// Where messages are posted.
@@ -97,8 +98,9 @@ impl Front {
             agent: session.agent.clone(),
             id: Arc::clone(&id),
         };
+        self.gateway.begin_session(&id, &session.scope);
         for (id, ended) in self.sessions.open(id, session) {
-            self.gateway.end_session(ended.agent, id).await;
+            self.forget(id, ended.agent).await;
         }
         // A relative address: clients refuse to post to another origin than the stream's.
         let first = format!("event: endpoint\ndata: {MESSAGES}?session={}\n\n", open.id);
@@ -174,11 +176,18 @@ impl Front {
                     .initialize(&visit.caller, &visit.scope, &params)
                     .await;
                 let capabilities = params.get_object("capabilities").unwrap_or_default();
-                if let Some(session) = &visit.caller.session {
-                    self.sessions
-                        .agree(session, opened.version, opened.client, capabilities);
+                let mut caller = visit.caller;
+                caller.era = AgentEra::Session(opened.version);
+                caller.client.clone_from(&opened.client);
+                if let Some(session) = &caller.session {
+                    let (version, client) = (opened.version, opened.client);
+                    let declared = capabilities.clone();
+                    self.sessions.agree(session, version, client, declared);
                 }
                 drop(events.send(Answer::result(&id, &opened.result).body).await);
+                if let Some(news) = self.gateway.stand(caller, &capabilities) {
+                    tokio::spawn(pump_news(news, events));
+                }
             }
             _ => {
                 let parts = self.begin(visit, id, method, params, true).await;
@@ -196,8 +205,19 @@ async fn pump(mut parts: mpsc::Receiver<Part>, events: mpsc::Sender<String>) {
             Part::Notice(text) => (text, false),
             Part::Answer(answer) => (answer.body, true),
             Part::NoAnswer(_) => return,
+            // Streams of this transport cannot be taken up again.
+            Part::Event(_) | Part::Retry(_) | Part::Closed => continue,
         };
         if events.send(text).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// Puts what is heard outside of requests onto the stream, until one of the two ends.
+async fn pump_news(mut news: NewsStream, events: mpsc::Sender<String>) {
+    while let Some(message) = news.next().await {
+        if events.send(message).await.is_err() {
             return;
         }
     }
@@ -229,11 +249,27 @@ async fn next_event(
 ) -> Option<(Result<Bytes, Infallible>, Streaming)> {
     let text = match first {
         Some(first) => first,
-        None => match timeout(KEEP_ALIVE, waiting.recv()).await {
+        None => match timeout(KEEP_ALIVE, open.next(&mut waiting)).await {
             Ok(Some(text)) => write_event(&text),
             Ok(None) => return None,
-            Err(_) => ": keep-alive\n\n".into(),
+            Err(_) => {
+                open.front.sessions.touch(&open.id);
+                STILL_HERE.into()
+            }
         },
     };
     Some((Ok(text.into()), (None, waiting, open)))
+}
+
+impl OpenStream {
+    /// The next message; `None` at the end. A gateway that ends takes no more of this client, and the stream is at
+    /// its end when the last answer is on it.
+    async fn next(&self, waiting: &mut mpsc::Receiver<String>) -> Option<String> {
+        tokio::select! {
+            biased;
+            message = waiting.recv() => return message,
+            () = self.front.gateway.streams_end() => self.front.sessions.close(&self.id),
+        }
+        waiting.recv().await
+    }
 }

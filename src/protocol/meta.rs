@@ -14,6 +14,8 @@ pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
 /// The least severe log line the client wants.
 pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+/// The `subscriptions/listen` request that a message belongs to.
+pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 /// Names the request in its progress notifications; a string or an integer.
 pub const PROGRESS_TOKEN: &str = "progressToken";
 /// Keys without a prefix that every revision passes on (W3C Trace Context, W3C Baggage).

@@ -126,6 +126,32 @@ impl Method {
         }
     }
 
+    /// Whether it is about a task that a call made.
+    pub fn is_about_tasks(self) -> bool {
+        match self {
+            Self::TasksGet
+            | Self::TasksUpdate
+            | Self::TasksCancel
+            | Self::TasksResult
+            | Self::TasksList => true,
+            Self::Initialize
+            | Self::Discover
+            | Self::Ping
+            | Self::SetLevel
+            | Self::ToolsList
+            | Self::ToolsCall
+            | Self::PromptsList
+            | Self::PromptsGet
+            | Self::ResourcesList
+            | Self::TemplatesList
+            | Self::ResourcesRead
+            | Self::Complete
+            | Self::Subscribe
+            | Self::Unsubscribe
+            | Self::Listen => false,
+        }
+    }
+
     /// The key of `params` that the `Mcp-Name` header repeats (2026-07-28, transport).
     pub fn name_key(self) -> Option<&'static str> {
         match self {

@@ -4,7 +4,7 @@
 //! CRLF all end a line, also when a chunk ends between the two; a leading byte-order mark is dropped; an
 //! event that is not finished is bounded.
 
-/// One event. Only what MCP uses: `retry` is not kept.
+/// One event, or only the id of one: a place in the stream at which nothing is said.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SseEvent {
     /// The `event` field; empty means `message`.
@@ -33,6 +33,7 @@ pub struct SseParser {
     size: usize,
     after_cr: bool,
     at_start: bool,
+    retry: Option<u64>,
 }
 
 impl SseParser {
@@ -46,7 +47,13 @@ impl SseParser {
             size: 0,
             after_cr: false,
             at_start: true,
+            retry: None,
         }
+    }
+
+    /// How long to wait before the stream is asked for again, in milliseconds, as last said on it.
+    pub fn retry(&self) -> Option<u64> {
+        self.retry
     }
 
     /// Takes the next bytes and returns the events they finish.
@@ -114,8 +121,13 @@ impl SseParser {
             b"id" if !value.contains(&0) => {
                 self.event.id = Some(String::from_utf8_lossy(value).into_owned())
             }
-            // Comments and fields nobody knows take no room beyond their own line.
-            _ => self.size = self.size.saturating_sub(whole.len()),
+            _ => {
+                if field == b"retry" {
+                    self.retry = read_digits(value).or(self.retry);
+                }
+                // Comments and fields nobody knows take no room beyond their own line.
+                self.size = self.size.saturating_sub(whole.len());
+            }
         }
         None
     }
@@ -123,15 +135,39 @@ impl SseParser {
     fn end_event(&mut self) -> Option<SseEvent> {
         self.size = 0;
         let event = std::mem::take(&mut self.event);
-        std::mem::take(&mut self.has_data).then_some(event)
+        let has_data = std::mem::take(&mut self.has_data);
+        (has_data || event.id.is_some()).then_some(event)
     }
+}
+
+/// Digits and nothing else, as the standard has it; a number beyond all sense is none.
+fn read_digits(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?;
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
 }
 
 /// Writes one `message` event around a JSON text, which holds no line breaks outside of escapes or has them
 /// spread over several `data` lines.
 pub fn write_event(data: &str) -> String {
-    let mut text = String::with_capacity(data.len() + 24);
-    text.push_str("event: message\n");
+    write_event_at(None, None, data)
+}
+
+/// Writes an event with its id, and how long to wait before the stream is asked for again, in milliseconds. Without
+/// data it only names a place in the stream. The id holds no line breaks.
+pub fn write_event_at(id: Option<&str>, retry: Option<u64>, data: &str) -> String {
+    let mut text = String::with_capacity(data.len() + id.map_or(0, str::len) + 48);
+    if !data.is_empty() {
+        text.push_str("event: message\n");
+    }
+    if let Some(id) = id {
+        text.push_str("id: ");
+        text.push_str(id);
+        text.push('\n');
+    }
+    if let Some(retry) = retry {
+        text.push_str(&write_retry(retry));
+    }
     for line in data.split(['\n', '\r']) {
         text.push_str("data: ");
         text.push_str(line);
@@ -139,6 +175,11 @@ pub fn write_event(data: &str) -> String {
     }
     text.push('\n');
     text
+}
+
+/// The line that says how long to wait before the stream is asked for again, in milliseconds.
+pub fn write_retry(retry: u64) -> String {
+    format!("retry: {retry}\n")
 }
 
 #[cfg(test)]
@@ -163,6 +204,35 @@ mod tests {
         assert_eq!(found[0].data, b"a\nb");
         assert_eq!(found[0].id.as_deref(), Some("7"));
         assert_eq!(found[1].data, b"");
+    }
+
+    #[test]
+    fn an_id_without_data_is_a_place_and_the_wait_before_coming_back_is_kept() {
+        let mut parser = SseParser::new(1_000);
+        let found = parser.push(b"id: 7\nretry: 500\ndata:\n\nid: 8\n\n");
+        let ids: Vec<_> = found.unwrap().into_iter().map(|event| event.id).collect();
+        assert_eq!(ids, [Some("7".into()), Some("8".into())]);
+        assert_eq!(parser.retry(), Some(500));
+        for nonsense in ["+1", "1 s", "", "99999999999999999999"] {
+            let said = format!("retry: {nonsense}\n\n");
+            assert_eq!(parser.push(said.as_bytes()), Ok(vec![]));
+            assert_eq!(parser.retry(), Some(500), "{nonsense}");
+        }
+        assert_eq!(parser.push(b"retry: 20\n\n"), Ok(vec![]));
+        assert_eq!(parser.retry(), Some(20));
+    }
+
+    #[test]
+    fn an_event_with_its_place_is_read_as_it_was_written() {
+        let text = write_event_at(Some("7"), Some(500), "{}");
+        assert_eq!(text, "event: message\nid: 7\nretry: 500\ndata: {}\n\n");
+        let found = events(&[text.as_bytes()]);
+        assert_eq!(
+            (found[0].id.as_deref(), &*found[0].data),
+            (Some("7"), &b"{}"[..])
+        );
+        assert_eq!(write_event_at(Some("7"), None, ""), "id: 7\ndata: \n\n");
+        assert_eq!(write_event("{}"), "event: message\ndata: {}\n\n");
     }
 
     #[test]

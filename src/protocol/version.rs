@@ -46,6 +46,11 @@ impl Version {
         self >= Self::V2026_07_28
     }
 
+    /// Whether a stream may begin with an event that only names a place in it, from which it can be taken up again.
+    pub fn has_places(self) -> bool {
+        self == Self::V2025_11_25
+    }
+
     /// Whether it knows batches of messages.
     pub fn has_batches(self) -> bool {
         self == Self::V2025_03_26

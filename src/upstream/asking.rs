@@ -14,7 +14,7 @@ use crate::protocol::{
 };
 
 use super::codec::{Outcome, client_info, not_offered};
-use super::{Ask, Notice, Outgoing, limits};
+use super::{Ask, EventId, Notice, Outgoing, limits};
 
 /// The methods an agent can be asked with, and the capability that allows each (MCP 2025-11-25, client features).
 const ASKS: [(&str, &str); 3] = [
@@ -35,17 +35,27 @@ const PROGRESS: usize = 8;
 pub(super) struct Declared {
     pub(super) capabilities: Object,
     pub(super) client_info: Json,
+    /// Whether it is for a request that concerns tasks.
+    pub(super) for_tasks: bool,
 }
 
 impl Declared {
     /// `None` when the agent of this request cannot be asked anything.
     pub(super) fn of(outgoing: &Outgoing) -> Option<Arc<Self>> {
         let client_info = outgoing.client_info.clone().unwrap_or_else(client_info);
-        Self::new(&outgoing.capabilities, client_info)
+        Self::among(
+            &outgoing.capabilities,
+            client_info,
+            outgoing.concerns_tasks(),
+        )
     }
 
     /// `None` when there is nothing to ask for among these capabilities.
     pub(super) fn new(capabilities: &Object, client_info: Json) -> Option<Arc<Self>> {
+        Self::among(capabilities, client_info, false)
+    }
+
+    fn among(capabilities: &Object, client_info: Json, for_tasks: bool) -> Option<Arc<Self>> {
         let mut capabilities = capabilities.clone();
         capabilities.retain(|key| ASKS.iter().any(|(_, capability)| *capability == key));
         if capabilities.is_empty() {
@@ -54,6 +64,7 @@ impl Declared {
         Some(Arc::new(Self {
             capabilities,
             client_info,
+            for_tasks,
         }))
     }
 
@@ -147,6 +158,16 @@ impl Asker {
     /// Passes a question up; `None` when it is to be refused at once: not declared, the call is over, or too many
     /// are open. Never waits.
     pub(super) fn ask(&self, method: &str, params: Object) -> Option<Question> {
+        self.ask_at(method, params, None)
+    }
+
+    /// The same, at a place of the server's stream.
+    pub(super) fn ask_at(
+        &self,
+        method: &str,
+        params: Object,
+        at: Option<EventId>,
+    ) -> Option<Question> {
         let is_possible = self.declared.allows(method) && !self.over.is_cancelled();
         if !is_possible || *self.open.borrow() >= limits::OPEN_ASKS {
             return None;
@@ -160,6 +181,10 @@ impl Asker {
             reply,
             progress: saying,
         });
+        let ask = match at {
+            Some(at) => Notice::At(at, Box::new(ask)),
+            None => ask,
+        };
         // Progress is dropped while the agent is slow. A question is not: its server would wait for ever.
         let waiting = match self.notices.try_send(ask) {
             Ok(()) => None,

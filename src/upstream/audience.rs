@@ -42,7 +42,7 @@ impl<W: Eq + Hash + Clone> Audiences<W> {
 #[derive(Debug, Default)]
 pub(super) struct Audience {
     state: Mutex<State>,
-    /// Told when an ear came, or a connection was lost.
+    /// Told when an ear came, or a connection was opened or lost.
     changed: Notify,
 }
 
@@ -117,6 +117,11 @@ impl Audience {
         (receiver, !std::mem::replace(&mut state.has_keeper, true))
     }
 
+    /// A connection was opened.
+    pub(super) fn meet(&self) {
+        self.changed.notify_one();
+    }
+
     /// A connection was lost.
     pub(super) fn shake(&self) {
         locked(&self.state).is_shaken = true;
@@ -139,7 +144,7 @@ impl Audience {
         }
     }
 
-    /// Waits until somebody comes or goes, or a connection is lost.
+    /// Waits until somebody comes or goes, or a connection is opened or lost.
     pub(super) async fn stir(&self, ears: &[Arc<Ear>]) {
         let leaving = ears.iter().map(|ear| Box::pin(ear.over.cancelled()));
         tokio::select! {

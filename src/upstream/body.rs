@@ -82,6 +82,11 @@ impl EventReader {
         }
     }
 
+    /// How long the server wants to be left alone before its stream is asked for again, in milliseconds.
+    pub(super) fn retry(&self) -> Option<u64> {
+        self.parser.retry()
+    }
+
     /// The next message; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<SseEvent>, UpstreamError> {
         self.next_named("message").await
@@ -93,7 +98,21 @@ impl EventReader {
         name: &str,
     ) -> Result<Option<SseEvent>, UpstreamError> {
         loop {
-            if let Some(event) = self.next_ready(name) {
+            match self.next_any().await? {
+                Some(event) if !is_named(&event, name) => {}
+                found => return Ok(found),
+            }
+        }
+    }
+
+    /// The next event, also one that only names a place in the stream.
+    pub(super) async fn next_any(&mut self) -> Result<Option<SseEvent>, UpstreamError> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                if let Some(id) = &event.id {
+                    // An empty id takes back the one before (WHATWG HTML, section 9.2.6).
+                    self.last_event = Some(id.clone()).filter(|id| !id.is_empty());
+                }
                 return Ok(Some(event));
             }
             let Some(chunk) = next_chunk(&mut self.body).await? else {
@@ -108,22 +127,14 @@ impl EventReader {
                 .extend(events.map_err(|error| UpstreamError::TooLarge(error.limit))?);
         }
     }
+}
 
-    /// Events without data only carry an id, to resume from.
-    fn next_ready(&mut self, name: &str) -> Option<SseEvent> {
-        while let Some(event) = self.ready.pop_front() {
-            if let Some(id) = &event.id {
-                self.last_event = Some(id.clone());
-            }
-            let named = if event.name.is_empty() {
-                "message"
-            } else {
-                &event.name
-            };
-            if named == name && !event.data.is_empty() {
-                return Some(event);
-            }
-        }
-        None
-    }
+/// Whether an event has this name, and data: one without only carries an id, to resume from.
+pub(super) fn is_named(event: &SseEvent, name: &str) -> bool {
+    let named = if event.name.is_empty() {
+        "message"
+    } else {
+        &event.name
+    };
+    named == name && !event.data.is_empty()
 }

@@ -1,8 +1,5 @@
 //! What a request looks like in the server's era, and what a message that came back means for it. Pure.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::protocol::{
     CLIENT_CAPABILITIES, CLIENT_INFO, Json, LOG_LEVEL, LogLevel, META, Message, MessageError,
     Object, PROGRESS_TOKEN, PROTOCOL_VERSION, RequestId, Version, code, is_reserved_key,
@@ -84,19 +81,6 @@ pub(super) fn client_info() -> Json {
 fn is_token(token: &Json) -> bool {
     let text = token.get();
     text.starts_with('"') || text.parse::<i128>().is_ok()
-}
-
-/// The value of an `Mcp-Name` header: as it is, or in base64 when a header could not carry it or it looks like
-/// base64 already (MCP 2026-07-28, transports, "Encoding header values").
-pub(super) fn header_value(value: &str) -> String {
-    let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-        && value.trim_matches(' ') == value
-        && !(value.starts_with("=?base64?") && value.ends_with("?="));
-    if is_plain {
-        value.into()
-    } else {
-        format!("=?base64?{}?=", STANDARD.encode(value))
-    }
 }
 
 /// What one message on the stream of a call means for it.
@@ -242,18 +226,6 @@ mod tests {
         assert_eq!(
             prepared(r#"{"_meta":{"progressToken":[1]}}"#, Era::Legacy, None),
             ("{}".into(), None)
-        );
-    }
-
-    #[test]
-    fn names_that_a_header_cannot_carry_are_encoded() {
-        assert_eq!(header_value("echo"), "echo");
-        assert_eq!(header_value("grüße"), "=?base64?Z3LDvMOfZQ==?=");
-        assert_eq!(header_value(" x"), "=?base64?IHg=?=");
-        assert_eq!(header_value("a\r\nb"), "=?base64?YQ0KYg==?=");
-        assert_eq!(
-            header_value("=?base64?eA==?="),
-            "=?base64?PT9iYXNlNjQ/ZUE9PT89?="
         );
     }
 

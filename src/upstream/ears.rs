@@ -217,7 +217,7 @@ impl Waiting {
     fn update(&mut self, wanted: &str, uri: &str, params: &Object) {
         let is_known = self.updated.contains_key(uri) || wanted == uri;
         let has_room = is_known || self.updated.len() < limits::EAR_URIS;
-        if has_room && params.to_text().len() <= limits::UPDATE {
+        if has_room && params.to_text().len() <= limits::NEWS {
             self.updated.insert(uri.into(), params.clone());
         } else {
             self.updated.insert(wanted.into(), only(wanted));
@@ -305,7 +305,7 @@ mod tests {
         let ear = ears
             .open(&lane("a"), all_of(&["x:1"]), Object::default(), news)
             .unwrap();
-        let large = updated("x:1", &"m".repeat(limits::UPDATE));
+        let large = updated("x:1", &"m".repeat(limits::NEWS));
         ear.hear("notifications/resources/updated", &large);
         let Some(News::Updated(params)) = receiver.recv().await else {
             panic!("an update");

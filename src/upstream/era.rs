@@ -46,6 +46,16 @@ pub(super) struct EraCell {
     older: Finding<Older>,
 }
 
+impl Spoken {
+    /// What is tried first.
+    pub(super) fn first(self) -> Era {
+        match self {
+            Self::Only(era) => era,
+            Self::Both => Era::Legacy,
+        }
+    }
+}
+
 impl EraCell {
     pub(super) fn new(server: &ServerName, choice: EraChoice, clock: &Arc<dyn Clock>) -> Self {
         Self {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
@@ -42,13 +43,29 @@ pub struct Outgoing {
     pub log_level: Option<LogLevel>,
     /// The level that the agent set for its whole session; a legacy server that logs is told it before the request.
     pub session_level: Option<LogLevel>,
-    /// `Mcp-Param-*` headers of the agent, by full name, passed on to a modern server.
+    /// Counts what the server says meanwhile that is dropped because it comes too fast.
+    pub missed: Arc<AtomicU64>,
+    /// `Mcp-Param-*` headers by full name, as a modern server is to get them.
     pub param_headers: Vec<(String, String)>,
     /// What the agent can be asked, as it declared it (`sampling`, `elicitation`, `roots`); empty when it cannot be
     /// asked anything.
     pub capabilities: Object,
     /// The agent's own `clientInfo`, passed on where the agent's session is the server's session; ours otherwise.
     pub client_info: Option<Json>,
+}
+
+impl Outgoing {
+    /// Whether it makes a task, or is about one. Of 2026-07-28 only the latter can be seen.
+    pub(super) fn concerns_tasks(&self) -> bool {
+        let asks_for_one = self.method == Method::ToolsCall && self.params.get("task").is_some();
+        asks_for_one || self.method.is_about_tasks()
+    }
+
+    /// Whether a server may ask the agent something for it. How a task stands is told without; what a task wants to
+    /// know is asked while its result is waited for (2025-11-25, tasks).
+    pub(super) fn may_ask(&self) -> bool {
+        !self.method.is_about_tasks() || self.method == Method::TasksResult
+    }
 }
 
 /// Something a server says while a call runs.
@@ -61,6 +78,28 @@ pub enum Notice {
     /// The server asks the agent something in the middle of the call. Dropping the reply refuses it (-32601 to the
     /// server).
     Ask(Ask),
+    /// The same at a place of the server's stream of events.
+    At(EventId, Box<Notice>),
+    /// Where the stream of events of this call stands.
+    Stream(StreamNews),
+}
+
+/// A server's own name for a place in its stream of events, from which the rest can be asked for (MCP 2025-11-25,
+/// transports, resumability).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventId(pub String);
+
+/// What a server lets know about the stream of events of one call; only of a stream that has places.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamNews {
+    /// The stream is at this place, and nothing is said there.
+    Here(EventId),
+    /// The answer, which comes next, is at this place.
+    Answer(EventId),
+    /// The wait before the stream is asked for again, in milliseconds.
+    Retry(u64),
+    /// The server closed the stream before its answer. The rest is asked for; the call goes on.
+    Closed,
 }
 
 /// A question of a server to the agent whose call it works on.

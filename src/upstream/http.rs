@@ -106,6 +106,11 @@ impl Http {
         legacy.send(opened, outgoing, notices).await
     }
 
+    /// What is spoken to the server for a lane.
+    pub(super) async fn era(&self, lane: &Lane) -> Result<Era, UpstreamError> {
+        Ok(self.spoken(lane).await?.0.first())
+    }
+
     pub(super) async fn listen(
         &self,
         lane: &Lane,

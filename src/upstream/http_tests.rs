@@ -429,7 +429,11 @@ async fn a_stream_that_ends_early_is_resumed_and_the_call_not_repeated() {
         .send("a", tool_call(r#"{"progressToken":1}"#))
         .await;
     assert_eq!(text(reply), r#"{"late":true}"#);
-    assert_eq!(notices.len(), 1);
+    let said: Vec<String> = notices.iter().map(notice_text).collect();
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[0].starts_with("Here(EventId(\"e-"), "{said:?}");
+    assert_eq!(said[1], "Closed");
+    assert_eq!(said[2], r#"progress {"progressToken":1,"progress":1}"#);
     assert_eq!(peer.calls("tools/call").len(), 1);
 }
 

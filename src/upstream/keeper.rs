@@ -56,6 +56,7 @@ pub(super) async fn listen<S: Sources>(
             whose: whose.clone(),
             audience,
             subscribed: BTreeMap::new(),
+            given_up: Vec::new(),
         };
         tokio::spawn(keeper.keep());
     }
@@ -69,6 +70,8 @@ struct Keeper<S: Sources> {
     audience: Arc<Audience>,
     /// Resources that were asked for, and on which connection; `None` where the server refused.
     subscribed: BTreeMap<String, Option<Weak<S::Source>>>,
+    /// Resources that were asked for on another connection before.
+    given_up: Vec<(String, Arc<S::Source>)>,
 }
 
 impl<S: Sources> Keeper<S> {
@@ -143,21 +146,24 @@ impl<S: Sources> Keeper<S> {
         if declares(&offered, "resources", "subscribe") {
             self.subscribe(&source, wanted).await;
         }
+        // Sooner or later the next attempt finds another one.
         if S::is_over(&source) {
             return Err(UpstreamError::Unreachable("the session is over".into()));
         }
         Ok(Some(offered))
     }
 
-    /// Subscribes what is wanted and is not subscribed on a connection that lives.
+    /// Subscribes what is wanted and is not subscribed on this connection. That is the one that the calls of the lane
+    /// take: many servers remember for each connection what they work on and what is wanted of it.
     async fn subscribe(&mut self, source: &Arc<S::Source>, wanted: &BTreeSet<&String>) {
-        let lives = |place: &Option<Weak<S::Source>>| match place {
-            Some(place) => place.upgrade().is_some_and(|source| !S::is_over(&source)),
+        let here = Arc::downgrade(source);
+        let is_settled = |place: &Option<Weak<S::Source>>| match place {
+            Some(place) => Weak::ptr_eq(place, &here),
             None => true,
         };
         let missing = wanted
             .iter()
-            .filter(|uri| !self.subscribed.get(**uri).is_some_and(lives));
+            .filter(|uri| !self.subscribed.get(**uri).is_some_and(is_settled));
         let missing: Vec<String> = missing.map(|uri| (*uri).clone()).collect();
         let sources = &self.sources;
         let mut asking = stream::iter(missing)
@@ -167,9 +173,16 @@ impl<S: Sources> Keeper<S> {
                 (uri, is_agreed.then(|| Arc::downgrade(source)))
             })
             .buffer_unordered(limits::SUBSCRIBING);
-        let subscribed = &mut self.subscribed;
+        let (subscribed, moved) = (&mut self.subscribed, &mut self.given_up);
         let noting = async {
             while let Some((uri, place)) = asking.next().await {
+                let before = subscribed.get(&uri).cloned().flatten().and_then(alive::<S>);
+                match (before, &place) {
+                    // Where it was is better than nowhere.
+                    (Some(_), None) => continue,
+                    (Some(before), Some(_)) => moved.push((uri.clone(), before)),
+                    (None, _) => {}
+                }
                 subscribed.insert(uri, place);
             }
         };
@@ -179,13 +192,11 @@ impl<S: Sources> Keeper<S> {
 
     /// Gives up what nobody wants any more.
     async fn unsubscribe(&mut self, wanted: &BTreeSet<&String>) {
-        let mut given_up = Vec::new();
+        let mut given_up = std::mem::take(&mut self.given_up);
         self.subscribed.retain(|uri, place| {
             let is_wanted = wanted.contains(uri);
-            let source = place.as_ref().and_then(Weak::upgrade);
-            if let Some(source) = source.filter(|source| !is_wanted && !S::is_over(source)) {
-                given_up.push((uri.clone(), source));
-            }
+            let source = place.take_if(|_| !is_wanted).and_then(alive::<S>);
+            given_up.extend(source.map(|source| (uri.clone(), source)));
             is_wanted
         });
         let sources = &self.sources;
@@ -213,6 +224,16 @@ impl<S: Sources> Keeper<S> {
             uris: asked.uris.iter().filter(is_subscribed).cloned().collect(),
         }
     }
+}
+
+/// Why there is no connection for those who only listen.
+pub(super) fn full() -> UpstreamError {
+    let why = "there is no room for another connection that is only listened to";
+    UpstreamError::Unreachable(why.into())
+}
+
+fn alive<S: Sources>(place: Weak<S::Source>) -> Option<Arc<S::Source>> {
+    place.upgrade().filter(|source| !S::is_over(source))
 }
 
 fn refuse(joining: Vec<Joining>, error: &UpstreamError) {

@@ -133,16 +133,18 @@ impl Legacy {
         notices: &mpsc::Sender<Notice>,
     ) -> Result<Reply, UpstreamError> {
         let Seated { seat, lease } = opened;
-        let declared = lease.declared.clone();
+        let declared = lease.declared.clone().filter(|_| outgoing.may_ask());
         let questions = declared.map(|declared| Questions::new(declared, notices));
         let mut deadline = Deadline::of(questions.as_ref(), self.timeout);
 
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let (method, level) = (outgoing.method, outgoing.log_level);
         let session_level = outgoing.session_level;
+        let missed = outgoing.missed.clone();
         let prepared = prepare(outgoing, Era::Legacy, id);
         let asker = questions.as_ref().map(Questions::asker);
         let mut listener = Listener::new(id, prepared.agent_token, level, notices)
+            .counting(missed)
             .asking(asker)
             .hearing(Hearing::Lane(lease.audience.clone()));
         let params = Some(&prepared.params).filter(|params: &&Object| !params.is_empty());
@@ -246,6 +248,10 @@ impl Legacy {
         let declared = declared.map(|declared| &**declared);
         let seated = self.sessions.seat(lane, declared, turns, opening).await?;
         if !seated.lease.is_over() {
+            // The first to use it: now it can be found among those that are open.
+            if !seated.lease.was_used.swap(true, Ordering::Relaxed) {
+                seated.lease.audience.meet();
+            }
             return Ok(seated);
         }
         let Seated { seat, lease } = seated;
@@ -305,6 +311,8 @@ pub(super) fn not_in_time() -> UpstreamError {
 
 /// Ends a session without waiting; when the runtime is gone too, the server finds out by itself.
 fn end_aside(session: Arc<Session>) {
+    // Whoever listens to it finds another one, if there is room.
+    session.audience.shake();
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(async move { session.end().await });
     }

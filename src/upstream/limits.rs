@@ -41,6 +41,8 @@ pub(super) const ERROR_BODY: usize = 1024 * 1024;
 pub(super) const HEAD: usize = 256 * 1024;
 /// What is read of a stream after its answer, so that the connection can be used again.
 pub(super) const AFTERTHOUGHT: usize = 64 * 1024;
+/// The longest id of an event that is passed on, in bytes; it comes back to us in a header.
+pub(super) const EVENT_ID: usize = 1024;
 /// Requests of a server during one call that are answered; it gets silence after that.
 pub(super) const COUNTER_REQUESTS: usize = 32;
 /// Questions of a server to the agent that are open at once in one call; more are refused.
@@ -50,7 +52,9 @@ pub(super) const ASK: Duration = Duration::from_secs(600);
 /// The pause before a stream that ended early is taken up again (MCP 2025-11-25, transports, resumability);
 /// doubles each time, up to the last. How often is for the deadline of the call to say.
 pub(super) const RESUME_FIRST: Duration = Duration::from_millis(250);
-/// The longest pause before a stream is taken up again.
+/// The shortest pause, whatever the server says.
+pub(super) const RESUME_LEAST: Duration = Duration::from_millis(50);
+/// The longest pause before a stream is taken up again, when the server does not say how long to wait.
 pub(super) const RESUME_LAST: Duration = Duration::from_secs(2);
 
 /// Sessions towards one server.
@@ -65,14 +69,14 @@ pub(super) const LEASED_PROCESSES: usize = 4;
 pub(super) const STREAM_HEAD: Duration = Duration::from_secs(2);
 /// The longest pause before a session's own stream is opened again.
 pub(super) const REOPEN_LAST: Duration = Duration::from_secs(30);
-/// Ears that are open towards one server.
-pub(super) const EARS: usize = 1_024;
-/// Ears of one lane that are open towards one server.
-pub(super) const LANE_EARS: usize = 32;
+/// Ears that are open towards one server: one for each connection of an agent that there can be.
+pub(super) const EARS: usize = 4_096;
+/// Ears of one lane that are open towards one server: one for each stream that an agent without sessions may have.
+pub(super) const LANE_EARS: usize = 64;
 /// Resources that one ear wants to hear of; a server is not asked for more.
 pub(super) const EAR_URIS: usize = 256;
 /// The largest parameters of an update that wait for a slow listener, in bytes; of larger ones the `uri` is kept.
-pub(super) const UPDATE: usize = 64 * 1024;
+pub(super) const NEWS: usize = 64 * 1024;
 /// The longest wait until a server agreed to what an ear wants to hear.
 pub(super) const ACKNOWLEDGE: Duration = Duration::from_secs(10);
 /// Subscriptions of resources that are asked for at the same time on one connection.

@@ -320,6 +320,28 @@ async fn a_resource_is_subscribed_once_and_given_up_with_the_last_ear_that_wants
 }
 
 #[tokio::test]
+async fn a_resource_is_subscribed_where_the_calls_of_its_agent_go() {
+    let (peer, streams) = newsy_on_streams();
+    let bench = Bench::http(&peer.url, EraChoice::Auto);
+    let mut hark = Hark::open(&bench, "a", all_of(&["x:1"])).await;
+    assert_eq!(text(bench.send("a", call(ALL)).await.0), "{}");
+    peer.until(|peer| !subjects(peer, "resources/unsubscribe").is_empty())
+        .await;
+    let subscribed = subjects(&peer, "resources/subscribe");
+    assert_eq!(subscribed, [("s-1".into(), true), ("s-2".into(), true)]);
+    let given_up = subjects(&peer, "resources/unsubscribe");
+    assert_eq!(given_up, [("s-1".into(), true)]);
+    peer.until(|peer| gets(peer) == 2).await;
+    streams.say("s-2", &updated("x:1"));
+    assert_eq!(hark.next().await, r#"{"uri":"x:1"}"#);
+    assert_eq!(text(bench.send("a", call(ALL)).await.0), "{}");
+    hark.close().await;
+    peer.until(|peer| subjects(peer, "resources/unsubscribe").len() == 2)
+        .await;
+    assert_eq!(subjects(&peer, "resources/subscribe").len(), 2);
+}
+
+#[tokio::test]
 async fn a_session_that_the_server_forgot_is_subscribed_again_and_told_of() {
     let (streams, gone) = (Streams::default(), Arc::new(Mutex::new(false)));
     let (open, is_gone) = (streams.clone(), gone.clone());

@@ -1,15 +1,16 @@
 //! What one call wants to hear while it runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::Sender;
 
 use crate::protocol::{Json, LogLevel, Object, PROGRESS_TOKEN, raw};
 
-use super::Notice;
 use super::asking::Asker;
 use super::audience::Audience;
 use super::listen_modern::Subscription;
+use super::{EventId, Notice, StreamNews, limits};
 
 /// Who hears what is said on the way of a call without belonging to it.
 #[derive(Debug, Clone)]
@@ -30,7 +31,13 @@ pub(super) struct Listener {
     notices: Sender<Notice>,
     asker: Option<Asker>,
     hearing: Option<Hearing>,
-    dropped: u64,
+    /// Whether the places of the stream are told: it can be taken up again.
+    has_places: bool,
+    /// The place of the event that is heard.
+    place: Option<EventId>,
+    /// What was last told of how long to wait.
+    retry: Option<u64>,
+    missed: Arc<AtomicU64>,
 }
 
 impl Listener {
@@ -49,8 +56,17 @@ impl Listener {
             notices: notices.clone(),
             asker: None,
             hearing: None,
-            dropped: 0,
+            has_places: false,
+            place: None,
+            retry: None,
+            missed: Arc::default(),
         }
+    }
+
+    /// Counts here what is dropped.
+    pub(super) fn counting(mut self, missed: Arc<AtomicU64>) -> Self {
+        self.missed = missed;
+        self
     }
 
     /// Passes questions up as well.
@@ -72,6 +88,56 @@ impl Listener {
 
     pub(super) fn asker(&self) -> Option<Asker> {
         self.asker.clone()
+    }
+
+    /// Tells the places of the stream as well.
+    pub(super) fn tell_places(&mut self) {
+        self.has_places = true;
+    }
+
+    /// Turns to an event with this id; what is heard next is its. `retry` is what the stream said so far of how long to
+    /// wait before it is asked for again, in milliseconds.
+    pub(super) fn turn_to(&mut self, id: Option<String>, retry: Option<u64>) {
+        let fits = |id: &String| !id.is_empty() && id.len() <= limits::EVENT_ID;
+        let place = id.filter(|id| self.has_places && fits(id)).map(EventId);
+        if place.is_some() {
+            self.tell_retry(retry);
+        }
+        self.place = place;
+    }
+
+    /// The place of the event that is heard, once.
+    pub(super) fn take_place(&mut self) -> Option<EventId> {
+        self.place.take()
+    }
+
+    /// The event said nothing.
+    pub(super) fn hear_nothing(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.send(Notice::Stream(StreamNews::Here(place)));
+        }
+    }
+
+    /// The event is the answer.
+    pub(super) fn hear_answer(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.send(Notice::Stream(StreamNews::Answer(place)));
+        }
+    }
+
+    /// The server closed its stream before the answer, after an event with an id.
+    pub(super) fn hear_end(&mut self, retry: Option<u64>) {
+        if self.has_places {
+            self.tell_retry(retry);
+            self.send(Notice::Stream(StreamNews::Closed));
+        }
+    }
+
+    fn tell_retry(&mut self, retry: Option<u64>) {
+        if let Some(wait) = retry.filter(|_| self.retry != retry) {
+            self.retry = retry;
+            self.send(Notice::Stream(StreamNews::Retry(wait)));
+        }
     }
 
     /// Passes a notification on, if it is one the call asked for.
@@ -117,21 +183,18 @@ impl Listener {
         }
     }
 
-    /// INVARIANT: never waits. A server that floods us loses its own notices, not our memory or its answer.
     fn pass(&mut self, notice: Notice) {
-        if self.notices.try_send(notice).is_err() {
-            self.dropped = self.dropped.saturating_add(1);
-        }
+        let notice = match self.place.take() {
+            Some(place) => Notice::At(place, Box::new(notice)),
+            None => notice,
+        };
+        self.send(notice);
     }
-}
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if self.dropped > 0 {
-            tracing::debug!(
-                dropped = self.dropped,
-                "notices came faster than they could be passed on"
-            );
+    /// INVARIANT: never waits. A server that floods us loses its own notices, not our memory or its answer.
+    fn send(&mut self, notice: Notice) {
+        if self.notices.try_send(notice).is_err() {
+            self.missed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -164,6 +227,7 @@ mod tests {
             .map(|notice| match notice {
                 Notice::Progress(params) | Notice::Log(params) => params.to_text(),
                 Notice::Ask(ask) => ask.params.to_text(),
+                Notice::At(..) | Notice::Stream(_) => panic!("no stream has places here"),
             })
             .collect()
     }
@@ -222,6 +286,6 @@ mod tests {
             let params = format!(r#"{{"progressToken":5,"progress":{progress}}}"#);
             listener.hear("notifications/progress", object(&params));
         }
-        assert_eq!(listener.dropped, 8);
+        assert_eq!(listener.missed.load(Ordering::Relaxed), 8);
     }
 }

@@ -48,6 +48,8 @@ mod http_tests;
 #[cfg(test)]
 mod listen_tests;
 #[cfg(test)]
+mod resume_tests;
+#[cfg(test)]
 mod sse_tests;
 #[cfg(test)]
 mod stdio_tests;
@@ -55,8 +57,8 @@ mod stdio_tests;
 mod testing;
 
 pub use exchange::{
-    Ask, Description, Era, Interests, Lane, List, Listening, News, Notice, Outgoing, Reply,
-    UpstreamError,
+    Ask, Description, Era, EventId, Interests, Lane, List, Listening, News, Notice, Outgoing,
+    Reply, StreamNews, UpstreamError,
 };
 pub use registry::{SetupError, Upstreams};
 pub use server::{Health, Upstream};

@@ -6,21 +6,20 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 
-use crate::protocol::{Method, Object, RequestId, Version, request};
+use crate::protocol::{Method, Object, PARAM_PREFIX, RequestId, Version, request, to_header};
 
-use super::codec::{Outcome, header_value, prepare};
+use super::codec::{Outcome, prepare};
 use super::era::Verdict;
 use super::handshake::{Probed, as_opening, discover_params, judge};
 use super::listen_modern::Subscription;
 use super::listener::{Hearing, Listener};
 use super::reply::{Ending, read_reply};
 use super::wire::{Sent, Wire};
-use super::{Era, Notice, Outgoing, Reply, UpstreamError, limits};
+use super::{Era, EventId, Notice, Outgoing, Reply, UpstreamError, limits};
 
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
 pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const PARAM_PREFIX: &str = "mcp-param-";
 
 /// One call, without a deadline.
 pub(super) async fn call(
@@ -33,8 +32,9 @@ pub(super) async fn call(
     let mut headers = headers(outgoing.method, &outgoing.params);
     add_param_headers(&mut headers, &outgoing.param_headers);
     let (method, level) = (outgoing.method, outgoing.log_level);
+    let missed = outgoing.missed.clone();
     let prepared = prepare(outgoing, Era::Modern, id);
-    let mut listener = Listener::new(id, prepared.agent_token, level, notices);
+    let mut listener = Listener::new(id, prepared.agent_token, level, notices).counting(missed);
     let body = request(
         &RequestId::number(id),
         method.as_str(),
@@ -75,7 +75,7 @@ async fn exchange(
 ) -> Result<Reply, UpstreamError> {
     let response = wire.post(body, headers, sent).await?;
     // Nothing can be answered on a modern stream, and nothing may be asked on it.
-    let mut ignore = |_: RequestId, _: &str, _: Object| Ok(());
+    let mut ignore = |_: RequestId, _: &str, _: Object, _: Option<EventId>| Ok(());
     match read_reply(response, id, listener, &mut ignore, None).await? {
         Ending::Answered { status, outcome } => Ok(Reply {
             era: Era::Modern,
@@ -96,7 +96,7 @@ fn headers(method: Method, params: &Object) -> HeaderMap {
     );
     headers.insert(METHOD, HeaderValue::from_static(method.as_str()));
     let name = method.name_key().and_then(|key| params.get_str(key));
-    if let Some(Ok(name)) = name.map(|name| HeaderValue::from_str(&header_value(&name))) {
+    if let Some(Ok(name)) = name.map(|name| HeaderValue::from_str(&to_header(&name))) {
         headers.insert(NAME, name);
     }
     headers

@@ -434,6 +434,23 @@ mod tests {
         drop(third);
     }
 
+    #[tokio::test]
+    async fn a_connection_that_is_only_listened_to_makes_room_for_a_call_when_no_other_can() {
+        let (pool, clock) = pool(2);
+        let kept = pool.get(&1, thing).await.unwrap().shared().clone();
+        kept.store(KEPT, Ordering::SeqCst);
+        clock.advance(Duration::from_secs(1));
+        let spare = pool.get(&2, thing).await.unwrap().shared().clone();
+        assert!(pool.has_room());
+        let third = pool.get(&3, thing).await.unwrap();
+        assert_eq!((ended(&kept), ended(&spare)), (KEPT, 1));
+        assert!(!pool.has_room(), "for one that is only to listen");
+        let _fourth = pool.get(&4, thing).await.unwrap();
+        assert_eq!(ended(&kept), KEPT + 1);
+        assert!(pool.get(&5, thing).await.is_err(), "all are in use");
+        drop(third);
+    }
+
     async fn lease(
         pool: &Arc<Pool<u8, Thing>>,
         most: usize,

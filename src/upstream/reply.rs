@@ -7,23 +7,28 @@ use hyper::body::Incoming;
 
 use crate::protocol::{Message, Object, RequestId, SseEvent};
 
-use super::body::{EventReader, collect};
+use super::body::{EventReader, collect, is_named};
 use super::codec::{Heard, Outcome, hear};
 use super::listener::Listener;
-use super::{UpstreamError, limits};
+use super::{EventId, UpstreamError, limits};
 
 /// How a response ended.
 #[derive(Debug)]
 pub(super) enum Ending {
     /// With the answer.
     Answered { status: u16, outcome: Outcome },
-    /// The stream ended early, after events that can be taken up again.
-    Cut { last_event: String },
+    /// The stream ended early, after events that can be taken up again; `retry` is how long the server wants to be
+    /// left alone before that, in milliseconds.
+    Cut {
+        last_event: String,
+        retry: Option<u64>,
+    },
 }
 
-/// What to do with requests of the server that arrive on the stream of a call.
-pub(super) type OnRequest<'a> =
-    &'a mut (dyn FnMut(RequestId, &str, Object) -> Result<(), UpstreamError> + Send);
+/// What to do with requests of the server that arrive on the stream of a call, at a place of it.
+pub(super) type OnRequest<'a> = &'a mut (
+            dyn FnMut(RequestId, &str, Object, Option<EventId>) -> Result<(), UpstreamError> + Send
+        );
 
 /// Reads until the answer of request `id` is there.
 ///
@@ -133,9 +138,12 @@ async fn read_events(
     on_request: OnRequest<'_>,
 ) -> Result<Ending, UpstreamError> {
     loop {
-        let event = match events.next().await {
+        let event = match events.next_any().await {
             Ok(Some(event)) => event,
             Ok(None) => {
+                if events.last_event.is_some() {
+                    listener.hear_end(events.retry());
+                }
                 return cut(
                     events,
                     UpstreamError::Broken("the stream ended without an answer".into()),
@@ -144,10 +152,18 @@ async fn read_events(
             Err(error @ UpstreamError::Broken(_)) => return cut(events, error),
             Err(error) => return Err(error),
         };
+        listener.turn_to(event.id.clone(), events.retry());
+        if !is_named(&event, "message") {
+            listener.hear_nothing();
+            continue;
+        }
         match hear(&event.data, id, false)? {
             Heard::Notification { method, params } => listener.hear(&method, params),
-            Heard::Request { id, method, params } => on_request(id, &method, params)?,
+            Heard::Request { id, method, params } => {
+                on_request(id, &method, params, listener.take_place())?;
+            }
             Heard::Answer(outcome) => {
+                listener.hear_answer();
                 finish(events)?;
                 return Ok(Ending::Answered {
                     status: 200,
@@ -159,8 +175,9 @@ async fn read_events(
 }
 
 fn cut(events: EventReader, error: UpstreamError) -> Result<Ending, UpstreamError> {
+    let retry = events.retry();
     match events.last_event {
-        Some(last_event) => Ok(Ending::Cut { last_event }),
+        Some(last_event) => Ok(Ending::Cut { last_event, retry }),
         None => Err(error),
     }
 }

@@ -14,12 +14,22 @@ use super::pool::{Lease, Pool, Turns};
 /// the question of one would reach the agent, and the log, as that of the other. So a connection that was opened
 /// with something to ask for is leased to one call at a time, and calls that come meanwhile get connections of
 /// their own, up to a limit. The lowest free one is taken, so that an agent that calls one thing after the other
-/// stays on one connection, with whatever the server remembers there. All others share the one connection of
-/// their lane: it was opened with nothing to ask for.
+/// stays on one connection, with whatever the server remembers there. Requests that concern tasks share one more,
+/// since a server may know a task only where it was made; what it asks there belongs to the call that waits for the
+/// result. All others share the one connection of their lane: it was opened with nothing to ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Seat<W> {
     pub(super) whose: W,
-    leased: Option<([u8; 32], usize)>,
+    leased: Option<([u8; 32], Place)>,
+}
+
+/// Which of the connections with one declaration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    /// One of those that are leased, counted from 0.
+    Leased(usize),
+    /// The one for tasks.
+    Tasks,
 }
 
 /// A connection in use, and its place.
@@ -38,9 +48,13 @@ impl<W> Seat<W> {
     }
 
     /// Where the calls of a lane go: on the lowest connection for one call alone, or on the shared one.
-    pub(super) fn rank(&self) -> (bool, usize) {
-        let number = self.leased.map_or(0, |(_, number)| number);
-        (self.leased.is_none(), number)
+    pub(super) fn rank(&self) -> impl Ord + use<W> {
+        let (digest, number) = match self.leased {
+            Some((digest, Place::Leased(number))) => (digest, number),
+            Some((digest, Place::Tasks)) => (digest, usize::MAX),
+            None => Default::default(),
+        };
+        (self.leased.is_none(), number, digest)
     }
 }
 
@@ -66,11 +80,19 @@ where
                 let lease = self.get(&seat, opening).await?;
                 (seat, lease)
             }
+            Some(declared) if declared.for_tasks => {
+                let seat = Seat {
+                    whose: whose.clone(),
+                    leased: Some((declared.digest(), Place::Tasks)),
+                };
+                let lease = self.get(&seat, opening).await?;
+                (seat, lease)
+            }
             Some(declared) => {
                 let leased = declared.digest();
                 let numbered = |number| Seat {
                     whose: whose.clone(),
-                    leased: Some((leased, number)),
+                    leased: Some((leased, Place::Leased(number))),
                 };
                 self.lease(numbered, turns, opening).await?
             }

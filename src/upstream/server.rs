@@ -18,7 +18,7 @@ use super::opening::locked;
 use super::stdio::Stdio;
 use super::wire::Wire;
 use super::{
-    Description, Interests, Lane, Listening, News, Notice, Outgoing, Reply, SetupError,
+    Description, Era, Interests, Lane, Listening, News, Notice, Outgoing, Reply, SetupError,
     UpstreamError, limits,
 };
 
@@ -109,6 +109,21 @@ impl Upstream {
         described
     }
 
+    /// What is spoken to it for this lane; asks it only when nobody knows yet, and opens no session.
+    ///
+    /// # Errors
+    /// `Unreachable` or `Refused`, as [`Upstream::describe`].
+    pub async fn era(&self, lane: &Lane) -> Result<Era, UpstreamError> {
+        let era = match &self.transport {
+            Transport::Http(http) => http.era(lane).await,
+            Transport::Stdio(stdio) => stdio.era(lane).await,
+        };
+        if let Err(error) = &era {
+            self.note(lane, Some(error));
+        }
+        era
+    }
+
     /// Sends one request and returns its one answer; what the server says meanwhile goes to `notices`, and is
     /// dropped while that is full. Dropping the future cancels the request.
     ///
@@ -130,6 +145,14 @@ impl Upstream {
         let reply = sending.instrument(span).await;
         self.note(lane, reply.as_ref().err());
         reply
+    }
+
+    /// How many calls of one agent, of those that the server may ask about, it takes at once; the next waits.
+    pub fn leases(&self) -> usize {
+        match &self.transport {
+            Transport::Http(_) => limits::LEASED_SESSIONS,
+            Transport::Stdio(_) => limits::LEASED_PROCESSES,
+        }
     }
 
     /// Opens an ear for news of this server; resolves when the server has agreed. News that the listener is too slow

@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) declared: Option<Arc<Declared>>,
     /// Who hears what the server says outside of calls.
     pub(super) audience: Arc<Audience>,
+    /// Whether anybody used it yet.
+    pub(super) was_used: AtomicBool,
     /// How severe a log line must be, as the server was told last.
     level: Mutex<Option<LogLevel>>,
 }
@@ -114,6 +116,7 @@ impl Session {
             description: Arc::new(description),
             declared: opener.declared,
             audience: opener.audience,
+            was_used: AtomicBool::new(false),
             level: Mutex::default(),
         }
     }

@@ -61,6 +61,8 @@ pub(super) struct Process {
     level: Mutex<Option<LogLevel>>,
     /// What a legacy process was told about its agent.
     declared: Option<Arc<Declared>>,
+    /// Whether anybody used it yet.
+    was_used: AtomicBool,
     /// Whether it ever answered a call.
     was_useful: AtomicBool,
 }
@@ -74,6 +76,7 @@ impl Process {
             audience: None,
             level: Mutex::default(),
             declared: None,
+            was_used: AtomicBool::new(false),
             was_useful: AtomicBool::new(false),
         }
     }
@@ -85,6 +88,7 @@ impl Process {
             description: Some(Arc::new(description)),
             declared: hearers.declared,
             audience: Some(hearers.audience),
+            was_used: AtomicBool::new(false),
             level: Mutex::default(),
             was_useful: AtomicBool::new(false),
         }
@@ -166,6 +170,7 @@ impl Stdio {
             },
         };
         let (process, declared) = seated;
+        let declared = declared.filter(|_| outgoing.may_ask());
         let era = process.era;
         let questions = declared.map(|declared| Questions::new(declared, notices));
         let mut deadline = Deadline::of(questions.as_ref(), self.timeout);
@@ -175,9 +180,12 @@ impl Stdio {
         if let Some(level) = outgoing.session_level {
             self.set_level(&process, level).await;
         }
+        let missed = outgoing.missed.clone();
         let prepared = prepare(outgoing, era, id);
         let asker = questions.as_ref().map(Questions::asker);
-        let listener = Listener::new(id, prepared.agent_token, level, notices).asking(asker);
+        let listener = Listener::new(id, prepared.agent_token, level, notices)
+            .counting(missed)
+            .asking(asker);
         let params = &prepared.params;
         let calling = process
             .link
@@ -192,6 +200,11 @@ impl Stdio {
             status: 200,
             outcome,
         })
+    }
+
+    /// What is spoken to the server for a lane.
+    pub(super) async fn era(&self, lane: &Lane) -> Result<Era, UpstreamError> {
+        Ok(self.spoken(lane).await?.first())
     }
 
     /// Tells a process that logs how severe a line must be, once; what goes wrong with it says nothing about the
@@ -271,7 +284,14 @@ impl Stdio {
         if matches!(&process, Ok(seated) if seated.lease.link.died_at().is_some()) {
             process = seat().await;
         }
-        Ok(process?.lease)
+        let process = process?.lease;
+        // The first to use it: now it can be found among those that run.
+        if let Some(audience) = &process.audience
+            && !process.was_used.swap(true, Ordering::Relaxed)
+        {
+            audience.meet();
+        }
+        Ok(process)
     }
 
     /// Takes processes out of the pool that ended, or that were opened before the server changed its era.

@@ -1,6 +1,7 @@
 //! One session over streamable HTTP, of 2025-11-25 or before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -17,7 +18,7 @@ use super::reply::{Ending, read_reply};
 use super::session::Called;
 use super::standing::Stand;
 use super::wire::{Sent, Wire};
-use super::{Description, UpstreamError, limits};
+use super::{Description, EventId, UpstreamError, limits};
 
 /// An open session.
 #[derive(Debug)]
@@ -39,7 +40,8 @@ impl Streamable {
         let session_id = read_session_id(response.headers())?;
         let (nobody, _) = mpsc::channel(1);
         let mut listener = Listener::new(id, None, None, &nobody);
-        let ending = read_reply(response, id, &mut listener, &mut |_, _, _| Ok(()), None).await?;
+        let ending =
+            read_reply(response, id, &mut listener, &mut |_, _, _, _| Ok(()), None).await?;
         let outcome = match ending {
             Ending::Answered {
                 status,
@@ -74,8 +76,8 @@ impl Streamable {
         let asker = listener.asker();
         let _on_floor = asker.clone().map(|asker| self.stand.floor.enter(id, asker));
         let mut refused = 0;
-        let mut on_request = |id: RequestId, method: &str, params: Object| {
-            if self.pass_up(&asker, &id, method, params) {
+        let mut on_request = |id: RequestId, method: &str, params: Object, at: Option<EventId>| {
+            if self.pass_up(&asker, &id, method, params, at) {
                 return Ok(());
             }
             refused += 1;
@@ -84,12 +86,14 @@ impl Streamable {
             }
             self.refuse(&id, method)
         };
+        listener.tell_places();
         let response = self.channel.call(body, sent).await?;
         let status = response.status();
         let mut ending = read_reply(response, id, listener, &mut on_request, None).await;
-        let mut pause = limits::RESUME_FIRST;
-        while let Ok(Ending::Cut { last_event }) = ending {
-            tokio::time::sleep(pause).await;
+        let (mut pause, mut wanted) = (limits::RESUME_FIRST, None);
+        while let Ok(Ending::Cut { last_event, retry }) = ending {
+            wanted = retry.map(wanted_pause).or(wanted);
+            tokio::time::sleep(wanted.unwrap_or(pause)).await;
             pause = limits::RESUME_LAST.min(pause * 2);
             let response = self.resume(&last_event).await?;
             ending = read_reply(response, id, listener, &mut on_request, Some(last_event)).await;
@@ -119,8 +123,16 @@ impl Streamable {
     }
 
     /// Passes a question of the server up to the agent; `false` when it is not one for the agent.
-    fn pass_up(&self, asker: &Option<Asker>, id: &RequestId, method: &str, params: Object) -> bool {
-        let question = asker.as_ref().and_then(|asker| asker.ask(method, params));
+    fn pass_up(
+        &self,
+        asker: &Option<Asker>,
+        id: &RequestId,
+        method: &str,
+        params: Object,
+        at: Option<EventId>,
+    ) -> bool {
+        let asker = asker.as_ref();
+        let question = asker.and_then(|asker| asker.ask_at(method, params, at));
         let is_asked = question.is_some();
         if let Some(question) = question {
             self.channel.carry_back(id.clone(), method, question);
@@ -145,6 +157,12 @@ impl Streamable {
         tokio::spawn(async move { channel.post_aside(answer).await });
         Ok(())
     }
+}
+
+/// How long a server wants to be left alone (MCP 2025-11-25, transports: the client must respect `retry`). One that
+/// wants no pause at all gets a short one.
+fn wanted_pause(retry: u64) -> Duration {
+    limits::RESUME_LEAST.max(Duration::from_millis(retry))
 }
 
 /// A status 404 that speaks of our method and not of the session.

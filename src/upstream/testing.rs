@@ -410,6 +410,7 @@ pub(super) fn tool_call(meta: &str) -> Outgoing {
         params: Object::parse(&params).unwrap(),
         log_level: Some(LogLevel::Info),
         session_level: None,
+        missed: Arc::default(),
         param_headers: Vec::new(),
         capabilities: Object::default(),
         client_info: None,
@@ -431,5 +432,7 @@ pub(super) fn notice_text(notice: &Notice) -> String {
         Notice::Progress(params) => format!("progress {}", params.to_text()),
         Notice::Log(params) => format!("log {}", params.to_text()),
         Notice::Ask(ask) => format!("{} {}", ask.method, ask.params.to_text()),
+        Notice::At(id, notice) => format!("{} at {}", notice_text(notice), id.0),
+        Notice::Stream(news) => format!("{news:?}"),
     }
 }

@@ -452,7 +452,7 @@ async fn whoever_changes_the_file_is_found_out() {
     for tool in [
         "images__imagine",
         "images__blend",
-        "notes__search",
+        "plain__search",
         "gone__x",
     ] {
         clawd.call(tool, json!({})).await;
@@ -544,7 +544,7 @@ async fn whoever_changes_the_file_is_found_out() {
 #[tokio::test]
 async fn a_log_that_was_cut_and_grown_again_misses_the_head_that_was_kept() {
     let mut world = world().await;
-    world.agent("clawd").call("notes__search", json!({})).await;
+    world.agent("clawd").call("images__search", json!({})).await;
     world.restart(POLICY).await;
     let file = world.file().to_path_buf();
     let stopped = world.stop().await;

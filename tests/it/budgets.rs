@@ -348,7 +348,9 @@ agents: {clawd: {token_hash: "@clawd", servers: ["*"]}}
     for server in ["images", "notes"] {
         let closings = events
             .iter()
-            .filter(|event| event.is(&["settled", "failed"]) && event.text("server") == server);
+            .filter(|event| event.is(&["settled", "failed"]) && event.text("server") == server)
+            // The gateway itself asks a modern server for a list before the first call.
+            .filter(|event| !event.text("tool").is_empty());
         let closings: Vec<_> = closings
             .map(|event| {
                 (

@@ -484,6 +484,10 @@ agents:
         futures_util::future::join_all(calls).await;
     }
     let events = world.events().await;
-    assert_eq!(find(&events, "settled").len(), 15 * 2 * CROWD);
+    let settled = find(&events, "settled");
+    let calls = settled
+        .iter()
+        .filter(|event| event.text("tool") == "imagine");
+    assert_eq!(calls.count(), 15 * 2 * CROWD);
     world.stop().await;
 }

@@ -40,7 +40,7 @@ async fn each_agent_is_served_in_its_own_era() {
     let answer = session.ask("tools/call", call).await;
     assert_eq!(answer["result"]["content"][0]["text"], "done", "{answer}");
 
-    let requests = world.server("images").requests();
+    let requests = world.server("images").asked("tools/call");
     let eras: Vec<_> = requests
         .iter()
         .map(|seen| {

@@ -254,12 +254,15 @@ async fn what_one_agent_was_given_is_unknown_to_the_other() {
     let (amber, cobalt) = (world.agent("amber"), world.agent("cobalt"));
     let session = amber.session("/mcp", "2025-11-25").await.id;
     let elicit = json!({"name": "elicit", "arguments": {}});
-    let asked = amber
-        .modern("/mcp/new", "tools/call", elicit.clone())
-        .send()
-        .await
-        .json();
-    let state = asked["result"]["requestState"].as_str().unwrap().to_owned();
+    let call = |agent: &Client, params: Value| {
+        let can = json!({"elicitation": {}});
+        agent.modern_that_can("/mcp/new", "tools/call", params, can)
+    };
+    let asked = call(&amber, elicit.clone()).send().await.json();
+    let state = asked["result"]["requestState"].as_str();
+    let state = state
+        .unwrap_or_else(|| panic!("no state: {asked}"))
+        .to_owned();
 
     let with_session = |method: &'static str| {
         let cobalt = cobalt.clone();
@@ -277,7 +280,7 @@ async fn what_one_agent_was_given_is_unknown_to_the_other() {
         let mut params = elicit.clone();
         params["requestState"] = state.into();
         params["inputResponses"] = json!({"name": {"action": "decline"}});
-        cobalt.modern("/mcp/new", "tools/call", params)
+        call(&cobalt, params)
     };
     type Use<'a> = Box<dyn Fn(&str) -> Sending + 'a>;
     let table: [(&str, &str, Use<'_>); 4] = [
@@ -317,7 +320,7 @@ async fn what_one_agent_was_given_is_unknown_to_the_other() {
     let mut params = elicit.clone();
     params["requestState"] = state.into();
     params["inputResponses"] = json!({"name": {"action": "decline"}});
-    let done = amber.modern("/mcp/new", "tools/call", params).send().await;
+    let done = call(&amber, params).send().await;
     assert_eq!(
         done.json()["result"]["content"][0]["text"],
         "done",

@@ -21,12 +21,22 @@ mod hostile;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod parked;
+#[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod resume;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]
+mod subscriptions;
+#[cfg(test)]
 mod support;
+#[cfg(test)]
+mod tasks;

@@ -95,6 +95,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::IdInUse => "IdInUse",
         Failure::UnknownMethod(_) => "UnknownMethod",
         Failure::InvalidParams(_) => "InvalidParams",
+        Failure::UnknownCursor => "UnknownCursor",
         Failure::UnknownTool(_) => "UnknownTool",
         Failure::UnknownPrompt(_) => "UnknownPrompt",
         Failure::UnknownResource(_) => "UnknownResource",
@@ -116,8 +117,11 @@ fn kind(failure: &Failure) -> &'static str {
         },
         Failure::NeedsInput { .. } => "NeedsInput",
         Failure::CannotAnswer { .. } => "CannotAnswer",
+        Failure::Declined(_) => "Declined",
         Failure::MissingCapability(_) => "MissingCapability",
         Failure::Relayed { .. } => "Relayed",
+        Failure::NeedsStream => "NeedsStream",
+        Failure::TooMany { .. } => "TooMany",
         Failure::Cancelled => "Cancelled",
         Failure::Unrecorded => "Unrecorded",
         Failure::Overloaded => "Overloaded",
@@ -133,6 +137,7 @@ fn failures() -> Vec<Failure> {
         Failure::IdInUse,
         Failure::UnknownMethod("no/such".into()),
         Failure::InvalidParams("`name` must be a string".into()),
+        Failure::UnknownCursor,
         Failure::UnknownTool("paint".into()),
         Failure::UnknownPrompt("greet".into()),
         Failure::UnknownResource("note://1".into()),
@@ -174,10 +179,16 @@ fn failures() -> Vec<Failure> {
             server: server(),
             call: call(),
         },
-        Failure::MissingCapability(raw(r#"{"elicitation":{}}"#.into())),
+        Failure::Declined(server()),
+        Failure::MissingCapability(raw(r#"{"elicitation":{"url":{}}}"#.into())),
         Failure::Relayed {
             status: 418,
             error: raw(r#"{"code":-32050,"message":"out of paint","data":[1.0]}"#.into()),
+        },
+        Failure::NeedsStream,
+        Failure::TooMany {
+            what: "open streams",
+            limit: 8,
         },
         Failure::Cancelled,
         Failure::Unrecorded,
@@ -202,7 +213,9 @@ fn door_kind(door: &Door) -> &'static str {
         Door::ServerNotGranted { .. } => "ServerNotGranted",
         Door::UnknownSession => "UnknownSession",
         Door::MissingSession => "MissingSession",
+        Door::UnknownPlace => "UnknownPlace",
         Door::MethodNotAllowed(_) => "MethodNotAllowed",
+        Door::NeedsStream => "NeedsStream",
         Door::NotJsonType => "NotJsonType",
         Door::TooLarge(_) => "TooLarge",
         Door::TooSlow => "TooSlow",
@@ -228,7 +241,9 @@ fn doors() -> Vec<Door> {
         },
         Door::UnknownSession,
         Door::MissingSession,
+        Door::UnknownPlace,
         Door::MethodNotAllowed("POST, DELETE"),
+        Door::NeedsStream,
         Door::NotJsonType,
         Door::TooLarge(4_194_304),
         Door::TooSlow,
@@ -307,6 +322,8 @@ fn every_failure_has_its_code_its_status_and_its_words() {
     InvalidParams (malformed)
       200 -32602 `name` must be a string
       2026-07-28: 400 -32602
+    UnknownCursor (malformed)
+      200 -32602 `cursor` is not one that was given for this list, or is too old; begin the list again
     UnknownTool (unknown_target)
       200 -32602 Unknown tool: paint
     UnknownPrompt (unknown_target)
@@ -415,13 +432,22 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       200 -32603 server `images` needs an answer of its client that this client cannot give (call id CALL)
       {"call_id":"CALL","reason":"client_cannot_answer","server":"images"}
       tools/call: the same as a tool error
+    Declined (declined)
+      200 -32603 server `images` does nothing before its user has visited a page, and that was declined
+      {"reason":"declined","server":"images"}
+      tools/call: the same as a tool error
     MissingCapability (missing_capability)
-      400 -32021 the server needs something of the client that it did not declare: {"elicitation":{}}
-      {"requiredCapabilities":{"elicitation":{}}}
+      400 -32021 the server needs something of the client that it did not declare: {"elicitation":{"url":{}}}
+      {"requiredCapabilities":{"elicitation":{"url":{}}}}
     Relayed (relayed)
       200 -32050 out of paint
       [1.0]
       2026-07-28: 418 -32050
+    NeedsStream (not_acceptable)
+      406 -32600 the answer is a stream: the Accept header must name text/event-stream
+    TooMany (too_many)
+      200 -31503 there are 8 open streams already; end one first
+      {"limit":8,"reason":"too_many"}
     Cancelled (cancelled)
       200 -32603 the call was cancelled
     Unrecorded (audit_unavailable)
@@ -482,8 +508,12 @@ fn every_answer_at_the_door_has_its_status_and_its_words() {
       404 -32600 this session is not known or has ended; send `initialize` again
     MissingSession (unknown_session)
       400 -32600 the `Mcp-Session-Id` header is missing
+    UnknownPlace (unknown_place)
+      400 -32600 no stream goes on after this `Last-Event-ID`: it was not given in this session, or is too old
     MethodNotAllowed (method_not_allowed)
       405 -32600 only POST, DELETE works here
+    NeedsStream (not_acceptable)
+      406 -32600 the answer is a stream: the Accept header must name text/event-stream
     NotJsonType (malformed)
       415 -32600 the Content-Type must be application/json
     TooLarge (request_too_large)

@@ -411,13 +411,13 @@ async fn a_modern_hang_up_cancels_the_call_and_costs_it() {
     let clawd = world.agent("clawd");
     for server in ["images", "notes"] {
         for accept in ["application/json", "application/json, text/event-stream"] {
-            let before = world.server(server).requests().len();
+            let before = world.server(server).calls();
             let params = json!({"name": format!("{server}__slow")});
             let sending = clawd
                 .modern("/mcp", "tools/call", params)
                 .header("accept", accept);
             let calling = tokio::spawn(sending.send());
-            world.server(server).until_requests(before + 1).await;
+            world.server(server).until_calls(before + 1).await;
             calling.abort();
             drop(calling.await);
         }

@@ -35,7 +35,7 @@ const MAX_BODY = 4 * 1024 * 1024;
 const RETRY_MS = 500;
 
 const announcer = new Announcer();
-const newServer = () => announcer.include(createServer(announcer));
+const newServer = () => createServer(announcer);
 
 /** Handlers of one request by era; each takes the request, the response and the parsed body of a POST. */
 const ERAS = {

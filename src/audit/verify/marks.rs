@@ -63,8 +63,9 @@ impl Marks {
         let at = Timestamp::from_micros(meta.at_us);
         self.is_closed = meta.kind == Kind::Stopped.as_str();
         let begins = meta.kind == Kind::Started.as_str();
-        // While nobody ran there was nobody to take one.
-        if !begins && !self.is_stale && self.last.is_some_and(|last| at > last.after(EVERY)) {
+        // While nobody ran, or the machine slept, there was nobody to take one; the first thing after that is one.
+        let takes_one = begins || meta.through.is_some();
+        if !takes_one && !self.is_stale && self.last.is_some_and(|last| at > last.after(EVERY)) {
             self.is_stale = true;
             faults.push(Fault::Stale { seq: head.seq });
         }

@@ -10,7 +10,7 @@ use crate::protocol::{Method, Object, RequestId, request};
 
 use super::super::codec::Outcome;
 use super::super::ears::Ear;
-use super::super::keeper::{self, Sources};
+use super::super::keeper::{self, Sources, full};
 use super::super::listener::{Hearing, Listener};
 use super::super::session::{Called, Session};
 use super::super::wire::Sent;
@@ -41,6 +41,9 @@ impl Sources for Legacy {
                 return Ok(session);
             }
             self.sessions.discard(&seat, &session);
+        }
+        if !self.sessions.has_room() {
+            return Err(full());
         }
         let opened = self.session(lane, None, Instant::now() + limits::HANDSHAKE);
         Ok(opened.await?.lease.shared().clone())

@@ -13,7 +13,8 @@ where
     K: Eq + Hash + Clone + Send + 'static,
     V: Send + Sync + 'static,
 {
-    /// Ends the idle connection that was used least recently when the pool is full.
+    /// Ends the idle connection that was used least recently when the pool is full. One that is only listened to goes
+    /// when there is no other: whoever calls comes first, or those who listen would keep all others out.
     pub(super) fn make_room(&self, state: &mut State<K, V>) -> Result<(), UpstreamError> {
         if state.entries.len() < self.capacity {
             return Ok(());
@@ -21,14 +22,24 @@ where
         let idle = state
             .entries
             .iter()
-            .filter(|(_, entry)| self.is_spare(entry))
-            .min_by_key(|(_, entry)| entry.usage.last_us.load(Ordering::Acquire))
+            .filter(|(_, entry)| entry.is_idle())
+            .min_by_key(|(_, entry)| {
+                let last_us = entry.usage.last_us.load(Ordering::Acquire);
+                (!self.is_spare(entry), last_us)
+            })
             .map(|(key, _)| key.clone());
         let Some(key) = idle else {
             return Err(in_use(self.capacity));
         };
         self.end_entry(state.entries.remove(&key));
         Ok(())
+    }
+
+    /// Whether there is room for a connection that is only to listen: nobody else's may end for it.
+    pub(in crate::upstream) fn has_room(&self) -> bool {
+        let state = locked(&self.state);
+        let mut entries = state.entries.values();
+        state.entries.len() < self.capacity || entries.any(|entry| self.is_spare(entry))
     }
 
     pub(super) fn start_janitor(self: &Arc<Self>, state: &mut State<K, V>) {

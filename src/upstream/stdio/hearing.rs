@@ -13,7 +13,7 @@ use super::super::codec::Outcome;
 use super::super::deadline::Deadline;
 use super::super::ears::Ear;
 use super::super::era::Spoken;
-use super::super::keeper::{self, Sources};
+use super::super::keeper::{self, Sources, full};
 use super::super::listen_modern::{self, Subscription};
 use super::super::listener::{Hearing, Listener};
 use super::super::{Era, Interests, Lane, UpstreamError, limits};
@@ -84,6 +84,9 @@ impl Sources for Stdio {
         open.sort_by_key(|(seat, _)| seat.rank());
         if let Some((_, process)) = open.into_iter().next() {
             return Ok(process);
+        }
+        if !self.processes.has_room() {
+            return Err(full());
         }
         let process = self.process(Era::Legacy, owner.clone(), None).await?;
         Ok(process.shared().clone())

@@ -185,7 +185,11 @@ impl<'a> Checked<'a> {
     fn new(records: &'a Records, asked: &'a [Asked], executions: Vec<Execution>) -> Self {
         let calls = records.calls();
         let mut by_tag = HashMap::new();
-        for (id, call) in &calls {
+        // The gateway itself asks for a list before the first call; that is nobody's.
+        let of_agents = calls
+            .iter()
+            .filter(|(_, call)| call.opening.meta["method"] != "tools/list");
+        for (id, call) in of_agents {
             let tag = call.opening.meta["client"]
                 .as_str()
                 .expect("every call has a mark");

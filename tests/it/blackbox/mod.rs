@@ -4,6 +4,7 @@
 //! started are ended by it.
 
 mod agent;
+mod checkpoints;
 mod crash;
 mod gateway;
 mod quiet;

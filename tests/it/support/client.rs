@@ -94,6 +94,7 @@ impl Client {
         params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
         params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = capabilities;
         let name = params.get("name").or(params.get("uri"));
+        let name = name.or(params.get("taskId"));
         let name = name.and_then(Value::as_str).map(String::from);
         let sending = self
             .post(path, rpc(method, &params))
@@ -189,6 +190,14 @@ impl Session {
             .header("mcp-protocol-version", &self.version)
     }
 
+    /// Opens its standing stream.
+    pub(crate) async fn stand(&self) -> Stream {
+        let opening = self.request("GET").header("accept", "text/event-stream");
+        let stream = opening.open().await;
+        assert_eq!(stream.status, 200);
+        stream
+    }
+
     pub(crate) async fn ask(&self, method: &str, params: Value) -> Value {
         self.post(rpc(method, &params)).send().await.json()
     }
@@ -258,6 +267,7 @@ impl Sending {
     pub(crate) async fn open(self) -> Stream {
         let response = soon("the head of an answer", self.begin()).await;
         Stream {
+            status: response.status().as_u16(),
             headers: response.headers().clone(),
             body: response.into_body(),
             text: String::new(),
@@ -316,6 +326,7 @@ impl Reply {
 /// An answer that is still coming.
 #[derive(Debug)]
 pub(crate) struct Stream {
+    pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     body: Incoming,
     text: String,
@@ -328,22 +339,27 @@ impl Stream {
         Some(serde_json::from_str(&data).unwrap())
     }
 
-    /// The data of the next event; `None` at the end.
+    /// The data of the next event that has any; `None` at the end.
     pub(crate) async fn next_data(&mut self) -> Option<String> {
+        loop {
+            let event = self.next_event().await?;
+            if !event.data.is_empty() {
+                return Some(event.data);
+            }
+        }
+    }
+
+    /// The next event, also one that only names a place; `None` at the end.
+    pub(crate) async fn next_event(&mut self) -> Option<SseEvent> {
         soon("an event", async {
             loop {
                 if let Some((event, rest)) = self.text.split_once("\n\n") {
-                    let data: Vec<&str> = event
-                        .lines()
-                        .filter_map(|line| line.strip_prefix("data:"))
-                        .map(str::trim_start)
-                        .collect();
-                    let message = data.join("\n");
+                    let event = SseEvent::read(event);
                     self.text = rest.to_string();
-                    if !message.is_empty() {
-                        return Some(message);
+                    if event.is_none() {
+                        continue;
                     }
-                    continue;
+                    return event;
                 }
                 let frame = self.body.frame().await?.unwrap();
                 if let Ok(data) = frame.into_data() {
@@ -352,5 +368,34 @@ impl Stream {
             }
         })
         .await
+    }
+}
+
+/// One event as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SseEvent {
+    pub(crate) id: Option<String>,
+    pub(crate) retry: Option<String>,
+    pub(crate) data: String,
+}
+
+impl SseEvent {
+    /// `None` for comments.
+    fn read(text: &str) -> Option<Self> {
+        let fields = |name: &str| -> Vec<String> {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+            lines.map(|value| value.trim_start().to_string()).collect()
+        };
+        let event = Self {
+            id: fields("id:").pop(),
+            retry: fields("retry:").pop(),
+            data: fields("data:").join("\n"),
+        };
+        let says = event.id.is_some() || event.retry.is_some() || !event.data.is_empty();
+        says.then_some(event)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! What a call does is said by its argument `do`, and without one by the name of the tool.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,15 +23,20 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::newsroom::{self, Hearer};
 use super::soon;
+use super::streams::{FakeStream, Streams};
 
-type Body = BoxBody<Bytes, io::Error>;
+mod pushing;
+mod tasks;
+
+pub(super) type Body = BoxBody<Bytes, io::Error>;
 
 /// More than the gateway takes of one answer.
 const HUGE: usize = 17 * 1024 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speaks {
+pub(super) enum Speaks {
     /// 2026-07-28, stateless.
     Modern,
     /// `initialize`, with sessions.
@@ -63,32 +68,45 @@ impl Seen {
 }
 
 #[derive(Debug, Default)]
-struct Memory {
+pub(super) struct Memory {
     /// Requests of agents.
     requests: Vec<Seen>,
-    /// Handshakes, pings and notifications.
-    asides: Vec<Seen>,
+    /// Handshakes, pings, notifications, answers, and at an older server what belongs to listening.
+    pub(super) asides: Vec<Seen>,
     /// Requests whose connection went away before they were answered.
     dropped: usize,
+    /// Whoever hears its news now.
+    pub(super) hearers: Vec<Hearer>,
 }
 
 #[derive(Debug)]
-struct State {
-    speaks: Speaks,
-    tools: Vec<String>,
+pub(super) struct State {
+    pub(super) speaks: Speaks,
+    /// Whether it has news.
+    pub(super) tells: bool,
+    pub(super) tools: Mutex<Vec<String>>,
     page: usize,
+    schemas: Mutex<HashMap<String, Value>>,
+    empty_cursor: bool,
+    slow_lists: bool,
+    resources: Vec<String>,
     memory: Mutex<Memory>,
     changed: watch::Sender<()>,
     gate: Semaphore,
     crowd: Mutex<Vec<oneshot::Sender<()>>>,
     sessions: Mutex<HashSet<String>>,
+    questions: pushing::Questions,
+    has_tasks: bool,
+    tasks: Mutex<Vec<tasks::Task>>,
+    /// Streams that the test writes, when it answers all requests itself.
+    streams: Option<Streams>,
 }
 
 /// The server. It ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct FakeUpstream {
     address: SocketAddr,
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
     serving: JoinHandle<()>,
 }
 
@@ -104,22 +122,80 @@ const TOOLS: [&str; 3] = ["imagine", "describe", "blend"];
 #[derive(Debug, Clone)]
 pub(crate) struct Script {
     speaks: Speaks,
+    tells: bool,
     tools: Vec<String>,
     page: usize,
+    has_tasks: bool,
+    schemas: HashMap<String, Value>,
+    empty_cursor: bool,
+    slow_lists: bool,
+    resources: Vec<String>,
+    is_by_hand: bool,
 }
 
 impl Script {
     fn new(speaks: Speaks) -> Self {
         Self {
             speaks,
+            tells: false,
             tools: TOOLS.map(String::from).to_vec(),
             page: usize::MAX,
+            has_tasks: false,
+            is_by_hand: false,
+            schemas: HashMap::new(),
+            empty_cursor: false,
+            slow_lists: false,
+            resources: ["note://1", "note://2"].map(String::from).to_vec(),
         }
+    }
+
+    /// So many tools, `tool-0000` and on.
+    pub(crate) fn many_tools(mut self, number: usize) -> Self {
+        self.tools = (0..number)
+            .map(|number| format!("tool-{number:04}"))
+            .collect();
+        self
+    }
+
+    /// The cursor of the second page is the empty string, which is one like any other.
+    pub(crate) fn empty_cursor(mut self) -> Self {
+        self.empty_cursor = true;
+        self
+    }
+
+    /// The resources it lists. It reads any.
+    pub(crate) fn resources<const N: usize>(mut self, uris: [&str; N]) -> Self {
+        self.resources = uris.map(String::from).to_vec();
+        self
+    }
+
+    /// Lists are answered only when they are let go on.
+    pub(crate) fn slow_lists(mut self) -> Self {
+        self.slow_lists = true;
+        self
+    }
+
+    /// The `inputSchema` of one of its tools.
+    pub(crate) fn schema(mut self, tool: &str, schema: Value) -> Self {
+        self.schemas.insert(tool.into(), schema);
+        self
+    }
+
+    /// Every request of an agent opens a stream that the test writes; see [`FakeUpstream::stream`].
+    pub(crate) fn by_hand(mut self) -> Self {
+        self.is_by_hand = true;
+        self
     }
 
     /// The tools it lists. It calls any.
     pub(crate) fn tools<const N: usize>(mut self, tools: [&str; N]) -> Self {
         self.tools = tools.map(String::from).to_vec();
+        self
+    }
+
+    /// It tells when its lists and resources change.
+    pub(crate) fn with_news(mut self) -> Self {
+        self.tells = true;
         self
     }
 
@@ -129,18 +205,33 @@ impl Script {
         self
     }
 
+    /// It makes tasks for who asks for them, and says so.
+    pub(crate) fn tasks(mut self) -> Self {
+        self.has_tasks = true;
+        self
+    }
+
     pub(crate) async fn start(self) -> FakeUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {
             speaks: self.speaks,
-            tools: self.tools,
+            tells: self.tells,
+            tools: Mutex::new(self.tools),
             page: self.page,
+            schemas: Mutex::new(self.schemas),
+            empty_cursor: self.empty_cursor,
+            slow_lists: self.slow_lists,
+            resources: self.resources,
             memory: Mutex::default(),
             changed: watch::Sender::new(()),
             gate: Semaphore::new(0),
             crowd: Mutex::default(),
             sessions: Mutex::default(),
+            questions: pushing::Questions::default(),
+            has_tasks: self.has_tasks,
+            tasks: Mutex::default(),
+            streams: self.is_by_hand.then(Streams::default),
         });
         FakeUpstream {
             address,
@@ -208,6 +299,15 @@ impl FakeUpstream {
             .await;
     }
 
+    /// Waits until so many tools were called.
+    pub(crate) async fn until_calls(&self, number: usize) {
+        let is_call = |seen: &&Seen| seen.method == "tools/call";
+        self.until(&format!("{number} calls at the server"), |memory| {
+            memory.requests.iter().filter(is_call).count() >= number
+        })
+        .await;
+    }
+
     /// Waits until so many calls were given up by whoever made them.
     pub(crate) async fn until_dropped(&self, number: usize) {
         let what = format!("{number} calls given up");
@@ -222,6 +322,23 @@ impl FakeUpstream {
         .await;
     }
 
+    /// Gives one of its tools another `inputSchema`.
+    pub(crate) fn change_schema(&self, tool: &str, schema: Value) {
+        locked(&self.state.schemas).insert(tool.into(), schema);
+    }
+
+    /// Requests of this method so far.
+    pub(crate) fn asked(&self, method: &str) -> Vec<Seen> {
+        let mut requests = self.requests();
+        requests.retain(|seen| seen.method == method);
+        requests
+    }
+
+    /// The next stream that was opened or taken up again.
+    pub(crate) async fn stream(&self) -> FakeStream {
+        self.state.streams.as_ref().unwrap().next().await
+    }
+
     /// Waits until so many sessions are open.
     pub(crate) async fn until_sessions(&self, number: usize) {
         self.until(&format!("{number} sessions"), |_| self.sessions() == number)
@@ -233,7 +350,12 @@ impl FakeUpstream {
         locked(&self.state.sessions).clear();
     }
 
-    async fn until(&self, what: &str, is_so: impl Fn(&Memory) -> bool) {
+    /// Whether it speaks 2026-07-28.
+    pub(crate) fn is_modern(&self) -> bool {
+        self.state.speaks == Speaks::Modern
+    }
+
+    pub(super) async fn until(&self, what: &str, is_so: impl Fn(&Memory) -> bool) {
         let mut changed = self.state.changed.subscribe();
         soon(what, async {
             while !is_so(&self.state.memory()) {
@@ -250,16 +372,16 @@ impl Drop for FakeUpstream {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         locked(&self.memory)
     }
 
-    fn remember(&self, change: impl FnOnce(&mut Memory)) {
+    pub(super) fn remember(&self, change: impl FnOnce(&mut Memory)) {
         change(&mut self.memory());
         self.changed.send_replace(());
     }
@@ -315,6 +437,18 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
             state.changed.send_replace(());
             return Ok(empty(if known { 200 } else { 404 }));
         }
+        Method::GET if state.tells && state.speaks == Speaks::Sessions => {
+            return Ok(newsroom::stand(&state, session));
+        }
+        Method::GET => {
+            let event = parts.headers.get("last-event-id");
+            let event = event.map(|id| id.to_str().unwrap());
+            let streams = state.streams.as_ref().filter(|_| event.is_some());
+            let stream = streams.map(|streams| streams.open("", event));
+            return Ok(
+                stream.map_or_else(|| empty(405), |body| streamed("text/event-stream", body))
+            );
+        }
         _ => return Ok(empty(405)),
     }
     let body = String::from_utf8(body.to_vec()).unwrap();
@@ -325,6 +459,11 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
         headers: parts.headers,
         body: body.clone(),
     };
+    if rpc.method == ANSWER {
+        state
+            .questions
+            .answer(&serde_json::from_str(&body).unwrap());
+    }
     let Some(id) = rpc.id.map(RawValue::get).filter(|_| rpc.method != ANSWER) else {
         state.remember(|memory| memory.asides.push(seen));
         return Ok(empty(202));
@@ -336,30 +475,53 @@ async fn serve(state: Arc<State>, request: Request<Incoming>) -> Result<Response
     if let Some(refusal) = out_of_era(&state, id, &seen, session.as_deref()) {
         return Ok(refusal);
     }
+    if state.tells && newsroom::is_aside(&seen.method) {
+        return Ok(newsroom::subscribe(&state, id, seen, session));
+    }
     state.remember(|memory| memory.requests.push(seen.clone()));
+    if let Some(streams) = &state.streams {
+        return Ok(streamed(
+            "text/event-stream",
+            streams.open(&seen.body, None),
+        ));
+    }
+    if state.has_tasks
+        && let Some(answer) = tasks::answer(&state, id, &seen, session.as_deref())
+    {
+        return Ok(answer);
+    }
+    if state.tells && seen.method == "subscriptions/listen" {
+        return Ok(newsroom::listen(&state, id, &seen));
+    }
     answer(&state, id, &seen).await
 }
 
 fn handshake(state: &State, id: &str, method: &str, session: Option<&str>) -> Response<Body> {
     match (state.speaks, method) {
         (Speaks::Modern | Speaks::Both, "server/discover") => {
-            let result = json!({
+            let mut result = json!({
                 "resultType": "complete",
                 "supportedVersions": ["2026-07-28"],
-                "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "completions": {}},
+                "capabilities": newsroom::capabilities(state),
                 "instructions": "Be brief.",
                 "ttlMs": 60_000, "cacheScope": "public",
                 "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "fake", "version": "1"}},
             });
+            if state.has_tasks {
+                tasks::announce(&mut result["capabilities"], true);
+            }
             json_answer(200, &ok(id, &result.to_string()))
         }
         (Speaks::Sessions | Speaks::NoSessions | Speaks::Both, "initialize") => {
-            let result = json!({
+            let mut result = json!({
                 "protocolVersion": "2025-11-25",
-                "capabilities": {"tools": {}, "prompts": {}, "resources": {}, "logging": {}},
+                "capabilities": newsroom::capabilities(state),
                 "serverInfo": {"name": "fake", "version": "1"},
                 "instructions": "Be brief.",
             });
+            if state.has_tasks {
+                tasks::announce(&mut result["capabilities"], false);
+            }
             let mut response = json_answer(200, &ok(id, &result.to_string()));
             if state.speaks != Speaks::NoSessions {
                 let mut sessions = locked(&state.sessions);
@@ -416,12 +578,19 @@ fn known_session(state: &State, id: &str, session: Option<&str>) -> Option<Respo
 }
 
 async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body>, io::Error> {
+    if state.slow_lists && seen.method.ends_with("/list") {
+        wait(state).await;
+    }
     let result = match seen.method.as_str() {
         "tools/call" => return call(state, id, seen).await,
         "tools/list" => {
-            let tools = state.tools.iter().map(
-                |name| json!({"name": name, "description": "A tool.", "inputSchema": {"type": "object"}}),
-            );
+            let schemas = locked(&state.schemas);
+            let plain = json!({"type": "object"});
+            let tools = locked(&state.tools).clone();
+            let tools = tools.iter().map(|name| {
+                let schema = schemas.get(name).unwrap_or(&plain);
+                json!({"name": name, "description": "A tool.", "inputSchema": schema})
+            });
             list(state, "tools", tools.collect(), &seen.param("cursor"))
         }
         "prompts/list" => {
@@ -429,23 +598,61 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
             list(state, "prompts", prompts, &seen.param("cursor"))
         }
         "resources/list" => {
-            let notes = vec![
-                json!({"uri": "note://1", "name": "one"}),
-                json!({"uri": "note://2", "name": "two"}),
-            ];
-            list(state, "resources", notes, &seen.param("cursor"))
+            let notes = state
+                .resources
+                .iter()
+                .map(|uri| json!({"uri": uri, "name": "one"}));
+            list(state, "resources", notes.collect(), &seen.param("cursor"))
         }
         "resources/templates/list" => {
             let templates = vec![json!({"uriTemplate": "note://{id}", "name": "any"})];
             list(state, "resourceTemplates", templates, &Value::Null)
         }
+        "prompts/get" if seen.param("arguments")["ask"].is_array() => {
+            return Ok(pushing::push(
+                state,
+                id,
+                &seen.param("arguments")["ask"],
+                Value::Null,
+                false,
+                |answers| json!({"messages": [], "description": Value::from(answers).to_string()}),
+            ));
+        }
+        "prompts/get" if seen.param("name") == "show" => json!({"messages": [
+            {"role": "user", "content": {"type": "resource", "resource": {"uri": "note://1", "text": "a note"}}}
+        ]}),
         "prompts/get" => json!({"messages": [
             {"role": "user", "content": {"type": "text", "text": seen.param("name")}}
         ]}),
         "resources/read" if seen.param("uri") == "note://gone" => {
             return Ok(json_answer(200, &error(id, -32002, "Resource not found")));
         }
+        "resources/read" if seen.param("uri") == "note://ask" => {
+            let rounds = json!([["elicitation/create"]]);
+            return Ok(pushing::push(
+                state,
+                id,
+                &rounds,
+                Value::Null,
+                false,
+                |answers| {
+                    let text = Value::from(answers).to_string();
+                    json!({"contents": [{"uri": "note://ask", "text": text}]})
+                },
+            ));
+        }
         "resources/read" => json!({"contents": [{"uri": seen.param("uri"), "text": "a note"}]}),
+        "completion/complete" if seen.param("argument")["name"] == "ask" => {
+            let rounds = json!([["elicitation/create"]]);
+            return Ok(pushing::push(
+                state,
+                id,
+                &rounds,
+                Value::Null,
+                false,
+                |answers| json!({"completion": {"values": [answers[0]["error"]["code"].to_string()]}}),
+            ));
+        }
         "completion/complete" => json!({"completion": {"values": ["one", "two"]}}),
         _ => return Ok(json_answer(200, &error(id, -32601, "Method not found"))),
     };
@@ -454,12 +661,23 @@ async fn answer(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Bo
 }
 
 fn list(state: &State, key: &str, items: Vec<Value>, cursor: &Value) -> Value {
-    let from = cursor.as_str().map_or(0, |text| text.parse().unwrap());
+    let from = match cursor.as_str() {
+        None => 0,
+        Some("") => state.page,
+        Some(text) => text.parse().unwrap(),
+    };
     let rest = items.len().saturating_sub(from);
     let page: Vec<Value> = items.into_iter().skip(from).take(state.page).collect();
     let mut result = json!({});
     if rest > page.len() {
-        result["nextCursor"] = (from + page.len()).to_string().into();
+        let next = from + page.len();
+        let is_empty = state.empty_cursor && next == state.page;
+        result["nextCursor"] = if is_empty {
+            String::new()
+        } else {
+            next.to_string()
+        }
+        .into();
     }
     result[key] = page.into();
     if state.speaks == Speaks::Modern {
@@ -494,7 +712,9 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
             json_answer(200, &ok(id, &finish(state, result.into())))
         }
         "rpc_error" => {
-            let error = r#"{"code":-32050,"message":"out of paint","data":{"left":1.10}}"#;
+            let code = wanted["code"].as_i64().unwrap_or(-32050);
+            let error =
+                format!(r#"{{"code":{code},"message":"out of paint","data":{{"left":1.10}}}}"#);
             json_answer(
                 200,
                 &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
@@ -552,6 +772,21 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
             response
         }
         "huge" => json_answer(200, &ok(id, &format!("{{\"x\":\"{}\"}}", "x".repeat(HUGE)))),
+        // Says so many times how far it is, at once.
+        "flood" => {
+            let token = seen.param("_meta")["progressToken"].clone();
+            let events = (0..wanted["times"].as_u64().unwrap()).map(|number| {
+                let params = json!({"progressToken": token, "progress": number});
+                let progress =
+                    json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params});
+                format!("data: {progress}\n\n")
+            });
+            let end = format!("data: {}\n\n", ok(id, &finish(state, echo)));
+            let all: String = events.chain([end]).collect();
+            let (parts, body) = mpsc::channel(1);
+            parts.send(Ok(Frame::data(Bytes::from(all)))).await.unwrap();
+            streamed("text/event-stream", body)
+        }
         "inquire" => inquire(state, ok(id, &finish(state, echo))),
         "narrate" => narrate(state, ok(id, &finish(state, echo)), call.meta),
         "chatter" => chatter(&wanted, ok(id, &finish(state, echo)), call.meta),
@@ -563,6 +798,42 @@ async fn call(state: &Arc<State>, id: &str, seen: &Seen) -> Result<Response<Body
                 "requestState": "state-of-the-server"});
             json_answer(200, &ok(id, &wanted.to_string()))
         }
+        // Asks in the middle of the call: `ask` is a list of rounds, each a list of methods. Told to be impatient,
+        // it waits to be let go on instead of for answers.
+        "push" => {
+            let meta: Value = call.meta.map_or(Value::Null, |meta| {
+                serde_json::from_str(meta.get()).unwrap()
+            });
+            let token = meta["progressToken"].clone();
+            if wanted["impatient"] == true {
+                return Ok(pushing::push_and_go_on(state, id, echo));
+            }
+            let is_slow = wanted["slow"] == true;
+            pushing::push(state, id, &wanted["ask"], token, is_slow, |answers| {
+                let text = Value::from(answers).to_string();
+                json!({"content": [{"type": "text", "text": text}]})
+            })
+        }
+        // Refuses before a page was visited, which counts as done when it is called once more.
+        "visit"
+            if state
+                .memory()
+                .requests
+                .iter()
+                .filter(|seen| seen.params.contains("visit"))
+                .count()
+                == 1 =>
+        {
+            let page = json!({"mode": "url", "elicitationId": "e-1",
+                "url": "https://pay.example/", "message": "pay first"});
+            let error = json!({"code": -32042, "message": "URL elicitation required",
+                "data": {"elicitations": [page]}});
+            json_answer(
+                200,
+                &format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#),
+            )
+        }
+        "visit_nothing" => json_answer(200, &error(id, -32042, "URL elicitation required")),
         "ask" => json_answer(
             200,
             &ok(id, r#"{"resultType":"input_required","inputRequests":{}}"#),
@@ -686,7 +957,7 @@ async fn crowd(state: &State, of: usize) {
     going.await.unwrap();
 }
 
-fn ok(id: &str, result: &str) -> String {
+pub(super) fn ok(id: &str, result: &str) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
 }
 
@@ -704,14 +975,14 @@ fn unsupported(id: &str, requested: &str) -> Response<Body> {
     )
 }
 
-fn empty(status: u16) -> Response<Body> {
+pub(super) fn empty(status: u16) -> Response<Body> {
     let body = Full::new(Bytes::new()).map_err(|never| match never {});
     let mut response = Response::new(body.boxed());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }
 
-fn json_answer(status: u16, text: &str) -> Response<Body> {
+pub(super) fn json_answer(status: u16, text: &str) -> Response<Body> {
     let mut response = empty(status);
     let body = Full::new(Bytes::from(text.to_string())).map_err(|never| match never {});
     *response.body_mut() = body.boxed();
@@ -720,7 +991,7 @@ fn json_answer(status: u16, text: &str) -> Response<Body> {
     response
 }
 
-fn streamed(
+pub(super) fn streamed(
     kind: &'static str,
     mut parts: mpsc::Receiver<Result<Frame<Bytes>, io::Error>>,
 ) -> Response<Body> {

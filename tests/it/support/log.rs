@@ -47,3 +47,15 @@ pub(crate) async fn events(file: &Path) -> Vec<Event> {
 pub(crate) fn find<'a>(events: &'a [Event], kind: &str) -> Vec<&'a Event> {
     events.iter().filter(|event| event.kind == kind).collect()
 }
+
+/// All but the looks at lists, which the gateway takes by itself before a first call.
+pub(crate) fn without_lists(mut events: Vec<Event>) -> Vec<Event> {
+    let is_list = |event: &&Event| event.meta["method"] == "tools/list";
+    let lists: Vec<_> = events
+        .iter()
+        .filter(is_list)
+        .map(|event| event.meta["call"].clone())
+        .collect();
+    events.retain(|event| event.meta["call"].is_null() || !lists.contains(&event.meta["call"]));
+    events
+}

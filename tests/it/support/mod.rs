@@ -5,15 +5,18 @@
 mod client;
 mod fake;
 mod log;
+mod newsroom;
 mod random;
+mod streams;
 mod world;
 
 use std::time::Duration;
 
-pub(crate) use client::{Client, Reply, Sending, Session, rpc};
+pub(crate) use client::{Client, Reply, Sending, Session, SseEvent, Stream, rpc};
 pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
-pub(crate) use log::{Event, events, find};
+pub(crate) use log::{Event, events, find, without_lists};
 pub(crate) use random::{Random, seed};
+pub(crate) use streams::FakeStream;
 pub(crate) use world::{PAGE, World, token};
 
 /// Far beyond what anything here takes, so that it passes only when something hangs.

@@ -22,9 +22,10 @@ export function createServer(announcer) {
     },
     requestState: { verify: state.verify },
   });
+  const changing = {};
   for (const [name, tool] of Object.entries({ ...tools(announcer), ...pushing, ...asking })) {
     const { description, schema = { type: 'object', properties: {} }, run } = tool;
-    server.registerTool(name, { description, inputSchema: fromJsonSchema(schema) }, run);
+    changing.tools = server.registerTool(name, { description, inputSchema: fromJsonSchema(schema) }, run);
   }
   for (const [name, { uri, read, ...about }] of Object.entries(resources)) {
     server.registerResource(name, uri, about, read);
@@ -34,7 +35,7 @@ export function createServer(announcer) {
   }
   for (const [name, { description, schema, get }] of Object.entries(prompts)) {
     const about = { description, ...(schema && { argsSchema: fromJsonSchema(schema) }) };
-    server.registerPrompt(name, about, get);
+    changing.prompts = server.registerPrompt(name, about, get);
   }
   server.server.setRequestHandler('completion/complete', async ({ params }) => {
     const values = COMPLETIONS.filter((value) => value.startsWith(params.argument.value));
@@ -42,5 +43,5 @@ export function createServer(announcer) {
   });
   server.server.setRequestHandler('resources/subscribe', async () => ({}));
   server.server.setRequestHandler('resources/unsubscribe', async () => ({}));
-  return server;
+  return announcer.include(server, changing);
 }

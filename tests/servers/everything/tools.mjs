@@ -105,17 +105,17 @@ export const tools = (announcer) => ({
     run: async ({ region }) => result(text(`region: ${region}`)),
   },
   test_trigger_tool_change: {
-    description: 'Announces that the list of tools changed',
+    description: 'Changes the list of tools',
     run: async () => {
       await announcer.toolsChanged();
-      return result(text('announced'));
+      return result(text('changed'));
     },
   },
   test_trigger_prompt_change: {
-    description: 'Announces that the list of prompts changed',
+    description: 'Changes the list of prompts',
     run: async () => {
       await announcer.promptsChanged();
-      return result(text('announced'));
+      return result(text('changed'));
     },
   },
 });
