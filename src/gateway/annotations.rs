@@ -9,11 +9,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::policy::{Question, Target, is_granted};
-use crate::protocol::{BadAnnotation, Method, Object, ParamHeaders, code, error_code};
+use crate::protocol::{BadAnnotation, Method, ParamHeaders, code, error_code};
 use crate::types::{AgentName, ServerName};
 use crate::upstream::{Era, Outgoing, Reply};
 
 use super::listener::Listener;
+use super::recheck::plain;
 use super::stages::{Caller, Wish};
 use super::{Failure, Gateway};
 
@@ -290,7 +291,7 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<(), Failure> {
         let patient = agent.until(Instant::now() + LIST_WAIT);
-        let asking = self.list_pages(caller, server, list_of(Method::ToolsList), &patient);
+        let asking = self.list_pages(caller, server, plain(Method::ToolsList), &patient);
         match asking.await {
             Ok(_) => {}
             Err(Failure::Unrecorded) => return Err(Failure::Unrecorded),
@@ -319,20 +320,6 @@ impl Gateway {
             let (of, at) = (&caller.agent.name, self.clock.monotonic());
             self.annotations.doubt(&wish.server, of, tool, at);
         }
-    }
-}
-
-/// A request for a list that nobody but the gateway wants.
-pub(super) fn list_of(method: Method) -> Outgoing {
-    Outgoing {
-        method,
-        params: Object::default(),
-        log_level: None,
-        session_level: None,
-        missed: Arc::default(),
-        param_headers: Vec::new(),
-        capabilities: Object::default(),
-        client_info: None,
     }
 }
 

@@ -10,9 +10,9 @@ use crate::policy::{UngrantedStyle, may_see_server};
 use crate::protocol::{Method, Object};
 use crate::types::{AgentName, ServerName};
 
-use super::annotations::list_of;
 use super::listener::Listener;
 use super::names::{Names, is_changed, is_web};
+use super::recheck::plain;
 use super::stages::Caller;
 use super::{Failure, Gateway, Scope};
 
@@ -241,7 +241,7 @@ impl Gateway {
         if let Some(names) = fresh() {
             return names;
         }
-        let asking = self.list_in_time(caller, server, list_of(list), wanted.agent);
+        let asking = self.list_in_time(caller, server, plain(list), wanted.agent);
         // A server that cannot be asked has nothing for now; it is asked again next time.
         match asking.await {
             Ok(_) => fresh().unwrap_or_default(),
