@@ -6,13 +6,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit::{self, Chained, Checkpoint, Entry, Folds, Head, Kind, Names};
-use crate::budget::{self, Books, Hold, LedgerRows, Shortage};
+use crate::audit::{Entry, Folds, Head, Kind, Names};
+use crate::budget::{Books, Hold, Shortage};
 use crate::clock::Clock;
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
@@ -20,6 +20,11 @@ use crate::types::{CallId, Timestamp, Zone};
 
 use super::checkpoints::Checkpoints;
 use super::entries;
+
+mod batch;
+mod recover;
+
+use batch::Batch;
 
 /// Requests in one transaction.
 const MAX_BATCH: usize = 1_024;
@@ -99,24 +104,6 @@ pub(super) struct Writer {
     events_since_checkpoint: usize,
     folds: Folds,
     checkpoints: Checkpoints,
-}
-
-enum Reply {
-    Admitted(oneshot::Sender<Result<Hold, NotAdmitted>>, Hold),
-    Full(oneshot::Sender<Result<Hold, NotAdmitted>>, Box<Shortage>),
-    Noted(oneshot::Sender<()>),
-}
-
-#[derive(Default)]
-struct Batch {
-    events: Vec<Chained>,
-    ledger: LedgerRows,
-    replies: Vec<Reply>,
-    closed: Vec<Closing>,
-    /// A refusal was only counted, which is to be written too.
-    has_counted: bool,
-    /// Taken in this batch, with the sequence of its event.
-    checkpoint: Option<(i64, Checkpoint)>,
 }
 
 impl Writer {
@@ -221,214 +208,6 @@ impl Writer {
         }
     }
 
-    /// A batch, which begins with a checkpoint when one is due: no event is further than that from one.
-    fn begin(&mut self, at: Timestamp) -> Batch {
-        let mut batch = Batch::default();
-        if self.checkpoints.is_due(self.head, at) {
-            self.checkpoint(&mut batch, Entry::new(Kind::Checkpoint), at);
-        }
-        batch
-    }
-
-    fn job(&mut self, batch: &mut Batch, job: Job, at: Timestamp) {
-        match job {
-            Job::Admit { reply, .. } if reply.is_closed() => {}
-            Job::Admit {
-                entry,
-                call,
-                charges,
-                zone,
-                reply,
-            } => match self.books.reserve(call, &charges, &zone, at) {
-                Ok(hold) => {
-                    let seq = self.chain(batch, &entries::admitted(*entry, hold.held()), at);
-                    batch.ledger.admit(&hold, seq);
-                    batch.replies.push(Reply::Admitted(reply, hold));
-                }
-                Err(shortage) => {
-                    let entry = super::refusal::denied_by_budget(*entry, &shortage, &zone);
-                    self.note(batch, &entry, at);
-                    batch.replies.push(Reply::Full(reply, shortage));
-                }
-            },
-            Job::Note { entry, reply } => {
-                self.note(batch, &entry, at);
-                batch.replies.push(Reply::Noted(reply));
-            }
-            Job::Tick => self.unfold(batch, at, false),
-        }
-    }
-
-    /// Writes an event down that says what the end of the chain is before it.
-    fn checkpoint(&mut self, batch: &mut Batch, entry: Entry, at: Timestamp) {
-        let taken = self.checkpoints.take(self.log, self.head, at);
-        let seq = self.chain(batch, &taken.in_entry(entry), at);
-        batch.checkpoint = Some((seq, taken));
-    }
-
-    /// Writes an event down, or counts it when it is one more refusal of many.
-    fn note(&mut self, batch: &mut Batch, entry: &Entry, at: Timestamp) {
-        if entry.kind != Kind::Denied || self.folds.keeps(entry, at) {
-            self.chain(batch, entry, at);
-        } else {
-            batch.has_counted = true;
-        }
-    }
-
-    /// Writes down what was counted, as one event each.
-    fn unfold(&mut self, batch: &mut Batch, at: Timestamp, all: bool) {
-        for repeats in self.folds.take(at, all) {
-            self.chain(batch, &repeats.to_entry(), at);
-        }
-    }
-
-    fn close(&mut self, batch: &mut Batch, closing: Closing, at: Timestamp) {
-        let call = closing.hold.call();
-        let costs = closing.entry.kind != Kind::Released;
-        // Not open any more: an earlier commit, of which nobody knew whether it held, did close it.
-        if let Some(charged) = self.books.close(call, costs) {
-            self.chain(
-                batch,
-                &entries::with_charges(closing.entry.clone(), &charged),
-                at,
-            );
-            batch.ledger.closed.push(call);
-            batch.ledger.released.extend(
-                closing
-                    .hold
-                    .held()
-                    .iter()
-                    .map(|held| (call, held.budget_id)),
-            );
-        }
-        batch.closed.push(closing);
-    }
-
-    fn chain(&mut self, batch: &mut Batch, entry: &Entry, at: Timestamp) -> i64 {
-        let event = Chained::after(&mut self.head, self.log, &mut self.names, entry, at);
-        let seq = event.seq();
-        batch.events.push(event);
-        seq
-    }
-
-    async fn write(&mut self, batch: &mut Batch) -> Result<(), DbError> {
-        if batch.events.is_empty() && !batch.has_counted {
-            return Ok(());
-        }
-        let mut tx = self.database.begin().await?;
-        audit::append(&mut tx, &mut self.names, &batch.events).await?;
-        audit::write_repeats(&mut tx, &mut self.folds).await?;
-        if let Some((seq, taken)) = &batch.checkpoint {
-            audit::write_checkpoint(&mut tx, (*seq, taken.at)).await?;
-        }
-        budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
-        tx.commit().await?;
-        self.database.ensure_in_place()?;
-        self.written = self.head;
-        self.events_since_checkpoint = self
-            .events_since_checkpoint
-            .saturating_add(batch.events.len());
-        Ok(())
-    }
-
-    fn deliver(&mut self, batch: Batch) {
-        self.checkpoints.written(batch.checkpoint);
-        for closing in batch.closed {
-            self.live.remove(&closing.hold.call());
-            if let Some(reply) = closing.reply {
-                // Whoever waited may have gone; the event is written either way.
-                let _ = reply.send(());
-            }
-        }
-        for reply in batch.replies {
-            match reply {
-                Reply::Admitted(reply, hold) => self.let_through(reply, hold),
-                Reply::Full(reply, shortage) => {
-                    let _ = reply.send(Err(NotAdmitted::Full(shortage)));
-                }
-                Reply::Noted(reply) => {
-                    let _ = reply.send(());
-                }
-            }
-        }
-    }
-
-    fn let_through(&mut self, reply: oneshot::Sender<Result<Hold, NotAdmitted>>, hold: Hold) {
-        self.live.insert(hold.call());
-        // The caller waited too long and told its agent so: nothing was forwarded, nothing is owed.
-        if let Err(Ok(hold)) = reply.send(Ok(hold)) {
-            let entry = entries::never_forwarded(hold.call());
-            self.unwritten.push(Closing {
-                hold,
-                entry,
-                reply: None,
-            });
-        }
-    }
-
-    async fn recover(&mut self) -> bool {
-        let read_back = async {
-            self.database.reopen().await?;
-            self.read_back().await?;
-            let at = self.now();
-            let mut batch = self.begin(at);
-            // Admitted in a commit that seemed to fail: their callers were refused.
-            self.sweep(&mut batch, at, entries::never_forwarded);
-            self.write(&mut batch).await
-        };
-        match read_back.await {
-            Ok(()) => {
-                tracing::info!(seq = self.head.seq, "the log can be written again");
-                self.set_suspect(false);
-                true
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the database is still unusable");
-                false
-            }
-        }
-    }
-
-    async fn read_back(&mut self) -> Result<(), DbError> {
-        let now = self.clock.now();
-        let not_ours = self.database.not_ours();
-        let mut tx = self.database.begin().await?;
-        let (head, last_at) = audit::load_head(tx.connection(), self.log).await?;
-        // INVARIANT: what a caller was told is written stays written. A budget would begin anew in an older file.
-        if !audit::contains(tx.connection(), &self.written).await? {
-            return Err(not_ours);
-        }
-        self.names = audit::load_names(tx.connection()).await?;
-        self.books = budget::load(tx.connection(), now.max(last_at)).await?;
-        self.folds = audit::load_repeats(tx.connection()).await?;
-        self.checkpoints.last = audit::load_checkpoint(tx.connection()).await?;
-        self.head = head;
-        self.last_at = last_at;
-        Ok(())
-    }
-
-    /// Closes calls that are open in the file but that no caller of this process waits for.
-    fn sweep(&mut self, batch: &mut Batch, at: Timestamp, ending: fn(CallId) -> Entry) {
-        let lost: Vec<CallId> = self
-            .books
-            .open_calls()
-            .filter(|call| !self.live.contains(call))
-            .collect();
-        for call in lost {
-            let entry = ending(call);
-            let costs = entry.kind != Kind::Released;
-            let held = self.books.budgets_of(call);
-            if let Some(charged) = self.books.close(call, costs) {
-                self.chain(batch, &entries::with_charges(entry, &charged), at);
-                batch.ledger.closed.push(call);
-                batch
-                    .ledger
-                    .released
-                    .extend(held.into_iter().map(|id| (call, id)));
-            }
-        }
-    }
-
     async fn checkpoint_when_due(&mut self) {
         if self.events_since_checkpoint < CHECKPOINT_EVENTS {
             return;
@@ -451,11 +230,6 @@ impl Writer {
         self.checkpoints.close().await;
         self.database.close().await?;
         Ok(self.head)
-    }
-
-    fn set_suspect(&mut self, suspect: bool) {
-        self.suspect = suspect;
-        self.healthy.store(!suspect, Ordering::Relaxed);
     }
 
     /// The time of the ledger: that of the clock, but never before the last event.

@@ -1,0 +1,177 @@
+//! One batch: what waits is decided in order against the books, written in one transaction, and answered after its
+//! commit.
+
+use tokio::sync::oneshot;
+
+use super::super::entries;
+use super::super::refusal::denied_by_budget;
+use super::{Closing, Job, NotAdmitted, Writer};
+use crate::audit::{self, Chained, Checkpoint, Entry, Kind};
+use crate::budget::{self, Hold, LedgerRows, Shortage};
+use crate::db::DbError;
+use crate::types::Timestamp;
+
+pub(super) enum Reply {
+    Admitted(oneshot::Sender<Result<Hold, NotAdmitted>>, Hold),
+    Full(oneshot::Sender<Result<Hold, NotAdmitted>>, Box<Shortage>),
+    Noted(oneshot::Sender<()>),
+}
+
+#[derive(Default)]
+pub(super) struct Batch {
+    events: Vec<Chained>,
+    pub(super) ledger: LedgerRows,
+    replies: Vec<Reply>,
+    pub(super) closed: Vec<Closing>,
+    /// A refusal was only counted, which is to be written too.
+    has_counted: bool,
+    /// Taken in this batch, with the sequence of its event.
+    pub(super) checkpoint: Option<(i64, Checkpoint)>,
+}
+
+impl Writer {
+    /// A batch, which begins with a checkpoint when one is due: no event is further than that from one.
+    pub(super) fn begin(&mut self, at: Timestamp) -> Batch {
+        let mut batch = Batch::default();
+        if self.checkpoints.is_due(self.head, at) {
+            self.checkpoint(&mut batch, Entry::new(Kind::Checkpoint), at);
+        }
+        batch
+    }
+
+    pub(super) fn job(&mut self, batch: &mut Batch, job: Job, at: Timestamp) {
+        match job {
+            Job::Admit { reply, .. } if reply.is_closed() => {}
+            Job::Admit {
+                entry,
+                call,
+                charges,
+                zone,
+                reply,
+            } => match self.books.reserve(call, &charges, &zone, at) {
+                Ok(hold) => {
+                    let seq = self.chain(batch, &entries::admitted(*entry, hold.held()), at);
+                    batch.ledger.admit(&hold, seq);
+                    batch.replies.push(Reply::Admitted(reply, hold));
+                }
+                Err(shortage) => {
+                    let entry = denied_by_budget(*entry, &shortage, &zone);
+                    self.note(batch, &entry, at);
+                    batch.replies.push(Reply::Full(reply, shortage));
+                }
+            },
+            Job::Note { entry, reply } => {
+                self.note(batch, &entry, at);
+                batch.replies.push(Reply::Noted(reply));
+            }
+            Job::Tick => self.unfold(batch, at, false),
+        }
+    }
+
+    /// Writes an event down that says what the end of the chain is before it.
+    pub(super) fn checkpoint(&mut self, batch: &mut Batch, entry: Entry, at: Timestamp) {
+        let taken = self.checkpoints.take(self.log, self.head, at);
+        let seq = self.chain(batch, &taken.in_entry(entry), at);
+        batch.checkpoint = Some((seq, taken));
+    }
+
+    /// Writes an event down, or counts it when it is one more refusal of many.
+    pub(super) fn note(&mut self, batch: &mut Batch, entry: &Entry, at: Timestamp) {
+        if entry.kind != Kind::Denied || self.folds.keeps(entry, at) {
+            self.chain(batch, entry, at);
+        } else {
+            batch.has_counted = true;
+        }
+    }
+
+    /// Writes down what was counted, as one event each.
+    pub(super) fn unfold(&mut self, batch: &mut Batch, at: Timestamp, all: bool) {
+        for repeats in self.folds.take(at, all) {
+            self.chain(batch, &repeats.to_entry(), at);
+        }
+    }
+
+    pub(super) fn close(&mut self, batch: &mut Batch, closing: Closing, at: Timestamp) {
+        let call = closing.hold.call();
+        let costs = closing.entry.kind != Kind::Released;
+        // Not open any more: an earlier commit, of which nobody knew whether it held, did close it.
+        if let Some(charged) = self.books.close(call, costs) {
+            self.chain(
+                batch,
+                &entries::with_charges(closing.entry.clone(), &charged),
+                at,
+            );
+            batch.ledger.closed.push(call);
+            batch.ledger.released.extend(
+                closing
+                    .hold
+                    .held()
+                    .iter()
+                    .map(|held| (call, held.budget_id)),
+            );
+        }
+        batch.closed.push(closing);
+    }
+
+    pub(super) fn chain(&mut self, batch: &mut Batch, entry: &Entry, at: Timestamp) -> i64 {
+        let event = Chained::after(&mut self.head, self.log, &mut self.names, entry, at);
+        let seq = event.seq();
+        batch.events.push(event);
+        seq
+    }
+
+    pub(super) async fn write(&mut self, batch: &mut Batch) -> Result<(), DbError> {
+        if batch.events.is_empty() && !batch.has_counted {
+            return Ok(());
+        }
+        let mut tx = self.database.begin().await?;
+        audit::append(&mut tx, &mut self.names, &batch.events).await?;
+        audit::write_repeats(&mut tx, &mut self.folds).await?;
+        if let Some((seq, taken)) = &batch.checkpoint {
+            audit::write_checkpoint(&mut tx, (*seq, taken.at)).await?;
+        }
+        budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
+        tx.commit().await?;
+        self.database.ensure_in_place()?;
+        self.written = self.head;
+        self.events_since_checkpoint = self
+            .events_since_checkpoint
+            .saturating_add(batch.events.len());
+        Ok(())
+    }
+
+    pub(super) fn deliver(&mut self, batch: Batch) {
+        self.checkpoints.written(batch.checkpoint);
+        for closing in batch.closed {
+            self.live.remove(&closing.hold.call());
+            if let Some(reply) = closing.reply {
+                // Whoever waited may have gone; the event is written either way.
+                let _ = reply.send(());
+            }
+        }
+        for reply in batch.replies {
+            match reply {
+                Reply::Admitted(reply, hold) => self.let_through(reply, hold),
+                Reply::Full(reply, shortage) => {
+                    let _ = reply.send(Err(NotAdmitted::Full(shortage)));
+                }
+                Reply::Noted(reply) => {
+                    let _ = reply.send(());
+                }
+            }
+        }
+    }
+
+    fn let_through(&mut self, reply: oneshot::Sender<Result<Hold, NotAdmitted>>, hold: Hold) {
+        self.live.insert(hold.call());
+        // The caller waited too long and told its agent so: nothing was forwarded, nothing is owed.
+        if let Err(Ok(hold)) = reply.send(Ok(hold)) {
+            let entry = entries::never_forwarded(hold.call());
+            self.unwritten.push(Closing {
+                hold,
+                entry,
+                reply: None,
+            });
+        }
+    }
+}
