@@ -151,7 +151,13 @@ fn plain_agent(
 ) -> Agent {
     let path = format!("agents.{name}");
     let budgets = budget::budgets(fields, &path, ground.pools, findings);
-    find_unpriced(&budgets, ground.rules.values(), None, "no server has costs", findings);
+    find_unpriced(
+        &budgets,
+        ground.rules.values(),
+        None,
+        "no server has costs",
+        findings,
+    );
     let refusals = choice(fields.text("refusals", findings), REFUSALS, findings);
     let ungranted = choice(fields.text("ungranted", findings), UNGRANTED, findings);
     Agent {
