@@ -289,8 +289,21 @@ impl Readers {
     /// Opens a file for reading only.
     ///
     /// # Errors
-    /// When there is no such file or it is no database.
+    /// When there is no such file or it is no database of ours.
     pub async fn open(path: &Path) -> Result<Self, DbError> {
+        let readers = Self::open_new(path).await?;
+        sqlx::query("SELECT 1 FROM gateway")
+            .execute(readers.pool())
+            .await
+            .map_err(|error| cannot_open(path, &error))?;
+        Ok(readers)
+    }
+
+    /// The same for a file that may have nothing in it yet.
+    ///
+    /// # Errors
+    /// When there is no such file or it is no database.
+    pub async fn open_new(path: &Path) -> Result<Self, DbError> {
         if !path.exists() {
             return Err(DbError::Missing(path.into()));
         }
@@ -305,10 +318,6 @@ impl Readers {
             .acquire_timeout(BUSY_TIMEOUT)
             .before_acquire(|connection, _| Box::pin(page::clear(connection)))
             .connect_with(options)
-            .await
-            .map_err(|error| cannot_open(path, &error))?;
-        sqlx::query("SELECT 1 FROM gateway")
-            .execute(&pool)
             .await
             .map_err(|error| cannot_open(path, &error))?;
         Ok(Self { pool })

@@ -15,6 +15,8 @@ pub enum Kind {
     Started,
     /// The gateway closed the file in good order.
     Stopped,
+    /// The log did not verify at a start, and somebody said to go on all the same.
+    Accepted,
     /// A policy revision came into force.
     Policy,
     /// The end of the chain was noted; so it is when the gateway starts and stops.
@@ -34,9 +36,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Started,
         Self::Stopped,
+        Self::Accepted,
         Self::Policy,
         Self::Checkpoint,
         Self::Admitted,
@@ -52,6 +55,7 @@ impl Kind {
         match self {
             Self::Started => "started",
             Self::Stopped => "stopped",
+            Self::Accepted => "accepted",
             Self::Policy => "policy",
             Self::Checkpoint => "checkpoint",
             Self::Admitted => "admitted",
@@ -69,6 +73,7 @@ impl Kind {
             Self::Settled | Self::Failed | Self::Released | Self::Abandoned => true,
             Self::Started
             | Self::Stopped
+            | Self::Accepted
             | Self::Policy
             | Self::Checkpoint
             | Self::Admitted

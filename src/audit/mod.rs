@@ -22,4 +22,4 @@ pub use log::{
     Chained, Names, append, contains, load_checkpoint, load_head, load_names, load_repeats,
     write_checkpoint, write_repeats,
 };
-pub use verify::{Fault, Known, Verified, verify, verify_against};
+pub use verify::{Fault, Known, Verified, verify, verify_against, verify_quickly};

@@ -19,9 +19,11 @@ mod derived;
 mod fault;
 mod marks;
 mod meta;
+mod quick;
 mod source;
 
 pub use fault::Fault;
+pub use quick::verify_quickly;
 
 use check::Check;
 

@@ -70,6 +70,15 @@ impl Check {
         }
     }
 
+    /// After an event, whose hash is taken as it stands: what was written before it is not known.
+    pub(super) fn resume(log: LogId, known: Known, head: Head) -> Self {
+        let mut check = Self::new(log, known);
+        check.head = head;
+        check.columns.resume();
+        check.calls.resume();
+        check
+    }
+
     /// Takes a piece in. Says whether more are wanted: past the first break nothing can be said about the chain.
     pub(super) fn piece(&mut self, piece: Piece) -> bool {
         match piece {
@@ -131,7 +140,8 @@ impl Check {
         }
     }
 
-    fn report(&mut self, faults: impl IntoIterator<Item = Fault>) {
+    /// Notes what is wrong.
+    pub(super) fn report(&mut self, faults: impl IntoIterator<Item = Fault>) {
         let room = MAX_FAULTS.saturating_sub(self.faults.len());
         self.faults.extend(faults.into_iter().take(room));
     }

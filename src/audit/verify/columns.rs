@@ -15,6 +15,8 @@ pub(super) struct Columns {
     names: Names,
     /// What the table of names says.
     texts: HashMap<i64, String>,
+    /// Set when earlier events may have given numbers that are not known.
+    is_part: bool,
 }
 
 impl Columns {
@@ -23,10 +25,19 @@ impl Columns {
         self.texts = texts.into_iter().collect();
     }
 
+    /// From here on, a number need only stand for the name in the text.
+    pub(super) fn resume(&mut self) {
+        self.is_part = true;
+    }
+
     /// The first column of an event that differs from its text.
     pub(super) fn event(&mut self, row: &EventRow<'_>, meta: &Meta<'_>) -> Option<Fault> {
         let names = [&meta.agent, &meta.server, &meta.tool].map(Option::as_deref);
-        let ids = self.names.of_event(&*meta.kind == "denied", names);
+        let ids = if self.is_part {
+            row.ids
+        } else {
+            self.names.of_event(&*meta.kind == "denied", names)
+        };
         // A name without a number stands only in the text.
         let name_differs = |at: usize| {
             let (id, name) = (ids.get(at).copied().flatten(), names.get(at));

@@ -61,10 +61,14 @@ async fn send(pieces: &Sender<Piece>, piece: Piece) -> Wanted {
 }
 
 async fn names(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
-    let names = sqlx::query_as("SELECT id, text FROM name")
-        .fetch_all(db)
-        .await?;
+    let names = load_names(db).await?;
     send(pieces, Piece::Names(names)).await
+}
+
+/// The table of names.
+pub(super) async fn load_names(db: &mut SqliteConnection) -> Result<Vec<(i64, String)>, DbError> {
+    let names = sqlx::query_as("SELECT id, text FROM name").fetch_all(db);
+    Ok(names.await?)
 }
 
 async fn events(
@@ -86,17 +90,22 @@ async fn events(
 }
 
 async fn ledger(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
+    let tables = load_ledger(db).await?;
+    send(pieces, Piece::Ledger(tables)).await
+}
+
+/// The tables of the ledger.
+pub(super) async fn load_ledger(db: &mut SqliteConnection) -> Result<LedgerTables, DbError> {
     let windows =
         "SELECT key, starts_at_us, used, held FROM budget_window JOIN budget ON id = budget_id";
     let windows = sqlx::query_as(windows).fetch_all(&mut *db).await?;
     let open_calls = sqlx::query_scalar("SELECT count(*) FROM open_call")
         .fetch_one(db)
         .await?;
-    let tables = LedgerTables {
+    Ok(LedgerTables {
         windows,
         open_calls,
-    };
-    send(pieces, Piece::Ledger(tables)).await
+    })
 }
 
 async fn lookups(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
