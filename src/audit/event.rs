@@ -37,6 +37,8 @@ pub enum Kind {
     Seeded,
     /// Nobody went on with a call in time whose hold was kept for that; it costs what it held.
     Expired,
+    /// The wall clock jumped ahead and is not followed, or is followed again.
+    Clock,
 }
 
 impl Kind {
@@ -54,6 +56,7 @@ impl Kind {
         Self::Abandoned,
         Self::Seeded,
         Self::Expired,
+        Self::Clock,
     ];
 
     /// The word in the column and in the hashed text.
@@ -72,6 +75,7 @@ impl Kind {
             Self::Abandoned => "abandoned",
             Self::Seeded => "seeded",
             Self::Expired => "expired",
+            Self::Clock => "clock",
         }
     }
 
@@ -87,7 +91,8 @@ impl Kind {
             | Self::Admitted
             | Self::Denied
             | Self::Seeded
-            | Self::Expired => false,
+            | Self::Expired
+            | Self::Clock => false,
         }
     }
 }

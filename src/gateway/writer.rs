@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
 use crate::budget::{Books, Ending, Hold, Shortage};
-use crate::clock::Clock;
+use crate::clock::{Clock, Guard, Turn};
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
 use crate::types::{CallId, Timestamp, Zone};
@@ -99,6 +99,9 @@ pub(super) struct Writer {
     names: Names,
     books: Books,
     last_at: Timestamp,
+    guard: Guard,
+    /// What became of the wall clock and is not written down yet.
+    turn: Option<Turn>,
     /// Calls whose caller was told to go ahead and that are not closed yet.
     live: HashSet<CallId>,
     /// Closings that could not be written yet.
@@ -125,13 +128,15 @@ impl Writer {
         let log = database.identity(fresh_log, clock.now()).await?;
         let mut writer = Self {
             database,
-            clock,
             log,
             head: Head::empty(log),
             written: Head::empty(log),
             names: Names::default(),
             books: Books::default(),
             last_at: Timestamp::from_micros(i64::MIN),
+            guard: Guard::start(&*clock),
+            turn: None,
+            clock,
             live: HashSet::new(),
             unwritten: Vec::new(),
             suspect: false,
@@ -266,9 +271,11 @@ impl Writer {
         Ok(self.head)
     }
 
-    /// The time of the ledger: that of the clock, but never before the last event.
+    /// The time of the ledger: that of the clock as far as it can be believed, but never before the last event.
     fn now(&mut self) -> Timestamp {
-        self.last_at = self.last_at.max(self.clock.now());
+        let (time, turn) = self.guard.read(&*self.clock);
+        self.turn = turn.or(self.turn);
+        self.last_at = self.last_at.max(time);
         self.last_at
     }
 }
@@ -297,5 +304,7 @@ fn refuse_all(waiting: &mut Vec<Job>, jobs: &mut mpsc::Receiver<Job>) {
     while jobs.try_recv().is_ok() {}
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

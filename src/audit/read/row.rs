@@ -76,7 +76,8 @@ impl CallState {
             | Kind::Admitted
             | Kind::Denied
             | Kind::Seeded
-            | Kind::Expired => Self::Open,
+            | Kind::Expired
+            | Kind::Clock => Self::Open,
         }
     }
 }
