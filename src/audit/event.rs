@@ -33,10 +33,14 @@ pub enum Kind {
     Released,
     /// The gateway stopped in the middle of the call; it costs what it held.
     Abandoned,
+    /// A new count begins with what earlier ones of its rule have used.
+    Seeded,
+    /// Nobody went on with a call in time whose hold was kept for that; it costs what it held.
+    Expired,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Started,
         Self::Stopped,
         Self::Accepted,
@@ -48,6 +52,8 @@ impl Kind {
         Self::Failed,
         Self::Released,
         Self::Abandoned,
+        Self::Seeded,
+        Self::Expired,
     ];
 
     /// The word in the column and in the hashed text.
@@ -64,6 +70,8 @@ impl Kind {
             Self::Failed => "failed",
             Self::Released => "released",
             Self::Abandoned => "abandoned",
+            Self::Seeded => "seeded",
+            Self::Expired => "expired",
         }
     }
 
@@ -77,7 +85,9 @@ impl Kind {
             | Self::Policy
             | Self::Checkpoint
             | Self::Admitted
-            | Self::Denied => false,
+            | Self::Denied
+            | Self::Seeded
+            | Self::Expired => false,
         }
     }
 }

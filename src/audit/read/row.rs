@@ -74,7 +74,9 @@ impl CallState {
             | Kind::Policy
             | Kind::Checkpoint
             | Kind::Admitted
-            | Kind::Denied => Self::Open,
+            | Kind::Denied
+            | Kind::Seeded
+            | Kind::Expired => Self::Open,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Fault;
+use super::columns::call;
 use super::meta::{Meta, MetaBudget};
 use crate::types::CallId;
 
@@ -18,7 +19,7 @@ pub(super) struct LedgerTables {
     pub(super) open_calls: i64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Holding {
     window: WindowId,
     amount: i64,
@@ -30,6 +31,8 @@ pub(super) struct Calls {
     /// The keys of budgets, numbered, so that each is kept once.
     keys: HashMap<String, usize>,
     open: HashMap<CallId, Vec<Holding>>,
+    /// What closed calls keep for those that go on with them.
+    kept: HashMap<CallId, Vec<Holding>>,
     used: HashMap<WindowId, i64>,
     /// Set when there were events before the first one here.
     is_part: bool,
@@ -47,25 +50,49 @@ impl Calls {
     }
 
     /// Takes one event in.
-    pub(super) fn event(&mut self, seq: i64, call: CallId, meta: &Meta<'_>) -> Option<Fault> {
-        let what = match &*meta.kind {
-            "admitted" => {
-                let held = meta.budgets.iter().map(|budget| self.holding(budget));
-                let held = held.collect();
-                let twice = self.open.insert(call, held);
-                twice.map(|_| "the call opens a second time")
+    pub(super) fn event(&mut self, seq: i64, meta: &Meta<'_>) -> Option<Fault> {
+        let what = match (&*meta.kind, call(meta.call.as_ref())) {
+            ("admitted", Some(call)) => self.admit(call, meta),
+            ("settled" | "failed" | "released" | "abandoned", Some(call)) => {
+                self.close(call, &meta.budgets)
             }
-            "settled" | "failed" | "released" | "abandoned" => match self.open.remove(&call) {
-                Some(held) => self.charge(&held, &meta.budgets),
-                None if self.is_part => {
-                    self.add(&meta.budgets);
-                    None
+            ("expired", _) => {
+                let kept = call(meta.of.as_ref()).and_then(|call| self.kept.remove(&call));
+                self.end(kept, &meta.budgets)
+            }
+            ("seeded", _) => {
+                for budget in &meta.budgets {
+                    let window = self.window(budget);
+                    self.use_up(window, budget.seeded);
                 }
-                None => Some("the call closes without being open"),
-            },
+                None
+            }
             _ => None,
         };
         what.map(|what| Fault::Call { seq, what })
+    }
+
+    fn admit(&mut self, id: CallId, meta: &Meta<'_>) -> Option<&'static str> {
+        let budgets = meta.budgets.iter();
+        let held: Vec<Holding> = budgets.map(|budget| self.holding(budget)).collect();
+        let kept = call(meta.continues.as_ref()).and_then(|before| self.kept.remove(&before));
+        let differs = kept.is_some_and(|kept| !are_same(&kept, &held));
+        if self.open.insert(id, held).is_some() {
+            return Some("the call opens a second time");
+        }
+        differs.then_some("the call goes on with other budgets than were kept for it")
+    }
+
+    fn close(&mut self, call: CallId, charged: &[MetaBudget<'_>]) -> Option<&'static str> {
+        let Some(held) = self.open.remove(&call) else {
+            let fault = self.end(None, charged);
+            return fault
+                .or_else(|| (!self.is_part).then_some("the call closes without being open"));
+        };
+        if charged.iter().any(|budget| budget.kept > 0) {
+            self.kept.insert(call, held.clone());
+        }
+        self.end(Some(held), charged)
     }
 
     fn holding(&mut self, budget: &MetaBudget<'_>) -> Holding {
@@ -84,34 +111,39 @@ impl Calls {
         (number, budget.window)
     }
 
-    fn charge(&mut self, held: &[Holding], charged: &[MetaBudget<'_>]) -> Option<&'static str> {
-        let windows = self.add(charged);
-        let mut pairs = windows.iter().zip(charged);
-        let same = held.len() == charged.len()
-            && pairs.all(|(window, budget)| {
-                held.iter().any(|holding| {
-                    holding.window == *window && (0..=holding.amount).contains(&budget.charged)
-                })
+    /// Counts what a call cost, and compares it with what the call held.
+    fn end(
+        &mut self,
+        held: Option<Vec<Holding>>,
+        charged: &[MetaBudget<'_>],
+    ) -> Option<&'static str> {
+        let mut costs = Vec::with_capacity(charged.len());
+        for budget in charged {
+            let window = self.window(budget);
+            self.use_up(window, budget.charged);
+            costs.push((window, budget.charged));
+        }
+        if self.is_part && held.is_none() {
+            return None;
+        }
+        let held = held.unwrap_or_default();
+        let same = held.len() == costs.len()
+            && costs.iter().all(|(window, cost)| {
+                let mut held = held.iter().filter(|holding| holding.window == *window);
+                held.any(|holding| (0..=holding.amount).contains(cost))
             });
         (!same).then_some("the call closes with other budgets than it opened with")
     }
 
-    /// Counts what a closed call cost. Returns the windows, in the same order.
-    fn add(&mut self, charged: &[MetaBudget<'_>]) -> Vec<WindowId> {
-        let mut windows = Vec::with_capacity(charged.len());
-        for budget in charged {
-            let window = self.window(budget);
-            let used = self.used.entry(window).or_default();
-            *used = used.saturating_add(budget.charged);
-            windows.push(window);
-        }
-        windows
+    fn use_up(&mut self, window: WindowId, amount: i64) {
+        let used = self.used.entry(window).or_default();
+        *used = used.saturating_add(amount);
     }
 
     /// Compares the tables with the events, after the last of them; `seq` is its number.
     pub(super) fn ledger(&mut self, seq: i64, tables: LedgerTables) -> Vec<Fault> {
         let mut held: HashMap<WindowId, i64> = HashMap::new();
-        for holding in self.open.values().flatten() {
+        for holding in self.open.values().chain(self.kept.values()).flatten() {
             let amount = held.entry(holding.window).or_default();
             *amount = amount.saturating_add(holding.amount);
         }
@@ -161,4 +193,9 @@ impl Calls {
         });
         lost.collect()
     }
+}
+
+/// Whether these are the same amounts of the same windows, in whatever order.
+fn are_same(one: &[Holding], other: &[Holding]) -> bool {
+    one.len() == other.len() && one.iter().all(|holding| other.contains(holding))
 }

@@ -1,7 +1,7 @@
 //! The check itself: takes the log in pieces, in the order they are read, and says what is wrong. Pure.
 
 use super::calls::{Calls, LedgerTables};
-use super::columns::{self, Columns};
+use super::columns::Columns;
 use super::derived::{Derived, Lookup, Refusal};
 use super::marks::Marks;
 use super::meta::Meta;
@@ -134,10 +134,8 @@ impl Check {
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
-        if let Some(call) = columns::call(meta.call.as_ref()) {
-            let fault = self.calls.event(seq, call, &meta);
-            self.report(fault);
-        }
+        let fault = self.calls.event(seq, &meta);
+        self.report(fault);
     }
 
     /// Notes what is wrong.

@@ -48,6 +48,12 @@ pub(super) struct Meta<'a> {
     /// Why it was refused.
     #[serde(borrow)]
     pub(super) reason: Option<Text<'a>>,
+    /// The call that this one goes on with.
+    #[serde(borrow)]
+    pub(super) continues: Option<Text<'a>>,
+    /// The call whose kept hold ran out.
+    #[serde(borrow)]
+    pub(super) of: Option<Text<'a>>,
     /// What it took from budgets, or cost.
     #[serde(borrow, default)]
     pub(super) budgets: Vec<MetaBudget<'a>>,
@@ -78,6 +84,12 @@ pub(super) struct MetaBudget<'a> {
     /// What an open call holds.
     #[serde(default)]
     pub(super) amount: i64,
+    /// What a closed call keeps for the one that goes on with it.
+    #[serde(default)]
+    pub(super) kept: i64,
+    /// What a new count begins with.
+    #[serde(default)]
+    pub(super) seeded: i64,
 }
 
 #[cfg(test)]
