@@ -164,6 +164,11 @@ impl Writer {
         Ok(WriteTx { tx })
     }
 
+    /// The connection, to read what stands in the file between two transactions.
+    pub fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
     /// Whether commits from here on wait for the disk, where the durability says so. Between transactions only.
     ///
     /// # Errors
@@ -176,11 +181,6 @@ impl Writer {
         };
         sqlx::query(text).execute(&mut self.connection).await?;
         Ok(())
-    }
-
-    /// The connection, to read what stands in the file between two transactions.
-    pub fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
     }
 
     /// Makes sure that the file that was just written is still the one under its name. SQLite goes on writing a

@@ -40,7 +40,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: &[Self] = &[
         Self::Started,
         Self::Stopped,
         Self::Accepted,
@@ -96,10 +96,8 @@ impl FromStr for Kind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(())
+        let mut all = Self::ALL.iter().copied();
+        all.find(|kind| kind.as_str() == text).ok_or(())
     }
 }
 
@@ -256,7 +254,7 @@ mod tests {
     #[test]
     fn kinds_read_and_print_the_same() {
         for kind in Kind::ALL {
-            assert_eq!(kind.as_str().parse(), Ok(kind));
+            assert_eq!(kind.as_str().parse(), Ok(*kind));
         }
     }
 }

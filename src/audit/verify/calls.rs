@@ -19,7 +19,7 @@ pub(super) struct LedgerTables {
     pub(super) open_calls: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Holding {
     window: WindowId,
     amount: i64,
@@ -52,13 +52,14 @@ impl Calls {
     /// Takes one event in.
     pub(super) fn event(&mut self, seq: i64, meta: &Meta<'_>) -> Option<Fault> {
         let what = match (&*meta.kind, call(meta.call.as_ref())) {
-            ("admitted", Some(call)) => self.admit(call, meta),
-            ("settled" | "failed" | "released" | "abandoned", Some(call)) => {
-                self.close(call, &meta.budgets)
-            }
+            ("admitted", Some(call)) => self.open(call, meta),
+            ("settled" | "failed" | "released" | "abandoned", Some(call)) => self.close(call, meta),
             ("expired", _) => {
                 let kept = call(meta.of.as_ref()).and_then(|call| self.kept.remove(&call));
-                self.end(kept, &meta.budgets)
+                match kept {
+                    Some(held) => self.charge(&held, &meta.budgets),
+                    None => self.unknown(&meta.budgets, "what runs out was not kept"),
+                }
             }
             ("seeded", _) => {
                 for budget in &meta.budgets {
@@ -72,27 +73,33 @@ impl Calls {
         what.map(|what| Fault::Call { seq, what })
     }
 
-    fn admit(&mut self, id: CallId, meta: &Meta<'_>) -> Option<&'static str> {
-        let budgets = meta.budgets.iter();
-        let held: Vec<Holding> = budgets.map(|budget| self.holding(budget)).collect();
-        let kept = call(meta.continues.as_ref()).and_then(|before| self.kept.remove(&before));
-        let differs = kept.is_some_and(|kept| !are_same(&kept, &held));
-        if self.open.insert(id, held).is_some() {
+    fn open(&mut self, call: CallId, meta: &Meta<'_>) -> Option<&'static str> {
+        let held = meta.budgets.iter().map(|budget| self.holding(budget));
+        let held: Vec<Holding> = held.collect();
+        let before = self::call(meta.continues.as_ref());
+        let kept = before.and_then(|before| self.kept.remove(&before));
+        let is_other = kept.is_some_and(|kept| !are_same(&kept, &held));
+        if self.open.insert(call, held).is_some() {
             return Some("the call opens a second time");
         }
-        differs.then_some("the call goes on with other budgets than were kept for it")
+        is_other.then_some("the call goes on with other budgets than were kept for it")
     }
 
-    fn close(&mut self, call: CallId, charged: &[MetaBudget<'_>]) -> Option<&'static str> {
+    fn close(&mut self, call: CallId, meta: &Meta<'_>) -> Option<&'static str> {
         let Some(held) = self.open.remove(&call) else {
-            let fault = self.end(None, charged);
-            return fault
-                .or_else(|| (!self.is_part).then_some("the call closes without being open"));
+            return self.unknown(&meta.budgets, "the call closes without being open");
         };
-        if charged.iter().any(|budget| budget.kept > 0) {
-            self.kept.insert(call, held.clone());
+        let fault = self.charge(&held, &meta.budgets);
+        if meta.budgets.iter().any(|budget| budget.kept > 0) {
+            self.kept.insert(call, held);
         }
-        self.end(Some(held), charged)
+        fault
+    }
+
+    /// What was charged for something whose beginning was before the first event here, or nowhere.
+    fn unknown(&mut self, charged: &[MetaBudget<'_>], what: &'static str) -> Option<&'static str> {
+        self.add(charged);
+        (!self.is_part).then_some(what)
     }
 
     fn holding(&mut self, budget: &MetaBudget<'_>) -> Holding {
@@ -111,28 +118,27 @@ impl Calls {
         (number, budget.window)
     }
 
-    /// Counts what a call cost, and compares it with what the call held.
-    fn end(
-        &mut self,
-        held: Option<Vec<Holding>>,
-        charged: &[MetaBudget<'_>],
-    ) -> Option<&'static str> {
-        let mut costs = Vec::with_capacity(charged.len());
+    fn charge(&mut self, held: &[Holding], charged: &[MetaBudget<'_>]) -> Option<&'static str> {
+        let windows = self.add(charged);
+        let mut pairs = windows.iter().zip(charged);
+        let same = held.len() == charged.len()
+            && pairs.all(|(window, budget)| {
+                held.iter().any(|holding| {
+                    holding.window == *window && (0..=holding.amount).contains(&budget.charged)
+                })
+            });
+        (!same).then_some("the call closes with other budgets than it opened with")
+    }
+
+    /// Counts what a closed call cost. Returns the windows, in the same order.
+    fn add(&mut self, charged: &[MetaBudget<'_>]) -> Vec<WindowId> {
+        let mut windows = Vec::with_capacity(charged.len());
         for budget in charged {
             let window = self.window(budget);
             self.use_up(window, budget.charged);
-            costs.push((window, budget.charged));
+            windows.push(window);
         }
-        if self.is_part && held.is_none() {
-            return None;
-        }
-        let held = held.unwrap_or_default();
-        let same = held.len() == costs.len()
-            && costs.iter().all(|(window, cost)| {
-                let mut held = held.iter().filter(|holding| holding.window == *window);
-                held.any(|holding| (0..=holding.amount).contains(cost))
-            });
-        (!same).then_some("the call closes with other budgets than it opened with")
+        windows
     }
 
     fn use_up(&mut self, window: WindowId, amount: i64) {

@@ -51,7 +51,7 @@ pub(super) struct Meta<'a> {
     /// The call that this one goes on with.
     #[serde(borrow)]
     pub(super) continues: Option<Text<'a>>,
-    /// The call whose kept hold ran out.
+    /// The closed call that this event is about.
     #[serde(borrow)]
     pub(super) of: Option<Text<'a>>,
     /// What it took from budgets, or cost.

@@ -29,12 +29,18 @@ async fn a_changed_log_or_a_changed_count_is_no_start_until_somebody_accepts_it(
     let agent = Agent::new("a-token-of-a-test");
     let rules = open_rules(&truth, &agent).replace("servers: [", "budgets: [9/day], servers: [");
     for (sql, words) in [
-        ("UPDATE budget_window SET used = 0", "its events add up to 2"),
+        (
+            "UPDATE budget_window SET used = 0",
+            "its events add up to 2",
+        ),
         (
             "UPDATE event SET meta = replace(meta, 'echo', 'eggo') WHERE kind = 'settled'",
             "is not what was written",
         ),
-        ("DELETE FROM lookup WHERE dimension = 'agent'", "calls may be hidden"),
+        (
+            "DELETE FROM lookup WHERE dimension = 'agent'",
+            "calls may be hidden",
+        ),
     ] {
         let site = Site::new(&rules);
         let gateway = site.serve(&[]).await;
