@@ -34,6 +34,9 @@ const MAX_BATCH: usize = 1_024;
 /// After so many events the write-ahead log is moved into the file.
 const CHECKPOINT_EVENTS: usize = 4_096;
 
+/// Pages of the write-ahead log that cannot be moved before that is worth a warning: 256 MiB.
+const WAL_LARGE: i64 = 65_536;
+
 /// Pause between attempts to open the file again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(250);
 
@@ -114,6 +117,7 @@ pub(super) struct Writer {
     folds: Folds,
     checkpoints: Checkpoints,
     building: Building,
+    is_wal_large: bool,
 }
 
 impl Writer {
@@ -145,6 +149,7 @@ impl Writer {
             folds: Folds::default(),
             checkpoints,
             building: Building::default(),
+            is_wal_large: false,
         };
         writer.read_back().await?;
         let mut batch = Batch::default();
@@ -253,9 +258,25 @@ impl Writer {
         self.events_since_checkpoint = 0;
         let at = self.now();
         self.books.forget_ended(at);
-        if let Err(error) = self.database.checkpoint().await {
-            tracing::warn!(%error, "the write-ahead log could not be moved into the file");
+        match self.database.checkpoint().await {
+            Ok(left) => self.note_wal(left),
+            Err(error) => {
+                tracing::warn!(%error, "the write-ahead log could not be moved into the file");
+            }
         }
+    }
+
+    /// Tells once when something that reads keeps the write-ahead log from being moved. Our own pages cannot: see
+    /// [`crate::db::PageReader`].
+    fn note_wal(&mut self, left: i64) {
+        let is_large = left > WAL_LARGE;
+        if is_large && !self.is_wal_large {
+            tracing::warn!(
+                pages = left,
+                "another program has been reading the database for long, and the write-ahead log grows until it ends"
+            );
+        }
+        self.is_wal_large = is_large;
     }
 
     async fn stop(mut self) -> Result<Head, DbError> {
@@ -267,6 +288,7 @@ impl Writer {
         self.write(&mut batch).await?;
         self.checkpoints.written(batch.checkpoint);
         self.checkpoints.close().await;
+        self.build_rest().await;
         self.database.close().await?;
         Ok(self.head)
     }
