@@ -21,6 +21,7 @@ use crate::dashboard::{Access, Dashboard};
 use crate::db::{Durability, Readers};
 use crate::gateway::{Gateway, Setup, WriterTask};
 use crate::http::{Guard, Limits};
+use crate::types::Connection;
 use crate::upstream::Upstreams;
 use crate::{dashboard, db, http};
 
@@ -100,6 +101,11 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         format!("cannot listen on {listen}; is another program using the port?")
     })?;
     let address = listener.local_addr()?;
+    let secrets = policy
+        .connections
+        .values()
+        .flat_map(Connection::secrets)
+        .collect();
     let upstreams = Upstreams::new(policy.connections, &environment, Arc::clone(&clock));
     let upstreams = upstreams.map_err(|(server, error)| anyhow!("server `{server}`: {error}"))?;
     let upstreams = Arc::new(upstreams);
@@ -111,6 +117,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         clock: Arc::clone(&clock),
         signing_key,
         checkpoints,
+        secrets,
     })
     .await?;
     let readers = Readers::open(&path).await?;

@@ -76,8 +76,11 @@ mod plan {
         "protocol/",
         "budget/books.rs",
         "budget/window.rs",
+        "audit/body.rs",
         "audit/event.rs",
         "audit/chain.rs",
+        "audit/redact.rs",
+        "audit/redact/",
     ];
     const IMPURE: &[&str] = &[
         "async fn",
@@ -102,6 +105,7 @@ mod plan {
         "db/",
         "budget/ledger.rs",
         "budget/read.rs",
+        "audit/bodies.rs",
         "audit/log.rs",
         "audit/verify.rs",
         "audit/read.rs",

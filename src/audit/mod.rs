@@ -1,13 +1,18 @@
 //! The log: events that are only ever added, chained by hash, read back page by page and verified.
 
+mod bodies;
+mod body;
 mod chain;
 mod checkpoint;
 mod event;
 mod folds;
 mod log;
 pub mod read;
+mod redact;
 mod verify;
 
+pub use bodies::{Bodies, REDACTED_AT_ONCE, bodies_of, deleted_json, forget};
+pub use body::{Body, BodyKind};
 pub use chain::{Head, genesis, next_hash};
 pub use checkpoint::{Checkpoint, EVENTS, EVERY, PublicKey, Signed, SigningKey, bytes};
 pub use event::{Entry, Kind};
@@ -16,4 +21,5 @@ pub use log::{
     Chained, Names, append, contains, load_checkpoint, load_head, load_names, load_repeats,
     write_checkpoint, write_repeats,
 };
+pub use redact::{Redacted, Redactor};
 pub use verify::{Fault, Known, Verified, verify, verify_against};

@@ -15,8 +15,10 @@ use crate::types::{CallId, Timestamp, hex};
 use super::chain::{Head, next_hash};
 use super::{Checkpoint, Names, PublicKey};
 
+mod bodies;
 mod marks;
 
+use bodies::{Bodies, Covered};
 use marks::Marks;
 
 /// Events read at once.
@@ -41,6 +43,16 @@ pub enum Fault {
         seq: i64,
         /// Which column.
         column: &'static str,
+    },
+    /// A body is not the one that its event covers.
+    Body {
+        /// The event.
+        seq: i64,
+    },
+    /// A body is missing, and no event says that it was deleted.
+    BodyMissing {
+        /// The event.
+        seq: i64,
     },
     /// A call opens or closes twice, closes without having opened, or was forgotten.
     Call {
@@ -100,6 +112,17 @@ impl fmt::Display for Fault {
                     "event {seq}: column `{column}` differs from the recorded text"
                 )
             }
+            Self::Body { seq } => {
+                write!(
+                    f,
+                    "event {seq}: what is kept of its arguments or result is not what was written"
+                )
+            }
+            Self::BodyMissing { seq } => write!(
+                f,
+                "event {seq}: what was kept of its arguments or result is missing, and no event says that it was \
+                 deleted"
+            ),
             Self::Call { seq, what } => write!(f, "event {seq}: {what}"),
             Self::Ledger {
                 key,
@@ -165,6 +188,8 @@ struct Meta {
     head: Option<String>,
     key: Option<String>,
     signature: Option<String>,
+    arguments: Option<Covered>,
+    result: Option<Covered>,
 }
 
 #[derive(Deserialize)]
@@ -267,6 +292,7 @@ pub async fn verify_against(
     let mut snapshot = connection.begin().await?;
     let log = read_identity(&mut snapshot).await?;
     let mut check = Check::new(log, known);
+    let mut bodies = Bodies::of(&mut snapshot).await?;
     loop {
         let rows: Vec<EventRow> = sqlx::query_as(EVENTS)
             .bind(check.head.seq)
@@ -277,15 +303,22 @@ pub async fn verify_against(
             break;
         }
         for row in rows {
-            check.event(&row);
+            check.event(&row, &mut bodies);
         }
         progress(check.head.seq);
         // Past the first break nothing can be said about the chain any more.
         if check.broken {
             break;
         }
+        let through = check.head.seq;
+        check
+            .faults
+            .extend(bodies.check(&mut snapshot, through).await?);
     }
     if !check.broken {
+        check
+            .faults
+            .extend(bodies.check(&mut snapshot, i64::MAX).await?);
         check.ledger(&mut snapshot).await?;
     }
     Ok(check.finish())
@@ -324,7 +357,7 @@ impl Check {
         }
     }
 
-    fn event(&mut self, row: &EventRow) {
+    fn event(&mut self, row: &EventRow, bodies: &mut Bodies) {
         if self.broken {
             return;
         }
@@ -334,7 +367,7 @@ impl Check {
         }
         let hash = next_hash(self.log, due, &self.head.hash, &row.meta);
         let meta = serde_json::from_str::<Meta>(&row.meta);
-        let (true, Ok(meta)) = (row.hash == hash, meta) else {
+        let (true, Ok(mut meta)) = (row.hash == hash, meta) else {
             return self.break_off(Fault::Changed { seq: due });
         };
         let before = std::mem::replace(&mut self.head, Head { seq: due, hash });
@@ -346,6 +379,7 @@ impl Check {
         if let Some(column) = self.differing_column(row, &meta) {
             self.faults.push(Fault::Column { seq: due, column });
         }
+        bodies.event(due, &mut meta);
         self.call(due, meta);
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::policy::{DenyRule, GrantRule, Pattern, Place};
+use crate::policy::{Capture, DenyRule, GrantRule, Pattern, Place};
 use crate::types::{AgentName, Timestamp, Zone};
 
 use super::budget::{self, Budget, Pools};
@@ -20,6 +20,8 @@ pub(super) struct Ground<'a> {
     pub(super) servers: &'a Known,
     pub(super) pools: &'a Pools,
     pub(super) zone: &'a Zone,
+    /// What is kept of an agent's calls where its entry says nothing.
+    pub(super) capture: Capture,
 }
 
 /// A grant as written, before it is known whose it is.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::policy::{Disabled, Place, ServerRule};
+use crate::policy::{Disabled, Keeping, Place, ServerRule};
 use crate::types::{Connection, EraChoice, ServerName};
 
 use super::budget::{self, Pools};
+use super::capture::keeping;
 use super::endpoint;
 use super::fields::{Fields, choice, mark};
 use super::names::Known;
@@ -31,6 +32,8 @@ const KEYS: &[&str] = &[
     "budgets",
     "rate",
     "disabled",
+    "capture",
+    "redact",
 ];
 
 const ERAS: &[(&str, EraChoice)] = &[
@@ -46,6 +49,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) values: Values<'a>,
     pub(super) timeout: Duration,
     pub(super) pools: &'a Pools,
+    pub(super) keeping: &'a Keeping,
 }
 
 /// All servers of a file.
@@ -96,6 +100,7 @@ fn server(
         disabled: disabled(&fields, &path, findings),
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
+        keeping: keeping(&fields, around.keeping, findings),
     };
     let era = era(&fields, transport, findings);
     let timeout = fields.text("timeout", findings);

@@ -29,7 +29,8 @@ impl Gateway {
         }
         let reserved = self.reserve(caller, wish).await?;
         let forwarded = self.forwarder.forward(reserved, agent).await;
-        let entry = entries::closing(&forwarded);
+        let mut entry = entries::closing(&forwarded);
+        entry.body = self.kept_result(&forwarded);
         forwarded.open.close(entry).await;
         Ok(Settled {
             call: forwarded.request.call,
@@ -107,7 +108,8 @@ impl Gateway {
 
     async fn admit(&self, authorized: Authorized) -> Result<Reserved, Failure> {
         let request = &authorized.request;
-        let entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
+        let mut entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
+        entry.body = self.kept_arguments(request, authorized.grant.keeping());
         let is_paid = request.wish.continues.is_some();
         let charges = if is_paid || is_free(request.wish.request.method) {
             Vec::new()

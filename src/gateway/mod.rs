@@ -10,6 +10,7 @@ mod audience;
 mod audiences;
 mod call;
 mod capability;
+mod capture;
 mod checkpoints;
 mod cursors;
 mod door;
@@ -57,13 +58,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{Entry, Head, Kind, SigningKey};
+use crate::audit::{Entry, Head, Kind, Redactor, SigningKey};
 use crate::budget::RateLimits;
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
 use crate::protocol::{Json, LogLevel, Method, Object, RequestId};
-use crate::types::{AgentName, ServerName, TokenHash};
+use crate::types::{AgentName, Secret, ServerName, TokenHash};
 use crate::upstream::{Era, Lane, Upstreams};
 
 pub(crate) use opening::client_name;
@@ -188,6 +189,8 @@ pub struct Setup {
     pub signing_key: Option<SigningKey>,
     /// The file that checkpoints are exported to.
     pub checkpoints: Option<PathBuf>,
+    /// What must never stand in the log.
+    pub secrets: Vec<Secret>,
 }
 
 /// The gateway between agents and servers.
@@ -196,6 +199,7 @@ pub struct Gateway {
     permissions: Arc<Permissions>,
     forwarder: Forwarder,
     recorder: Recorder,
+    redactor: Arc<Redactor>,
     rates: RateLimits,
     catalog: Catalog,
     annotations: Annotations,
@@ -234,7 +238,9 @@ impl Gateway {
             clock,
             signing_key,
             checkpoints,
+            secrets,
         } = setup;
+        let redactor = Arc::new(Redactor::new(secrets));
         let first = vec![started(durability), policy_in_force(&permissions)];
         let writer = Writer::start(
             database,
@@ -247,13 +253,14 @@ impl Gateway {
         let head = writer.head();
         let (jobs, job_queue) = mpsc::channel(QUEUE);
         let (closings, closing_queue) = mpsc::unbounded_channel();
-        let recorder = Recorder::new(jobs, closings, writer.health());
+        let recorder = Recorder::new(jobs, closings, writer.health(), Arc::clone(&redactor));
         let task = tokio::spawn(writer.run(job_queue, closing_queue));
         let gateway = Self {
             rates: RateLimits::new(&permissions, Arc::clone(&clock)),
             permissions,
             forwarder: Forwarder::new(upstreams, Arc::clone(&clock)),
             recorder,
+            redactor,
             catalog: Catalog::default(),
             annotations: Annotations::default(),
             crowded: Crowded::default(),
@@ -281,9 +288,10 @@ impl Gateway {
 
     /// The agent that a token belongs to.
     pub fn authenticate(&self, token: &str) -> Option<Arc<Agent>> {
-        self.permissions
-            .agent_by_token(&TokenHash::of(token), self.clock.now())
-            .cloned()
+        let hash = TokenHash::of(token);
+        let agent = self.permissions.agent_by_token(&hash, self.clock.now())?;
+        self.redactor.learn_token(&hash, token);
+        Some(Arc::clone(agent))
     }
 
     /// Whether a server's own endpoint is open to an agent.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::types::{AgentName, ServerName, Timestamp};
 
+use super::capture::{Keeping, keeping};
 use super::charge::{Charge, charges};
 use super::permissions::is_live;
 use super::{
@@ -56,6 +57,7 @@ pub struct Grant {
     reasons: Vec<Reason>,
     charges: Vec<Charge>,
     rates: Vec<Arc<RateRule>>,
+    keeping: Keeping,
 }
 
 impl Grant {
@@ -87,6 +89,11 @@ impl Grant {
     /// The rates that must all have room.
     pub fn rates(&self) -> &[Arc<RateRule>] {
         &self.rates
+    }
+
+    /// What the log keeps of it.
+    pub fn keeping(&self) -> &Keeping {
+        &self.keeping
     }
 }
 
@@ -293,6 +300,7 @@ fn grant(
         rule: rule.place.clone(),
         reasons: reasons.collect(),
         rates: rates(question, server, rule),
+        keeping: keeping(permissions, question.agent, question.server),
         charges,
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Knows no clock, no disk and no socket; the instant is an argument.
 
+mod capture;
 mod charge;
 mod decide;
 mod pattern;
 mod permissions;
 
+pub use capture::{Capture, Keeping, keeping};
 pub use charge::Charge;
 pub use decide::{
     Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, is_granted,

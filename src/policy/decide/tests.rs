@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{BudgetRule, Disabled, Each, Parts, RefusalStyle, UngrantedStyle};
+use crate::policy::{BudgetRule, Capture, Disabled, Each, Parts, RefusalStyle, UngrantedStyle};
 use crate::types::{BudgetKey, Rate, Revision, Zone};
 
 const NOON: Timestamp = Timestamp::from_micros(1_000_000);
@@ -88,6 +88,7 @@ fn agent(grants: Vec<GrantRule>) -> Agent {
         rate: None,
         refusals: RefusalStyle::default(),
         ungranted: UngrantedStyle::default(),
+        capture: Capture::default(),
     }
 }
 
@@ -99,6 +100,10 @@ fn server(name: &str) -> ServerRule {
         disabled: None,
         budgets: Vec::new(),
         rate: None,
+        keeping: Keeping {
+            capture: Capture::Full,
+            redact: Arc::default(),
+        },
     }
 }
 
