@@ -45,6 +45,7 @@ mod plan {
                 "gateway",
                 "http",
                 "dashboard",
+                "telemetry",
             ],
         ),
         (
@@ -108,6 +109,7 @@ mod plan {
         "audit/bodies.rs",
         "audit/log.rs",
         "audit/verify.rs",
+        "audit/verify/bodies.rs",
         "audit/read.rs",
         "audit/read/",
     ];

@@ -64,7 +64,7 @@ use crate::clock::Clock;
 use crate::db::{DbError, Durability, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
 use crate::protocol::{Json, LogLevel, Method, Object, RequestId};
-use crate::types::{AgentName, Secret, ServerName, TokenHash};
+use crate::types::{AgentName, ServerName, TokenHash};
 use crate::upstream::{Era, Lane, Upstreams};
 
 pub(crate) use opening::client_name;
@@ -189,8 +189,8 @@ pub struct Setup {
     pub signing_key: Option<SigningKey>,
     /// The file that checkpoints are exported to.
     pub checkpoints: Option<PathBuf>,
-    /// What must never stand in the log.
-    pub secrets: Vec<Secret>,
+    /// Knows what must never stand in the log.
+    pub redactor: Arc<Redactor>,
 }
 
 /// The gateway between agents and servers.
@@ -238,9 +238,8 @@ impl Gateway {
             clock,
             signing_key,
             checkpoints,
-            secrets,
+            redactor,
         } = setup;
-        let redactor = Arc::new(Redactor::new(secrets));
         let first = vec![started(durability), policy_in_force(&permissions)];
         let writer = Writer::start(
             database,

@@ -13,6 +13,8 @@ mod budgets;
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod capture;
+#[cfg(test)]
 mod dashboard;
 #[cfg(test)]
 mod eras;

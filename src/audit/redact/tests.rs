@@ -57,7 +57,7 @@ fn what_looks_like_a_secret_is_taken_out_and_what_does_not_is_left() {
         ),
         (
             STANDARD.encode(format!("ab {ours} tail")),
-            format!("{}[redacted:hayward_token:67]{}", "YWIg", "dGFpbA=="),
+            format!("{}[redacted:hayward_token:67]{}", "YWIg", "gdGFpbA=="),
         ),
         (
             "key=sk-AbCdEf012345678".to_owned(),
