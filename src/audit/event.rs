@@ -36,10 +36,14 @@ pub enum Kind {
     Abandoned,
     /// Bodies of calls were deleted, by whom and why.
     Redacted,
+    /// A new count begins with what earlier ones of its rule have used.
+    Seeded,
+    /// Nobody went on with a call in time whose hold was kept for that; it costs what it held.
+    Expired,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Started,
         Self::Stopped,
         Self::Policy,
@@ -51,6 +55,8 @@ impl Kind {
         Self::Released,
         Self::Abandoned,
         Self::Redacted,
+        Self::Seeded,
+        Self::Expired,
     ];
 
     /// The word in the column and in the hashed text.
@@ -67,6 +73,8 @@ impl Kind {
             Self::Released => "released",
             Self::Abandoned => "abandoned",
             Self::Redacted => "redacted",
+            Self::Seeded => "seeded",
+            Self::Expired => "expired",
         }
     }
 
@@ -80,7 +88,9 @@ impl Kind {
             | Self::Checkpoint
             | Self::Admitted
             | Self::Denied
-            | Self::Redacted => false,
+            | Self::Redacted
+            | Self::Seeded
+            | Self::Expired => false,
         }
     }
 }

@@ -182,6 +182,8 @@ struct Meta {
     server: Option<String>,
     tool: Option<String>,
     reason: Option<String>,
+    continues: Option<String>,
+    of: Option<String>,
     #[serde(default)]
     budgets: Vec<MetaBudget>,
     through: Option<i64>,
@@ -200,6 +202,10 @@ struct MetaBudget {
     charged: i64,
     #[serde(default)]
     amount: i64,
+    #[serde(default)]
+    kept: i64,
+    #[serde(default)]
+    seeded: i64,
 }
 
 struct EventRow {
@@ -332,6 +338,8 @@ struct Check {
     marks: Marks,
     names: Names,
     open: HashMap<String, Vec<MetaBudget>>,
+    /// What closed calls keep for those that go on with them.
+    kept: HashMap<String, Vec<MetaBudget>>,
     used: HashMap<(String, i64), i64>,
     faults: Vec<Fault>,
 }
@@ -353,6 +361,7 @@ impl Check {
             faults,
             names: Names::default(),
             open: HashMap::new(),
+            kept: HashMap::new(),
             used: HashMap::new(),
         }
     }
@@ -413,29 +422,60 @@ impl Check {
     }
 
     fn call(&mut self, seq: i64, meta: Meta) {
-        let Some(call) = meta.call else { return };
-        let what = match meta.kind.as_str() {
-            "admitted" => self
-                .open
-                .insert(call, meta.budgets)
-                .map(|_| "the call opens a second time"),
-            "settled" | "failed" | "released" | "abandoned" => match self.open.remove(&call) {
-                Some(held) => self.charge(&held, &meta.budgets),
-                None => Some("the call closes without being open"),
-            },
+        let what = match (meta.kind.as_str(), meta.call) {
+            ("admitted", Some(call)) => {
+                let other = meta.continues.and_then(|before| self.kept.remove(&before));
+                let other = other.is_some_and(|kept| !are_same(&kept, &meta.budgets));
+                let twice = self.open.insert(call, meta.budgets).is_some();
+                let twice = twice.then_some("the call opens a second time");
+                twice
+                    .or(other
+                        .then_some("the call goes on with other budgets than were kept for it"))
+            }
+            ("settled" | "failed" | "released" | "abandoned", Some(call)) => {
+                match self.open.remove(&call) {
+                    Some(held) => self.close(call, held, &meta.budgets),
+                    None => Some("the call closes without being open"),
+                }
+            }
+            ("expired", _) => {
+                let kept = meta.of.and_then(|call| self.kept.remove(&call));
+                self.charge(&kept.unwrap_or_default(), &meta.budgets)
+            }
+            ("seeded", _) => {
+                for budget in &meta.budgets {
+                    self.use_up(budget, budget.seeded);
+                }
+                None
+            }
             _ => None,
         };
         self.faults
             .extend(what.map(|what| Fault::Call { seq, what }));
     }
 
+    fn close(
+        &mut self,
+        call: String,
+        held: Vec<MetaBudget>,
+        charged: &[MetaBudget],
+    ) -> Option<&'static str> {
+        let fault = self.charge(&held, charged);
+        if charged.iter().any(|budget| budget.kept > 0) {
+            self.kept.insert(call, held);
+        }
+        fault
+    }
+
+    fn use_up(&mut self, budget: &MetaBudget, amount: i64) {
+        let id = (budget.key.clone(), budget.window);
+        let used = self.used.entry(id).or_default();
+        *used = used.saturating_add(amount);
+    }
+
     fn charge(&mut self, held: &[MetaBudget], charged: &[MetaBudget]) -> Option<&'static str> {
         for budget in charged {
-            let used = self
-                .used
-                .entry((budget.key.clone(), budget.window))
-                .or_default();
-            *used = used.saturating_add(budget.charged);
+            self.use_up(budget, budget.charged);
         }
         let same = held.len() == charged.len()
             && charged.iter().all(|c| {
@@ -452,7 +492,7 @@ impl Check {
         let windows: Vec<(String, i64, i64, i64)> =
             sqlx::query_as(windows).fetch_all(&mut *snapshot).await?;
         let mut held: HashMap<(String, i64), i64> = HashMap::new();
-        for budget in self.open.values().flatten() {
+        for budget in self.open.values().chain(self.kept.values()).flatten() {
             let amount = held.entry((budget.key.clone(), budget.window)).or_default();
             *amount = amount.saturating_add(budget.amount);
         }
@@ -510,4 +550,14 @@ impl Check {
             faults: self.faults,
         }
     }
+}
+
+/// Whether these are the same amounts of the same windows, in whatever order.
+fn are_same(one: &[MetaBudget], other: &[MetaBudget]) -> bool {
+    let has = |all: &[MetaBudget], budget: &MetaBudget| {
+        all.iter().any(|other| {
+            (&other.key, other.window, other.amount) == (&budget.key, budget.window, budget.amount)
+        })
+    };
+    one.len() == other.len() && one.iter().all(|budget| has(other, budget))
 }

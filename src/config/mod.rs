@@ -5,6 +5,7 @@
 mod agent;
 mod budget;
 mod capture;
+mod cost;
 mod endpoint;
 mod fields;
 mod grant;

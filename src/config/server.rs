@@ -8,6 +8,7 @@ use crate::types::{Connection, EraChoice, ServerName};
 
 use super::budget::{self, Pools};
 use super::capture::keeping;
+use super::cost::{self, find_unpriced};
 use super::endpoint;
 use super::fields::{Fields, choice, mark};
 use super::names::Known;
@@ -31,6 +32,8 @@ const KEYS: &[&str] = &[
     "instances",
     "budgets",
     "rate",
+    "costs",
+    "cost_unit",
     "disabled",
     "capture",
     "redact",
@@ -101,7 +104,11 @@ fn server(
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
         keeping: keeping(&fields, around.keeping, findings),
+        costs: cost::costs(&fields, &path, findings),
     };
+    let this = std::iter::once(&rule);
+    let subject = format!("{} has no costs", fields.subject());
+    find_unpriced(&budgets, this, None, &subject, findings);
     let era = era(&fields, transport, findings);
     let timeout = fields.text("timeout", findings);
     let timeout = timeout.and_then(|text| time::timeout(text, findings));

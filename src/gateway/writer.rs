@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
-use crate::budget::{Books, Hold, Shortage};
+use crate::budget::{Books, Ending, Hold, Shortage};
 use crate::clock::Clock;
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
@@ -44,8 +44,10 @@ pub(super) enum Job {
         entry: Box<Entry>,
         /// Whose id it has.
         call: CallId,
-        /// The budgets it needs.
+        /// The budgets it needs; of a call that goes on with another, none: that one's hold is taken over.
         charges: Vec<Charge>,
+        /// The call that this one goes on with.
+        continues: Option<CallId>,
         /// The zone of the rules in force.
         zone: Zone,
         /// Hears the answer, after the commit.
@@ -69,6 +71,8 @@ pub(super) struct Closing {
     pub(super) hold: Hold,
     /// How it ended.
     pub(super) entry: Entry,
+    /// What that means for its budgets.
+    pub(super) ending: Ending,
     /// Hears about it after the commit.
     pub(super) reply: Option<oneshot::Sender<()>>,
 }
@@ -144,6 +148,8 @@ impl Writer {
             }
         }
         writer.unfold(&mut batch, at, true);
+        // The states that would bring them back died with the process that sealed them.
+        writer.expire(&mut batch, Timestamp::LAST, at);
         writer.sweep(&mut batch, at, entries::abandoned);
         writer.write(&mut batch).await?;
         writer.checkpoints.written(batch.checkpoint);
@@ -194,10 +200,7 @@ impl Writer {
         for closing in std::mem::take(&mut self.unwritten) {
             self.close(&mut batch, closing, at);
         }
-        for job in jobs {
-            self.job(&mut batch, job, at);
-        }
-        match self.write(&mut batch).await {
+        match self.decide(&mut batch, jobs, at).await {
             Ok(()) => self.deliver(batch),
             Err(error) => {
                 tracing::error!(%error, "the log cannot be written; calls are refused until it can");
@@ -206,6 +209,19 @@ impl Writer {
                 self.unwritten = batch.closed;
             }
         }
+    }
+
+    async fn decide(
+        &mut self,
+        batch: &mut Batch,
+        jobs: Vec<Job>,
+        at: Timestamp,
+    ) -> Result<(), DbError> {
+        for job in jobs {
+            self.seed(batch, &job, at).await?;
+            self.job(batch, job, at);
+        }
+        self.write(batch).await
     }
 
     async fn checkpoint_when_due(&mut self) {
@@ -224,6 +240,7 @@ impl Writer {
         let at = self.now();
         let mut batch = self.begin(at);
         self.unfold(&mut batch, at, true);
+        self.expire(&mut batch, Timestamp::LAST, at);
         self.checkpoint(&mut batch, Entry::new(Kind::Stopped), at);
         self.write(&mut batch).await?;
         self.checkpoints.written(batch.checkpoint);

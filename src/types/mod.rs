@@ -12,9 +12,10 @@ mod secret;
 mod time;
 mod token;
 mod token_shape;
+mod unit;
 mod window;
 
-pub use budget_key::BudgetKey;
+pub use budget_key::{BudgetKey, KeyParts};
 pub use connection::{Connection, Endpoint, EraChoice, Instances, Template, TemplatePart};
 pub use ids::{CallId, Fingerprint, Revision, TokenHash, hex};
 pub use key_names::{KeyNames, MAX_KEY_NAME, key_form};
@@ -24,4 +25,5 @@ pub use secret::Secret;
 pub use time::{Timestamp, Zone, ZoneError};
 pub use token::{TOKEN_PREFIX, TOKEN_RANDOM_BYTES, checksum_holds, looks_like_ours, new_token};
 pub use token_shape::{ISSUERS, is_prose, is_rest_of_token, is_token_byte};
+pub use unit::{MICROS, Unit, micros};
 pub use window::{Length, Period, Start, Weekday, Window};

@@ -14,6 +14,7 @@ mod budgets;
 mod calls;
 #[cfg(test)]
 mod capture;
+mod costs;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]

@@ -74,7 +74,9 @@ impl CallState {
             | Kind::Checkpoint
             | Kind::Admitted
             | Kind::Denied
-            | Kind::Redacted => Self::Open,
+            | Kind::Redacted
+            | Kind::Seeded
+            | Kind::Expired => Self::Open,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::super::entries;
 use super::Writer;
 use super::batch::Batch;
 use crate::audit::{self, Entry, Kind};
-use crate::budget;
+use crate::budget::{self, Ending};
 use crate::db::DbError;
 use crate::types::{CallId, Timestamp};
 
@@ -61,9 +61,12 @@ impl Writer {
             .collect();
         for call in lost {
             let entry = ending(call);
-            let costs = entry.kind != Kind::Released;
+            let ending = match entry.kind {
+                Kind::Released => Ending::Unsent,
+                _ => Ending::Unclear,
+            };
             let held = self.books.budgets_of(call);
-            if let Some(charged) = self.books.close(call, costs) {
+            if let Some(charged) = self.books.abandon(call, &ending) {
                 self.chain(batch, &entries::with_charges(entry, &charged), at);
                 batch.ledger.closed.push(call);
                 batch
