@@ -82,6 +82,9 @@ mod plan {
         "audit/chain.rs",
         "audit/redact.rs",
         "audit/redact/",
+        "audit/row.rs",
+        "audit/verify/bodies.rs",
+        "audit/seen.rs",
     ];
     const IMPURE: &[&str] = &[
         "async fn",
@@ -108,8 +111,12 @@ mod plan {
         "budget/read.rs",
         "audit/bodies.rs",
         "audit/log.rs",
+        "audit/lookups.rs",
+        "audit/rollups.rs",
+        "audit/behind.rs",
         "audit/verify.rs",
-        "audit/verify/bodies.rs",
+        "audit/verify/source.rs",
+        "audit/verify/quick.rs",
         "audit/read.rs",
         "audit/read/",
     ];

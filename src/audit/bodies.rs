@@ -59,6 +59,15 @@ impl FromRow<'_, SqliteRow> for Stored {
     }
 }
 
+/// Bodies that an event says were deleted: all of events with a number from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Deleted {
+    /// The event that says so.
+    pub(super) by: i64,
+    pub(super) first: i64,
+    pub(super) last: i64,
+}
+
 /// Which bodies an event says were deleted: all whose events have a number from the first to the second, of each pair.
 #[derive(Debug, Deserialize)]
 struct Gone {
@@ -130,22 +139,24 @@ pub(super) fn stored(
     query.fetch(db).map_err(DbError::from)
 }
 
-/// Everything that events say was deleted: the number of the event, and the pairs in it.
+/// Everything that events say was deleted.
 ///
 /// # Errors
 /// When SQLite refuses.
-pub(super) async fn deleted(
-    db: &mut SqliteConnection,
-) -> Result<Vec<(i64, Vec<(i64, i64)>)>, DbError> {
+pub(super) async fn deleted(db: &mut SqliteConnection) -> Result<Vec<Deleted>, DbError> {
     let text =
         "SELECT seq, meta FROM event WHERE kind = 'redacted' OR kind = 'pruned' ORDER BY seq";
     let rows: Vec<(i64, String)> = sqlx::query_as(text).fetch_all(db).await?;
     // What cannot be read is found when the chain is.
-    let read = rows.into_iter().filter_map(|(seq, meta)| {
+    let read = rows.into_iter().filter_map(|(by, meta)| {
         let gone: Gone = serde_json::from_str(&meta).ok()?;
-        Some((seq, gone.bodies))
+        Some(
+            gone.bodies
+                .into_iter()
+                .map(move |(first, last)| Deleted { by, first, last }),
+        )
     });
-    Ok(read.collect())
+    Ok(read.flatten().collect())
 }
 
 /// How an event says which bodies were deleted.

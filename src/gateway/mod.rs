@@ -191,6 +191,8 @@ pub struct Setup {
     pub checkpoints: Option<PathBuf>,
     /// Knows what must never stand in the log.
     pub redactor: Arc<Redactor>,
+    /// What is wrong with the log, when somebody said to go on all the same.
+    pub accepted: Option<String>,
 }
 
 /// The gateway between agents and servers.
@@ -239,8 +241,11 @@ impl Gateway {
             signing_key,
             checkpoints,
             redactor,
+            accepted,
         } = setup;
-        let first = vec![started(durability), policy_in_force(&permissions)];
+        let accepted = accepted.map(|what| Entry::new(Kind::Accepted).text("mismatch", &what));
+        let first = [started(durability)].into_iter().chain(accepted);
+        let first = first.chain([policy_in_force(&permissions)]).collect();
         let writer = Writer::start(
             database,
             Arc::clone(&clock),
