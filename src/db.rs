@@ -486,6 +486,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "units and kept holds",
         include_str!("../migrations/0005_units_and_kept_holds.sql"),
     ),
+    (6, "bodies", include_str!("../migrations/0006_bodies.sql")),
     (
         7,
         "lookups and rollups",

@@ -45,6 +45,7 @@ mod plan {
                 "gateway",
                 "http",
                 "dashboard",
+                "telemetry",
             ],
         ),
         (
@@ -76,9 +77,13 @@ mod plan {
         "protocol/",
         "budget/books.rs",
         "budget/window.rs",
+        "audit/body.rs",
         "audit/event.rs",
         "audit/chain.rs",
+        "audit/redact.rs",
+        "audit/redact/",
         "audit/row.rs",
+        "audit/verify/bodies.rs",
         "audit/seen.rs",
     ];
     const IMPURE: &[&str] = &[
@@ -104,6 +109,7 @@ mod plan {
         "db/",
         "budget/ledger.rs",
         "budget/read.rs",
+        "audit/bodies.rs",
         "audit/log.rs",
         "audit/lookups.rs",
         "audit/rollups.rs",

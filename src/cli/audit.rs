@@ -24,8 +24,8 @@ const KEY_PREFIX: &str = "hayward-signing-key:";
 const CODES: &str = "\
 Exit codes:
   0  sound
-  2  an event, a column, a checkpoint or what pages find and count with is not what was written
-  3  events are missing or stand elsewhere
+  2  an event, a column, a body, a checkpoint or what pages find and count with is not what was written
+  3  events are missing or stand elsewhere, or bodies are that nobody deleted in good order
   4  the log was cut, rolled back or rewritten since a checkpoint or a head was kept elsewhere
   5  another log, another key, or no signature
   6  budgets or calls are not what the events add up to
@@ -149,9 +149,10 @@ fn code(fault: &Fault) -> u8 {
     match fault {
         Fault::Changed { .. }
         | Fault::Column { .. }
+        | Fault::Body { .. }
         | Fault::Lookup { .. }
         | Fault::Rollup { .. } => 2,
-        Fault::Missing { .. } => 3,
+        Fault::Missing { .. } | Fault::BodyMissing { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,
         Fault::OtherLog { .. } | Fault::NotSigned { .. } => 5,
         Fault::Call { .. } | Fault::Ledger { .. } => 6,

@@ -414,7 +414,7 @@ async fn starts_stops_and_rules_in_force_are_events_too() {
 }
 
 /// Changes a copy of the file behind the gateway's back, and tells the first fault.
-async fn tampered(file: &Path, head: [u8; 32], sql: &'static str) -> Option<Fault> {
+pub(super) async fn tampered(file: &Path, head: [u8; 32], sql: &'static str) -> Option<Fault> {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy.db");
     std::fs::copy(file, &copy).unwrap();

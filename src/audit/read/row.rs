@@ -75,6 +75,7 @@ impl CallState {
             | Kind::Checkpoint
             | Kind::Admitted
             | Kind::Denied
+            | Kind::Redacted
             | Kind::Seeded
             | Kind::Expired
             | Kind::Clock => Self::Open,

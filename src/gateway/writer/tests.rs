@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::super::recorder::{QUEUE, Recorder};
 use super::*;
-use crate::audit;
+use crate::audit::{self, Redactor};
 use crate::clock::ManualClock;
 use crate::db::{self, Durability};
 use crate::policy::{Place, Refund};
@@ -39,7 +39,12 @@ impl Desk {
         let (closings, closing_queue) = mpsc::unbounded_channel();
         Self {
             folder,
-            recorder: Recorder::new(jobs, closings, writer.health()),
+            recorder: Recorder::new(
+                jobs,
+                closings,
+                writer.health(),
+                Arc::new(Redactor::new(Vec::new())),
+            ),
             writing: tokio::spawn(writer.run(job_queue, closing_queue)),
         }
     }

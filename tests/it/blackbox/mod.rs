@@ -4,6 +4,7 @@
 //! started are ended by it.
 
 mod agent;
+mod canary;
 mod checkpoints;
 mod crash;
 mod gateway;
