@@ -103,17 +103,19 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let upstreams = Upstreams::new(policy.connections, &environment, Arc::clone(&clock));
     let upstreams = upstreams.map_err(|(server, error)| anyhow!("server `{server}`: {error}"))?;
     let upstreams = Arc::new(upstreams);
+    let database = db::open(&path, durability).await?;
+    let readers = Readers::open(&path).await?;
     let (gateway, writer, head) = Gateway::start(Setup {
         permissions: Arc::new(policy.permissions),
         upstreams: Arc::clone(&upstreams),
-        database: db::open(&path, durability).await?,
+        database,
+        readers: readers.clone(),
         durability,
         clock: Arc::clone(&clock),
         signing_key,
         checkpoints,
     })
     .await?;
-    let readers = Readers::open(&path).await?;
     let routes = routes(&gateway, &readers, access, guard, clock);
     let stop = CancellationToken::new();
     Ok(Running {

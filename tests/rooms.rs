@@ -75,6 +75,7 @@ mod plan {
         "policy/",
         "protocol/",
         "budget/books.rs",
+        "budget/standing.rs",
         "budget/window.rs",
         "audit/event.rs",
         "audit/chain.rs",

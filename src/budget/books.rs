@@ -4,12 +4,13 @@
 //! books are thrown away and read back from the file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use crate::policy::Charge;
-use crate::types::{BudgetKey, CallId, Timestamp, Window, Zone};
+use crate::types::{BudgetKey, CallId, Limit, Timestamp, Window, Zone};
 
 use super::rings::{Rings, frees};
-use super::{Span, span};
+use super::{Span, Standing, span};
 
 /// What one call holds in one budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +173,39 @@ impl Books {
                 .map(|held| self.give_back(held, costs))
                 .collect(),
         )
+    }
+
+    /// How a budget stands at an instant. One in which nothing was ever counted is not entered for that.
+    pub fn standing(&mut self, charge: &Charge, zone: &Zone, at: Timestamp) -> Standing {
+        let Limit { amount, window } = charge.limit;
+        let place = match self.budgets.contains_key(&charge.key) {
+            true => Some(self.place(charge, zone, at)),
+            false => None,
+        };
+        let count = place.map(|place| self.count(charge, place, at));
+        let count = count.unwrap_or_default();
+        let whole = || place.map_or_else(|| span(window, amount, zone, at), |(_, span)| span);
+        let (resets_at, length) = match window {
+            Window::Calendar(..) => {
+                let span = whole();
+                (Some(span.ends), Some(span.ends.since(span.starts)))
+            }
+            Window::Rolling(length) => {
+                let first = place.and_then(|(id, _)| frees(&self.windows, id, at, 1));
+                let micros = u64::try_from(length.micros()).unwrap_or_default();
+                (first, Some(Duration::from_micros(micros)))
+            }
+            Window::Total => (None, None),
+        };
+        Standing {
+            name: charge.place.path.clone(),
+            limit: charge.limit,
+            used: count.used,
+            held: count.held,
+            resets_at,
+            length,
+            at,
+        }
     }
 
     /// The rows of the budgets in which an open call holds something.
@@ -432,6 +466,46 @@ mod tests {
         books
             .reserve(id(5), &[charge("a", "4/day")], &zone, NOON)
             .unwrap();
+    }
+
+    #[test]
+    fn a_standing_says_what_is_left_and_when_it_begins_anew_and_enters_nothing() {
+        let mut books = Books::default();
+        let zone = Zone::utc();
+        let day = std::time::Duration::from_secs(86_400);
+        let charges = [
+            charge("a", "3/day"),
+            charge("b", "3/24h"),
+            charge("c", "3 total"),
+        ];
+        let figures = |books: &mut Books, at: Timestamp| {
+            charges.each_ref().map(|charge| {
+                let standing = books.standing(charge, &zone, at);
+                let resets = standing.resets_in().map(|left| left.as_secs());
+                (standing.used, standing.held, standing.remaining(), resets)
+            })
+        };
+        let rest = Some(46_800);
+        let unused = [(0, 0, 3, rest), (0, 0, 3, None), (0, 0, 3, None)];
+        assert_eq!(figures(&mut books, NOON), unused);
+        assert_eq!(books.take_changes(), (Vec::new(), Vec::new()));
+        books.reserve(id(1), &charges, &zone, NOON).unwrap();
+        books.close(id(1), true).unwrap();
+        let later = NOON.after(std::time::Duration::from_secs(60));
+        books.reserve(id(2), &charges, &zone, later).unwrap();
+        let taken = [
+            (1, 1, 1, Some(46_740)),
+            (1, 1, 1, Some(86_340)),
+            (1, 1, 1, None),
+        ];
+        assert_eq!(figures(&mut books, later), taken);
+        books.close(id(2), false).unwrap();
+        let tomorrow = [(0, 0, 3, rest), (0, 0, 3, None), (1, 0, 2, None)];
+        assert_eq!(figures(&mut books, NOON.after(day)), tomorrow);
+        let lengths = charges
+            .each_ref()
+            .map(|charge| books.standing(charge, &zone, NOON.after(day)).length);
+        assert_eq!(lengths, [Some(day), Some(day), None]);
     }
 
     #[test]

@@ -9,9 +9,12 @@ use crate::types::CallId;
 use super::Gateway;
 use super::entries;
 use super::failure::Failure;
+use super::figures::Figures;
 use super::listener::Listener;
 use super::refusal::{Cause, Refusal};
-use super::stages::{Authenticated, Authorized, Caller, Outcome, Reserved, Settled, Subject, Wish};
+use super::stages::{
+    Authenticated, Authorized, Caller, Outcome, Replied, Reserved, Settled, Subject, Wish,
+};
 use super::tasks::UNKNOWN;
 use super::writer::NotAdmitted;
 
@@ -30,11 +33,12 @@ impl Gateway {
         let reserved = self.reserve(caller, wish).await?;
         let forwarded = self.forwarder.forward(reserved, agent).await;
         let entry = entries::closing(&forwarded);
-        forwarded.open.close(entry).await;
+        let standings = forwarded.open.close(entry).await;
         Ok(Settled {
             call: forwarded.request.call,
             wish: forwarded.request.wish,
             outcome: forwarded.outcome,
+            figures: Figures::of(&standings, caller.permissions.zone()),
         })
     }
 
@@ -93,7 +97,8 @@ impl Gateway {
         };
         let cause = Cause::Rate {
             wait,
-            rate: rule.rate.to_string(),
+            rate: rule.rate,
+            name: Arc::clone(&rule.place.path),
         };
         let failure = Failure::Refused(Box::new(refusal(&authorized.request, cause)));
         let entry = entries::with_rule(entries::of_request(&authorized.request), &rule.place);
@@ -122,9 +127,13 @@ impl Gateway {
         {
             Ok(open) => Ok(authorized.reserve(open)),
             Err(NotAdmitted::Unrecorded) => Err(Failure::Unrecorded),
-            Err(NotAdmitted::Full(shortage)) => {
-                let at = self.clock.now();
-                let cause = Cause::Budget { shortage, zone, at };
+            Err(NotAdmitted::Full(shortage, standings)) => {
+                let cause = Cause::Budget {
+                    shortage,
+                    at: self.clock.now(),
+                    figures: Figures::of(&standings, &zone),
+                    zone,
+                };
                 Err(Failure::Refused(Box::new(refusal(request, cause))))
             }
         }
@@ -152,13 +161,25 @@ impl Gateway {
 
 impl Settled {
     /// The server's answer, or why there is none.
-    pub(super) fn into_reply(self) -> Result<(CallId, Wish, crate::upstream::Reply), Failure> {
-        match self.outcome {
-            Outcome::Answered(reply) => Ok((self.call, self.wish, reply)),
+    pub(super) fn into_reply(self) -> Result<Replied, Failure> {
+        let Self {
+            call,
+            wish,
+            outcome,
+            figures,
+        } = self;
+        match outcome {
+            Outcome::Answered(reply) => Ok(Replied {
+                call,
+                wish,
+                reply,
+                figures,
+            }),
             Outcome::Unanswered(error) => Err(Failure::Upstream {
-                server: self.wish.server,
+                server: wish.server,
                 error,
-                call: self.call,
+                call,
+                figures,
             }),
             Outcome::GivenUp(_) | Outcome::Withdrawn => Err(Failure::Cancelled),
         }

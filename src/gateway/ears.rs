@@ -116,6 +116,7 @@ impl Gateway {
                 server: forwarded.request.wish.server,
                 error,
                 call: forwarded.request.call,
+                figures: None,
             }),
         }
     }
@@ -245,6 +246,7 @@ impl Ear {
                     server: self.server.clone(),
                     error,
                     call,
+                    figures: None,
                 });
             }
         };

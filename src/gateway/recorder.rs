@@ -8,12 +8,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::audit::{Entry, Kind};
-use crate::budget::Hold;
+use crate::budget::{Hold, Standing};
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
 
 use super::entries;
-use super::writer::{Closing, Job, NotAdmitted};
+use super::writer::{Budgets, Closed, Closing, Job, NotAdmitted};
 
 /// Requests that wait for the writer. Beyond it, calls are refused before anything is reserved.
 pub(super) const QUEUE: usize = 8_192;
@@ -67,6 +67,10 @@ impl Recorder {
         zone: Zone,
     ) -> Result<OpenCall, NotAdmitted> {
         let (reply, answer) = oneshot::channel();
+        let budgets = Budgets {
+            charges: charges.clone(),
+            zone: zone.clone(),
+        };
         let job = Job::Admit {
             entry: Box::new(entry),
             call,
@@ -86,12 +90,13 @@ impl Recorder {
         };
         Ok(OpenCall {
             hold: Some(admitted?),
+            budgets,
             recorder: self.clone(),
         })
     }
 
     /// Hands the end of a call to the writer; says whether there is one.
-    fn close(&self, hold: Hold, entry: Entry, reply: Option<oneshot::Sender<()>>) -> bool {
+    fn close(&self, hold: Hold, entry: Entry, reply: Option<Closed>) -> bool {
         let closing = Closing { hold, entry, reply };
         self.closings.send(closing).is_ok()
     }
@@ -100,6 +105,13 @@ impl Recorder {
     pub(super) fn tick(&self) {
         // With a full queue the next time will do.
         drop(self.jobs.try_send(Job::Tick));
+    }
+
+    /// How budgets stand now, with all that is durable; `None` when the writer cannot say.
+    pub(super) async fn look(&self, budgets: Budgets) -> Option<Vec<Standing>> {
+        let (reply, heard) = oneshot::channel();
+        self.jobs.try_send(Job::Look { budgets, reply }).ok()?;
+        timeout(PATIENCE, heard).await.ok()?.ok()
     }
 
     /// Writes one event, or counts it; returns after that is durable.
@@ -139,21 +151,33 @@ impl Drop for Waiting<'_> {
 #[derive(Debug)]
 pub(super) struct OpenCall {
     hold: Option<Hold>,
+    budgets: Budgets,
     recorder: Recorder,
 }
 
 impl OpenCall {
-    /// Ends the call with this event. Returns when it is durable, or when that takes too long: the writer
-    /// goes on trying, and the agent gets its answer.
-    pub(super) async fn close(mut self, entry: Entry) {
-        let Some(hold) = self.hold.take() else { return };
-        let (reply, written) = oneshot::channel();
-        if !self.recorder.close(hold, entry, Some(reply)) {
+    /// Ends the call with this event. Returns when it is durable, with how the budgets of the call stand then; or
+    /// with nothing when that takes too long: the writer goes on trying, and the agent gets its answer.
+    pub(super) async fn close(mut self, entry: Entry) -> Vec<Standing> {
+        let Some(hold) = self.hold.take() else {
+            return Vec::new();
+        };
+        let (heard, written) = oneshot::channel();
+        let closed = Closed {
+            budgets: self.budgets.clone(),
+            standings: Vec::new(),
+            heard,
+        };
+        if !self.recorder.close(hold, entry, Some(closed)) {
             tracing::error!("the writer has stopped; the next start closes this call as abandoned");
-            return;
+            return Vec::new();
         }
-        if timeout(PATIENCE, written).await.is_err() {
-            tracing::warn!("an answer goes out before its closing event is written");
+        match timeout(PATIENCE, written).await {
+            Ok(standings) => standings.unwrap_or_default(),
+            Err(_) => {
+                tracing::warn!("an answer goes out before its closing event is written");
+                Vec::new()
+            }
         }
     }
 }

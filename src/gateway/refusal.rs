@@ -1,15 +1,17 @@
 //! Refusals by the rules, a budget or a rate: one sentence for a model, figures for a program.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::audit::Entry;
-use crate::budget::Shortage;
+use crate::budget::{Shortage, unit};
 use crate::policy::DenialReason;
-use crate::types::{CallId, Period, Timestamp, Window, Zone};
+use crate::types::{CallId, Period, Rate, Timestamp, Window, Zone};
 
 use super::entries;
+use super::figures::{Figures, RateLimit};
 
 /// A refusal by the rules, a budget or a rate.
 #[derive(Debug, Clone)]
@@ -42,13 +44,17 @@ pub enum Cause {
         zone: Zone,
         /// When it was refused.
         at: Timestamp,
+        /// How all budgets of the call stand.
+        figures: Option<Arc<Figures>>,
     },
     /// Too fast.
     Rate {
         /// How long to wait.
         wait: Duration,
-        /// The rate, as written.
-        rate: String,
+        /// The rate.
+        rate: Rate,
+        /// The path of its rule.
+        name: Arc<str>,
     },
 }
 
@@ -90,7 +96,7 @@ impl Refusal {
                     span_words(shortage.charge.limit.window),
                 )
             }
-            Cause::Rate { wait, rate } => format!(
+            Cause::Rate { wait, rate, .. } => format!(
                 "Refused by policy ({reason}). {subject}: no more than {rate}. Wait {:.1} s, then try again. \
                  Call id {call}.",
                 wait.as_secs_f64(),
@@ -107,6 +113,17 @@ impl Refusal {
         }
     }
 
+    /// What the headers of the answer say.
+    pub(super) fn rate_limit(&self) -> Option<RateLimit> {
+        match &self.cause {
+            Cause::Policy { .. } => None,
+            Cause::Budget { figures, .. } => {
+                figures.as_ref().map(|figures| figures.rate_limit().clone())
+            }
+            Cause::Rate { wait, rate, name } => Some(RateLimit::of_rate(name, *rate, *wait)),
+        }
+    }
+
     pub(super) fn data(&self) -> Map<String, Value> {
         let mut data = Map::new();
         data.insert("reason".into(), self.reason().into());
@@ -114,9 +131,14 @@ impl Refusal {
             Cause::Policy { .. } => {
                 data.insert("subject".into(), self.subject.clone().into());
             }
-            Cause::Budget { shortage, zone, at } => {
+            Cause::Budget {
+                shortage, zone, at, ..
+            } => {
                 let used = shortage.count.used.saturating_add(shortage.count.held);
                 let wait = shortage.span.ends.since(*at);
+                let charge = &shortage.charge;
+                data.insert("name".into(), (*charge.place.path).into());
+                data.insert("unit".into(), unit(&charge.limit).into());
                 data.insert("limit".into(), shortage.count.limit.into());
                 data.insert("used".into(), used.into());
                 data.insert(

@@ -50,7 +50,12 @@ fn counts(budget: &BudgetRule, tool: &str) -> bool {
     budget.tools.is_empty() || budget.tools.iter().any(|pattern| pattern.matches(tool))
 }
 
-fn charge(permissions: &Permissions, budget: &BudgetRule, agent: &Agent, tool: &str) -> Charge {
+pub(super) fn charge(
+    permissions: &Permissions,
+    budget: &BudgetRule,
+    agent: &Agent,
+    tool: &str,
+) -> Charge {
     Charge {
         key: key(permissions, budget, agent, tool),
         limit: budget.limit,

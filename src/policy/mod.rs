@@ -6,6 +6,7 @@ mod charge;
 mod decide;
 mod pattern;
 mod permissions;
+mod reach;
 
 pub use charge::Charge;
 pub use decide::{
@@ -17,3 +18,4 @@ pub use permissions::{
     Agent, BudgetRule, DenyRule, Disabled, Each, GrantRule, Parts, Permissions, Place, Pool,
     RateRule, RefusalStyle, ServerRule, Specificity, Token, UngrantedStyle, Viewer, ViewerScope,
 };
+pub use reach::{Drawn, Reached, budgets_of, reach};

@@ -11,11 +11,15 @@ mod blackbox;
 #[cfg(test)]
 mod budgets;
 #[cfg(test)]
+mod built_in;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
 mod eras;
+#[cfg(test)]
+mod figures;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

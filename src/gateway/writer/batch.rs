@@ -5,16 +5,17 @@ use tokio::sync::oneshot;
 
 use super::super::entries;
 use super::super::refusal::denied_by_budget;
-use super::{Closing, Job, NotAdmitted, Writer};
+use super::{Budgets, Closing, Job, NotAdmitted, Writer};
 use crate::audit::{self, Chained, Checkpoint, Entry, Kind};
-use crate::budget::{self, Hold, LedgerRows, Shortage};
+use crate::budget::{self, Hold, LedgerRows, Standing};
 use crate::db::DbError;
 use crate::types::Timestamp;
 
 pub(super) enum Reply {
     Admitted(oneshot::Sender<Result<Hold, NotAdmitted>>, Hold),
-    Full(oneshot::Sender<Result<Hold, NotAdmitted>>, Box<Shortage>),
+    Full(oneshot::Sender<Result<Hold, NotAdmitted>>, NotAdmitted),
     Noted(oneshot::Sender<()>),
+    Looked(oneshot::Sender<Vec<Standing>>, Vec<Standing>),
 }
 
 #[derive(Default)]
@@ -57,15 +58,29 @@ impl Writer {
                 Err(shortage) => {
                     let entry = denied_by_budget(*entry, &shortage, &zone);
                     self.note(batch, &entry, at);
-                    batch.replies.push(Reply::Full(reply, shortage));
+                    let standings = self.standings(&Budgets { charges, zone }, at);
+                    let full = NotAdmitted::Full(shortage, standings);
+                    batch.replies.push(Reply::Full(reply, full));
                 }
             },
             Job::Note { entry, reply } => {
                 self.note(batch, &entry, at);
                 batch.replies.push(Reply::Noted(reply));
             }
+            Job::Look { budgets, reply } => {
+                let standings = self.standings(&budgets, at);
+                batch.replies.push(Reply::Looked(reply, standings));
+            }
             Job::Tick => self.unfold(batch, at, false),
         }
+    }
+
+    /// How budgets stand by now, with everything that is decided so far in this batch.
+    fn standings(&mut self, budgets: &Budgets, at: Timestamp) -> Vec<Standing> {
+        let Budgets { charges, zone } = budgets;
+        let each = charges.iter();
+        each.map(|charge| self.books.standing(charge, zone, at))
+            .collect()
     }
 
     /// Writes an event down that says what the end of the chain is before it.
@@ -91,7 +106,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn close(&mut self, batch: &mut Batch, closing: Closing, at: Timestamp) {
+    pub(super) fn close(&mut self, batch: &mut Batch, mut closing: Closing, at: Timestamp) {
         let call = closing.hold.call();
         let costs = closing.entry.kind != Kind::Released;
         // Not open any more: an earlier commit, of which nobody knew whether it held, did close it.
@@ -109,6 +124,9 @@ impl Writer {
                     .iter()
                     .map(|held| (call, held.budget_id)),
             );
+        }
+        if let Some(closed) = &mut closing.reply {
+            closed.standings = self.standings(&closed.budgets, at);
         }
         batch.closed.push(closing);
     }
@@ -144,19 +162,22 @@ impl Writer {
         self.checkpoints.written(batch.checkpoint);
         for closing in batch.closed {
             self.live.remove(&closing.hold.call());
-            if let Some(reply) = closing.reply {
+            if let Some(closed) = closing.reply {
                 // Whoever waited may have gone; the event is written either way.
-                let _ = reply.send(());
+                let _ = closed.heard.send(closed.standings);
             }
         }
         for reply in batch.replies {
             match reply {
                 Reply::Admitted(reply, hold) => self.let_through(reply, hold),
-                Reply::Full(reply, shortage) => {
-                    let _ = reply.send(Err(NotAdmitted::Full(shortage)));
+                Reply::Full(reply, full) => {
+                    let _ = reply.send(Err(full));
                 }
                 Reply::Noted(reply) => {
                     let _ = reply.send(());
+                }
+                Reply::Looked(reply, standings) => {
+                    let _ = reply.send(standings);
                 }
             }
         }
