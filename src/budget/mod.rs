@@ -1,16 +1,22 @@
-//! How much was used and is held, per window; and how fast. Amounts are whole calls.
+//! How much was used and is held, per window; and how fast. Amounts are in the unit of their budget.
 
 mod books;
+mod count;
 mod ledger;
 mod rate;
 mod read;
+mod reported;
 mod rings;
+mod seed;
 mod standing;
 mod window;
 
-pub use books::{Books, Charged, Count, Held, Hold, NewBudgets, Row, Shortage, WindowId};
-pub use ledger::{LedgerRows, load, write};
+pub use books::{Books, Contents, Kept};
+pub use count::{
+    Charged, Count, Ending, Held, Hold, Hours, NewBudgets, Reported, Row, Shortage, WindowId,
+};
+pub use ledger::{LedgerRows, load, seeds, write};
 pub use rate::RateLimits;
 pub use read::{OpenWindow, keys_beginning, open_windows};
-pub use standing::{Standing, unit};
+pub use standing::Standing;
 pub use window::{Span, span};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Limit, Timestamp, Window};
+use crate::types::{Limit, Timestamp, Unit, Window};
 
 /// The figures of one budget at an instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Standing {
     pub used: u64,
     /// What calls in flight hold.
     pub held: u64,
+    /// Whether nothing more is let through until people have looked at it: more was used than was held.
+    pub frozen: bool,
     /// When it begins anew, or the first of what counts now counts no more; `None` when that never happens.
     pub resets_at: Option<Timestamp>,
     /// How long the window is; `None` when it never ends.
@@ -27,13 +29,16 @@ pub struct Standing {
 impl Standing {
     /// What is left; what calls in flight hold is counted as gone.
     pub fn remaining(&self) -> u64 {
+        if self.frozen {
+            return 0;
+        }
         let taken = self.used.saturating_add(self.held);
         self.limit.amount.saturating_sub(taken)
     }
 
     /// What the amounts count.
-    pub fn unit(&self) -> &'static str {
-        unit(&self.limit)
+    pub fn unit(&self) -> &Unit {
+        &self.limit.unit
     }
 
     /// The window as the rules write it: `day`, `24h`, `total`.
@@ -45,9 +50,4 @@ impl Standing {
     pub fn resets_in(&self) -> Option<Duration> {
         self.resets_at.map(|resets| resets.since(self.at))
     }
-}
-
-/// What the amounts of a budget count.
-pub fn unit(_: &Limit) -> &'static str {
-    "calls"
 }

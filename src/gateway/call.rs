@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::budget::Ending;
 use crate::policy::{Denial, DenialReason, UngrantedStyle};
 use crate::protocol::Method;
 use crate::types::CallId;
@@ -12,8 +13,10 @@ use super::failure::Failure;
 use super::figures::Figures;
 use super::listener::Listener;
 use super::refusal::{Cause, Refusal};
+use super::rounds::STATE_TIME;
 use super::stages::{
-    Authenticated, Authorized, Caller, Outcome, Replied, Reserved, Settled, Subject, Wish,
+    Authenticated, Authorized, Caller, Forwarded, Outcome, Replied, Reserved, Settled, Subject,
+    Wish,
 };
 use super::tasks::UNKNOWN;
 use super::writer::NotAdmitted;
@@ -33,13 +36,19 @@ impl Gateway {
         let reserved = self.reserve(caller, wish).await?;
         let forwarded = self.forwarder.forward(reserved, agent).await;
         let entry = entries::closing(&forwarded);
-        let standings = forwarded.open.close(entry).await;
+        let ending = self.settlement(&forwarded);
+        let standings = forwarded.open.close(entry, ending).await;
         Ok(Settled {
             call: forwarded.request.call,
             wish: forwarded.request.wish,
             outcome: forwarded.outcome,
             figures: Figures::of(&standings, caller.permissions.zone()),
         })
+    }
+
+    /// What the end of a call means for its budgets.
+    pub(super) fn settlement(&self, forwarded: &Forwarded) -> Ending {
+        entries::settlement(forwarded, self.clock.now().after(STATE_TIME))
     }
 
     /// The first half of the line: what comes out may be forwarded.
@@ -73,6 +82,7 @@ impl Gateway {
                 reason: denial.reason,
                 agent: agent.name.to_string(),
                 owner: agent.owner.clone(),
+                detail: denial.detail.clone(),
             },
         );
         let mut entry = entries::of_request(request);
@@ -113,8 +123,8 @@ impl Gateway {
     async fn admit(&self, authorized: Authorized) -> Result<Reserved, Failure> {
         let request = &authorized.request;
         let entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
-        let is_paid = request.wish.continues.is_some();
-        let charges = if is_paid || is_free(request.wish.request.method) {
+        let continues = request.wish.continues;
+        let charges = if is_free(request.wish.request.method) {
             Vec::new()
         } else {
             authorized.grant.charges().to_vec()
@@ -122,7 +132,7 @@ impl Gateway {
         let zone = request.caller.permissions.zone().clone();
         match self
             .recorder
-            .admit(entry, request.call, charges, zone.clone())
+            .admit(entry, request.call, (charges, continues), zone.clone())
             .await
         {
             Ok(open) => Ok(authorized.reserve(open)),
@@ -215,7 +225,9 @@ fn hide(request: &Authenticated, reason: DenialReason) -> Option<Failure> {
         | DenialReason::DeniedRule
         | DenialReason::Expired
         | DenialReason::UnknownServer => request.caller.agent.ungranted == UngrantedStyle::Hide,
-        DenialReason::AgentDisabled | DenialReason::ServerDisabled => false,
+        DenialReason::AgentDisabled | DenialReason::ServerDisabled | DenialReason::CostInvalid => {
+            false
+        }
     };
     let method = request.wish.request.method;
     if hidden && method.is_about_tasks() {

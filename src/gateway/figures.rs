@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::budget::Standing;
 use crate::protocol::{Json, to_raw, with_meta};
-use crate::types::{Rate, Zone};
+use crate::types::{Rate, Unit, Zone};
 
 /// The key of `_meta` under which a result says how the budgets of its call stand.
 pub(super) const BUDGET: &str = "dev.hayward/budget";
@@ -64,14 +64,18 @@ impl Figures {
 pub(super) fn entry(standing: &Standing, zone: &Zone) -> Map<String, Value> {
     let mut entry = Map::new();
     entry.insert("name".into(), (*standing.name).into());
-    entry.insert("limit".into(), standing.limit.amount.into());
-    entry.insert("used".into(), standing.used.into());
+    let unit = standing.unit();
+    entry.insert("limit".into(), unit.json(standing.limit.amount));
+    entry.insert("used".into(), unit.json(standing.used));
     if standing.held > 0 {
-        entry.insert("held".into(), standing.held.into());
+        entry.insert("held".into(), unit.json(standing.held));
     }
-    entry.insert("remaining".into(), standing.remaining().into());
+    entry.insert("remaining".into(), unit.json(standing.remaining()));
+    if standing.frozen {
+        entry.insert("frozen".into(), true.into());
+    }
     entry.insert("window".into(), standing.window().to_string().into());
-    entry.insert("unit".into(), standing.unit().into());
+    entry.insert("unit".into(), unit.word().into());
     if let Some(resets_at) = standing.resets_at {
         entry.insert("resets_at".into(), resets_at.rfc3339(zone).into());
     }
@@ -100,7 +104,7 @@ impl RateLimit {
         fields.add(Item {
             name,
             quota: rate.count.get().into(),
-            unit: CALLS,
+            unit: &Unit::Calls,
             window: Some(rate.period.length()),
             left: 0,
             resets_in: Some(wait),
@@ -117,9 +121,15 @@ impl RateLimit {
             push_text(field, item.name);
         }
         let _ = write!(self.policy, ";q={}", item.quota.min(MAX_NUMBER));
-        if item.unit != CALLS {
+        let unit = match item.unit {
+            // What the headers mean where they name none.
+            Unit::Calls => None,
+            Unit::Argument(_) => Some(item.unit.to_string()),
+            Unit::Cost(name) => Some(format!("millionths of {name}")),
+        };
+        if let Some(unit) = unit {
             self.policy.push_str(";qu=");
-            push_text(&mut self.policy, item.unit);
+            push_text(&mut self.policy, &unit);
         }
         if let Some(window) = item.window {
             let _ = write!(self.policy, ";w={}", seconds(window));
@@ -131,13 +141,10 @@ impl RateLimit {
     }
 }
 
-/// The unit that the headers mean where they name none.
-const CALLS: &str = "calls";
-
 struct Item<'a> {
     name: &'a str,
     quota: u64,
-    unit: &'a str,
+    unit: &'a Unit,
     window: Option<Duration>,
     left: u64,
     resets_in: Option<Duration>,
@@ -174,6 +181,7 @@ mod tests {
             limit: limit.parse().unwrap(),
             used,
             held,
+            frozen: false,
             resets_at: (!limit.contains("total")).then(|| at.after(Duration::from_millis(1_500))),
             length: (!limit.contains("total")).then(|| Duration::from_secs(86_400)),
             at,
@@ -184,7 +192,7 @@ mod tests {
     fn figures_are_said_in_a_list_and_in_headers() {
         let standings = [
             standing("servers.images.budgets[0]", "2/day", 1, 0),
-            standing("agents.c \"é\\", "5 total", 2, 3),
+            standing("agents.c \"é\\", "5.5 USD total", 2_000_000, 3_250_000),
         ];
         let figures = Figures::of(&standings, &Zone::named("Europe/Berlin").unwrap()).unwrap();
         assert_eq!(
@@ -192,18 +200,18 @@ mod tests {
             concat!(
                 r#"[{"limit":2,"name":"servers.images.budgets[0]","remaining":1,"#,
                 r#""resets_at":"2026-11-20T13:00:01+01:00","unit":"calls","used":1,"window":"day"},"#,
-                r#"{"held":3,"limit":5,"name":"agents.c \"é\\","remaining":0,"unit":"calls","used":2,"#,
+                r#"{"held":3.25,"limit":5.5,"name":"agents.c \"é\\","remaining":0.25,"unit":"USD","used":2,"#,
                 r#""window":"total"}]"#
             )
         );
         let fields = figures.rate_limit();
         assert_eq!(
             fields.policy,
-            r#""servers.images.budgets[0]";q=2;w=86400, "agents.c \"?\\";q=5"#
+            r#""servers.images.budgets[0]";q=2;w=86400, "agents.c \"?\\";q=5500000;qu="millionths of USD""#
         );
         assert_eq!(
             fields.left,
-            r#""servers.images.budgets[0]";r=1;t=2, "agents.c \"?\\";r=0"#
+            r#""servers.images.budgets[0]";r=1;t=2, "agents.c \"?\\";r=250000"#
         );
         assert!(Figures::of(&[], &Zone::utc()).is_none());
     }

@@ -161,6 +161,7 @@ impl Gateway {
                 agent: &caller.agent,
                 server: &server,
                 target: Target::Tool(name),
+                arguments: None,
                 at,
             };
             is_granted(&caller.permissions, &question)

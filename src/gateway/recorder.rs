@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::audit::{Entry, Kind};
-use crate::budget::{Hold, Standing};
+use crate::budget::{Ending, Hold, Reported, Standing};
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
 
@@ -58,12 +58,13 @@ impl Recorder {
         self.jobs.closed().await;
     }
 
-    /// Asks for room in all budgets and for the event that says so; returns after both are durable.
+    /// Asks for room in all budgets that count a call, or for what the call holds that it goes on with, and for the
+    /// event that says so; returns after both are durable.
     pub(super) async fn admit(
         &self,
         entry: Entry,
         call: CallId,
-        charges: Vec<Charge>,
+        (charges, continues): (Vec<Charge>, Option<CallId>),
         zone: Zone,
     ) -> Result<OpenCall, NotAdmitted> {
         let (reply, answer) = oneshot::channel();
@@ -74,7 +75,12 @@ impl Recorder {
         let job = Job::Admit {
             entry: Box::new(entry),
             call,
-            charges,
+            // What another call took is held already.
+            charges: match continues {
+                Some(_) => Vec::new(),
+                None => charges,
+            },
+            continues,
             zone,
             reply,
         };
@@ -96,8 +102,13 @@ impl Recorder {
     }
 
     /// Hands the end of a call to the writer; says whether there is one.
-    fn close(&self, hold: Hold, entry: Entry, reply: Option<Closed>) -> bool {
-        let closing = Closing { hold, entry, reply };
+    fn close(&self, hold: Hold, (entry, ending): (Entry, Ending), reply: Option<Closed>) -> bool {
+        let closing = Closing {
+            hold,
+            entry,
+            ending,
+            reply,
+        };
         self.closings.send(closing).is_ok()
     }
 
@@ -141,7 +152,7 @@ impl Drop for Waiting<'_> {
         self.answer.close();
         if let Ok(Ok(hold)) = self.answer.try_recv() {
             let entry = entries::never_forwarded(hold.call());
-            self.recorder.close(hold, entry, None);
+            self.recorder.close(hold, (entry, Ending::Unsent), None);
         }
     }
 }
@@ -156,9 +167,15 @@ pub(super) struct OpenCall {
 }
 
 impl OpenCall {
+    /// What a server reports in this result that the call cost, one entry a budget.
+    pub(super) fn read_costs(&self, result: &str) -> Vec<Reported> {
+        let hold = self.hold.as_ref();
+        hold.map(|hold| hold.read_costs(result)).unwrap_or_default()
+    }
+
     /// Ends the call with this event. Returns when it is durable, with how the budgets of the call stand then; or
     /// with nothing when that takes too long: the writer goes on trying, and the agent gets its answer.
-    pub(super) async fn close(mut self, entry: Entry) -> Vec<Standing> {
+    pub(super) async fn close(mut self, entry: Entry, ending: Ending) -> Vec<Standing> {
         let Some(hold) = self.hold.take() else {
             return Vec::new();
         };
@@ -168,7 +185,7 @@ impl OpenCall {
             standings: Vec::new(),
             heard,
         };
-        if !self.recorder.close(hold, entry, Some(closed)) {
+        if !self.recorder.close(hold, (entry, ending), Some(closed)) {
             tracing::error!("the writer has stopped; the next start closes this call as abandoned");
             return Vec::new();
         }
@@ -193,6 +210,6 @@ impl Drop for OpenCall {
         let mut entry = Entry::new(Kind::Failed).text("outcome", outcome);
         entry.call = Some(hold.call());
         // Without a writer the next start closes it.
-        self.recorder.close(hold, entry, None);
+        self.recorder.close(hold, (entry, Ending::Unclear), None);
     }
 }

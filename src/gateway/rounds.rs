@@ -21,7 +21,7 @@ use super::visits::is_declined;
 use super::{Failure, Gateway};
 
 /// How long an agent may take to come back with the answers.
-const STATE_TIME: Duration = Duration::from_secs(15 * 60);
+pub(super) const STATE_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// How often a server may ask for more in one request that stays open.
 const MAX_ROUNDS: usize = 8;
@@ -118,11 +118,8 @@ impl Gateway {
     ) -> Result<Replied, Failure> {
         let request = wish.request.clone();
         let mut rounds = 0;
-        let mut figures = None;
         loop {
-            let mut replied = self.run(caller, wish, agent).await?.into_reply()?;
-            // The first round paid; those after it have nothing to say of budgets.
-            replied.figures = replied.figures.or(figures);
+            let replied = self.run(caller, wish, agent).await?.into_reply()?;
             rounds += 1;
             let wanted = wanted(&replied.reply).filter(|_| agent.can_push() && rounds < MAX_ROUNDS);
             let Some(wanted) = wanted else {
@@ -135,7 +132,6 @@ impl Gateway {
             let Some(answers) = agent.answers(&questions).await else {
                 return Ok(replied);
             };
-            figures = replied.figures;
             wish = Wish {
                 request: repeated(&request, &wanted, &answers),
                 continues: Some(replied.call),

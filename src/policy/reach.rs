@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use crate::types::Timestamp;
+use crate::types::{Timestamp, Unit};
 
-use super::charge::{Charge, charge};
+use super::charge::{Charge, key};
 use super::permissions::is_live;
-use super::{Agent, Each, GrantRule, Pattern, Permissions, ServerRule, may_see_server};
+use super::{Agent, BudgetRule, Each, GrantRule, Pattern, Permissions, ServerRule, may_see_server};
 
 /// One server that an agent has a live grant on.
 #[derive(Debug)]
@@ -79,10 +79,18 @@ pub fn budgets_of(permissions: &Permissions, agent: &Agent, at: Timestamp) -> Ve
             .chain(&reached.server.budgets);
         for budget in all {
             // The name of a tool stands last in a key, so without one it is how the key begins.
-            let charge = charge(permissions, budget, agent, "");
-            if !seen.insert(charge.key.clone()) {
+            let key = key(permissions, budget, agent, "");
+            if !has_price(budget, reached.server) || !seen.insert(key.clone()) {
                 continue;
             }
+            let charge = Charge {
+                key,
+                limit: budget.limit.clone(),
+                amount: 0,
+                reported: None,
+                refund: budget.refund,
+                place: budget.place.clone(),
+            };
             let is_of_agent = match budget.each {
                 Each::Agent | Each::AgentAndTool => true,
                 Each::Shared | Each::Tool => budget.scope.starts_with("agents."),
@@ -96,4 +104,16 @@ pub fn budgets_of(permissions: &Permissions, agent: &Agent, at: Timestamp) -> Ve
         }
     }
     drawn
+}
+
+/// Whether anything at a server can cost something in the unit of a budget.
+fn has_price(budget: &BudgetRule, server: &ServerRule) -> bool {
+    let unit = &budget.limit.unit;
+    match unit {
+        Unit::Calls | Unit::Argument(_) => true,
+        Unit::Cost(_) => server
+            .costs
+            .as_ref()
+            .is_some_and(|costs| costs.unit == *unit),
+    }
 }

@@ -277,9 +277,9 @@ async fn recent_calls_are_ones_own_newest_first_in_pages_without_those_about_one
     assert_eq!(
         calls[3]["cost"],
         json!([
-            {"name": "budgets.team", "charged": 1},
-            {"name": "servers.images.budgets[0]", "charged": 1},
-            {"name": "servers.images.budgets[1]", "charged": 1},
+            {"name": "budgets.team", "charged": 1, "unit": "calls"},
+            {"name": "servers.images.budgets[0]", "charged": 1, "unit": "calls"},
+            {"name": "servers.images.budgets[1]", "charged": 1, "unit": "calls"},
         ])
     );
     assert_eq!(calls[0]["at"], "2026-11-20T13:00:00+01:00");

@@ -14,6 +14,7 @@ mod budgets;
 mod built_in;
 #[cfg(test)]
 mod calls;
+mod costs;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]

@@ -92,6 +92,11 @@ fn count() -> Value {
     json!({"type": "integer", "minimum": 0})
 }
 
+/// Of cost it may be a fraction.
+fn amount() -> Value {
+    json!({"type": "number", "minimum": 0})
+}
+
 fn instant() -> Value {
     json!({"type": "string", "format": "date-time"})
 }
@@ -139,10 +144,11 @@ fn budgets() -> Value {
     let budget = object(
         json!({
             "name": text(),
-            "limit": count(),
-            "used": count(),
-            "held": count(),
-            "remaining": count(),
+            "limit": amount(),
+            "used": amount(),
+            "held": amount(),
+            "remaining": amount(),
+            "frozen": {"type": "boolean"},
             "window": text(),
             "unit": text(),
             "resets_at": instant(),
@@ -166,7 +172,7 @@ fn budgets() -> Value {
 
 fn recent_calls() -> Value {
     let cost = object(
-        json!({"name": text(), "charged": count()}),
+        json!({"name": text(), "charged": amount(), "unit": text()}),
         &["name", "charged"],
     );
     let call = object(

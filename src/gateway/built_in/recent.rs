@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 
-use crate::audit::read::{CallRow, CallsPage, Cursor, Picks, Wanted, calls};
+use crate::audit::read::{CallRow, CallsPage, Cost, Cursor, Picks, Wanted, calls};
 use crate::db::{DbError, PageReader};
 use crate::policy::{Drawn, budgets_of};
 use crate::protocol::Object;
@@ -201,7 +201,7 @@ fn tell(row: &CallRow, drawn: &[Drawn], zone: &Zone) -> Value {
     }
     let costs = row.closing.iter().flat_map(|closing| &closing.costs);
     let costs = costs.filter(|cost| cost.charged > 0);
-    let costs = costs.map(|cost| json!({"name": name(&cost.key, drawn), "charged": cost.charged}));
+    let costs = costs.map(|cost| tell_cost(cost, drawn));
     told.insert("cost".into(), costs.collect());
     told.into()
 }
@@ -210,12 +210,19 @@ fn at(at: Timestamp, zone: &Zone) -> Value {
     at.rfc3339(zone).into()
 }
 
-/// What a budget is called now; one that no rule makes any more by its key.
-fn name<'a>(key: &'a str, drawn: &'a [Drawn]) -> &'a str {
+/// In the words of the rule that makes the budget now. One that no rule makes any more is called by its key, and its
+/// amount is what the log has.
+fn tell_cost(cost: &Cost, drawn: &[Drawn]) -> Value {
     let is_it = |drawn: &&Drawn| {
         let own = drawn.charge.key.as_str();
-        own == key || drawn.is_by_tool() && key.starts_with(own)
+        own == cost.key || drawn.is_by_tool() && cost.key.starts_with(own)
     };
-    let found = drawn.iter().find(is_it);
-    found.map_or(key, |drawn| &*drawn.charge.place.path)
+    match drawn.iter().find(is_it) {
+        Some(Drawn { charge, .. }) => json!({
+            "name": &*charge.place.path,
+            "charged": charge.limit.unit.json(cost.charged),
+            "unit": charge.limit.unit.word(),
+        }),
+        None => json!({"name": cost.key, "charged": cost.charged}),
+    }
 }
