@@ -80,6 +80,7 @@ mod plan {
         "budget/reported.rs",
         "budget/rings.rs",
         "budget/seed.rs",
+        "budget/standing.rs",
         "budget/window.rs",
         "audit/body.rs",
         "audit/event.rs",

@@ -8,6 +8,7 @@ mod read;
 mod reported;
 mod rings;
 mod seed;
+mod standing;
 mod window;
 
 pub use books::{Books, Contents, Kept};
@@ -16,5 +17,6 @@ pub use count::{
 };
 pub use ledger::{LedgerRows, load, seeds, write};
 pub use rate::RateLimits;
-pub use read::{OpenWindow, open_windows};
+pub use read::{OpenWindow, keys_beginning, open_windows};
+pub use standing::Standing;
 pub use window::{Span, span};
