@@ -425,7 +425,7 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), DbError>
 }
 
 /// The migrations, oldest first. What shipped is never edited.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (
         1,
         "ledger and log",
@@ -446,6 +446,7 @@ const MIGRATIONS: [(i64, &str, &str); 4] = [
         "checkpoints",
         include_str!("../migrations/0004_checkpoints.sql"),
     ),
+    (5, "refunds", include_str!("../migrations/0005_refunds.sql")),
 ];
 
 fn migrator() -> Migrator {

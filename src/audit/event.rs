@@ -31,10 +31,12 @@ pub enum Kind {
     Released,
     /// The gateway stopped in the middle of the call; it costs what it held.
     Abandoned,
+    /// An operator gave back what a closed call had cost.
+    Refunded,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Started,
         Self::Stopped,
         Self::Policy,
@@ -45,6 +47,7 @@ impl Kind {
         Self::Failed,
         Self::Released,
         Self::Abandoned,
+        Self::Refunded,
     ];
 
     /// The word in the column and in the hashed text.
@@ -60,6 +63,7 @@ impl Kind {
             Self::Failed => "failed",
             Self::Released => "released",
             Self::Abandoned => "abandoned",
+            Self::Refunded => "refunded",
         }
     }
 
@@ -72,7 +76,24 @@ impl Kind {
             | Self::Policy
             | Self::Checkpoint
             | Self::Admitted
-            | Self::Denied => false,
+            | Self::Denied
+            | Self::Refunded => false,
+        }
+    }
+
+    /// Whether it begins a call; one that is denied has no other event.
+    pub fn opens(self) -> bool {
+        match self {
+            Self::Admitted | Self::Denied => true,
+            Self::Started
+            | Self::Stopped
+            | Self::Policy
+            | Self::Checkpoint
+            | Self::Settled
+            | Self::Failed
+            | Self::Released
+            | Self::Abandoned
+            | Self::Refunded => false,
         }
     }
 }

@@ -6,6 +6,7 @@ mod event;
 mod folds;
 mod log;
 pub mod read;
+mod trace;
 mod verify;
 
 pub use chain::{Head, genesis, next_hash};
@@ -16,4 +17,5 @@ pub use log::{
     Chained, Names, append, contains, load_checkpoint, load_head, load_names, load_repeats,
     write_checkpoint, write_repeats,
 };
+pub use trace::{Closed, Cost, Traced, is_signed, trace};
 pub use verify::{Fault, Known, Verified, verify, verify_against};

@@ -13,11 +13,13 @@ use crate::db::{DbError, LogId, Readers, read_identity};
 use crate::types::{CallId, Timestamp, hex};
 
 use super::chain::{Head, next_hash};
-use super::{Checkpoint, Names, PublicKey};
+use super::{Checkpoint, Kind, Names, PublicKey};
 
 mod marks;
+mod refunds;
 
 use marks::Marks;
+use refunds::Refunds;
 
 /// Events read at once.
 const CHUNK: i64 = 4_096;
@@ -161,6 +163,7 @@ struct Meta {
     reason: Option<String>,
     #[serde(default)]
     budgets: Vec<MetaBudget>,
+    refunds: Option<String>,
     through: Option<i64>,
     head: Option<String>,
     key: Option<String>,
@@ -175,6 +178,8 @@ struct MetaBudget {
     charged: i64,
     #[serde(default)]
     amount: i64,
+    #[serde(default)]
+    refunded: i64,
 }
 
 struct EventRow {
@@ -287,6 +292,8 @@ pub async fn verify_against(
     }
     if !check.broken {
         check.ledger(&mut snapshot).await?;
+        let refunds = std::mem::take(&mut check.refunds);
+        check.faults.extend(refunds.check(&mut snapshot).await?);
     }
     Ok(check.finish())
 }
@@ -300,6 +307,7 @@ struct Check {
     names: Names,
     open: HashMap<String, Vec<MetaBudget>>,
     used: HashMap<(String, i64), i64>,
+    refunds: Refunds,
     faults: Vec<Fault>,
 }
 
@@ -321,6 +329,7 @@ impl Check {
             names: Names::default(),
             open: HashMap::new(),
             used: HashMap::new(),
+            refunds: Refunds::default(),
         }
     }
 
@@ -379,6 +388,9 @@ impl Check {
     }
 
     fn call(&mut self, seq: i64, meta: Meta) {
+        if meta.kind == Kind::Refunded.as_str() {
+            return self.refund(seq, meta);
+        }
         let Some(call) = meta.call else { return };
         let what = match meta.kind.as_str() {
             "admitted" => self
@@ -393,6 +405,17 @@ impl Check {
         };
         self.faults
             .extend(what.map(|what| Fault::Call { seq, what }));
+    }
+
+    fn refund(&mut self, seq: i64, meta: Meta) {
+        for budget in &meta.budgets {
+            let used = self
+                .used
+                .entry((budget.key.clone(), budget.window))
+                .or_default();
+            *used = used.saturating_sub(budget.refunded);
+        }
+        self.refunds.note(seq, meta.refunds, meta.budgets);
     }
 
     fn charge(&mut self, held: &[MetaBudget], charged: &[MetaBudget]) -> Option<&'static str> {

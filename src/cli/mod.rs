@@ -4,12 +4,14 @@
 //! come before `HAYWARD_…` variables, those before defaults. The environment is read here and nowhere else.
 
 mod audit;
+mod budget;
 mod demo;
 mod demo_agent;
 mod example;
 mod exit;
 mod health;
 mod log;
+mod operate;
 mod screen;
 mod serve;
 mod token;
@@ -18,11 +20,13 @@ use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
 pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
+pub use budget::{BudgetCommand, RefundArguments};
 pub use demo::DemoArguments;
 pub use example::Which;
 pub use exit::{Exit, Failure};
 pub use health::HealthArguments;
 pub use log::LogArguments;
+pub use operate::OperateArguments;
 pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
 pub use token::{NewArguments, TokenCommand};
@@ -67,6 +71,9 @@ pub enum Command {
     /// Check the log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// See and correct what is used of budgets
+    #[command(subcommand)]
+    Budget(BudgetCommand),
     /// Ask a running gateway how it is
     Health(HealthArguments),
     /// Run one of the small MCP servers of the demo on standard input and output
@@ -87,6 +94,7 @@ impl Arguments {
             Command::Demo(arguments) => arguments.log.logging(color),
             Command::Token(_)
             | Command::Audit(_)
+            | Command::Budget(_)
             | Command::Health(_)
             | Command::ExampleServer { .. } => LogArguments::quiet(color),
         }
@@ -107,6 +115,9 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Serve(arguments) => serve::run(arguments, screen).await,
         Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
         Command::Audit(AuditCommand::Key(arguments)) => audit::key(&arguments, screen),
+        Command::Budget(BudgetCommand::Refund(arguments)) => {
+            budget::refund(arguments, screen).await
+        }
         Command::Demo(arguments) => demo::run(arguments, screen).await,
     };
     done.unwrap_or_else(|failure| {
@@ -163,7 +174,7 @@ mod tests {
     #[test]
     fn the_help_names_every_command_a_person_needs() {
         let help = Arguments::command().render_help().to_string();
-        for command in ["serve", "demo", "token", "audit", "health"] {
+        for command in ["serve", "demo", "token", "audit", "budget", "health"] {
             assert!(help.contains(&format!("\n  {command} ")), "{help}");
         }
         assert!(!help.contains("example-server"), "{help}");

@@ -22,9 +22,11 @@ use super::checkpoints::Checkpoints;
 use super::entries;
 
 mod batch;
+mod orders;
 mod recover;
 
 use batch::Batch;
+pub(super) use orders::Ordered;
 
 /// Requests in one transaction.
 const MAX_BATCH: usize = 1_024;
@@ -58,6 +60,8 @@ pub(super) enum Job {
         /// Hears about it after the commit; dropped when it was not written.
         reply: oneshot::Sender<()>,
     },
+    /// Carry out what an operator ordered.
+    Order(Box<Ordered>),
     /// See whether something is due: counts of refusals, a checkpoint.
     Tick,
 }
@@ -198,7 +202,13 @@ impl Writer {
             self.job(&mut batch, job, at);
         }
         match self.write(&mut batch).await {
-            Ok(()) => self.deliver(batch),
+            Ok(()) => {
+                let orders = std::mem::take(&mut batch.orders);
+                self.deliver(batch);
+                for ordered in orders {
+                    self.obey(ordered).await;
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "the log cannot be written; calls are refused until it can");
                 self.set_suspect(true);

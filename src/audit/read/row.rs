@@ -73,7 +73,8 @@ impl CallState {
             | Kind::Policy
             | Kind::Checkpoint
             | Kind::Admitted
-            | Kind::Denied => Self::Open,
+            | Kind::Denied
+            | Kind::Refunded => Self::Open,
         }
     }
 }

@@ -7,6 +7,7 @@ mod agent;
 mod checkpoints;
 mod crash;
 mod gateway;
+mod orders;
 mod quiet;
 mod records;
 mod start;
