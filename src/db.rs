@@ -171,6 +171,11 @@ impl Writer {
         }
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.options.get_filename()
+    }
+
     /// The error that says that the file holds something else than was written.
     pub fn not_ours(&self) -> DbError {
         DbError::NotOurs(self.options.get_filename().into())

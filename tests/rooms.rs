@@ -107,7 +107,7 @@ mod plan {
         "audit/log.rs",
         "audit/trace.rs",
         "audit/verify.rs",
-        "audit/verify/refunds.rs",
+        "audit/verify/",
         "audit/read.rs",
         "audit/read/",
     ];

@@ -33,10 +33,12 @@ pub enum Kind {
     Abandoned,
     /// An operator gave back what a closed call had cost.
     Refunded,
+    /// An operator had the counts put right after the events.
+    Repaired,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Started,
         Self::Stopped,
         Self::Policy,
@@ -48,6 +50,7 @@ impl Kind {
         Self::Released,
         Self::Abandoned,
         Self::Refunded,
+        Self::Repaired,
     ];
 
     /// The word in the column and in the hashed text.
@@ -64,6 +67,7 @@ impl Kind {
             Self::Released => "released",
             Self::Abandoned => "abandoned",
             Self::Refunded => "refunded",
+            Self::Repaired => "repaired",
         }
     }
 
@@ -77,7 +81,8 @@ impl Kind {
             | Self::Checkpoint
             | Self::Admitted
             | Self::Denied
-            | Self::Refunded => false,
+            | Self::Refunded
+            | Self::Repaired => false,
         }
     }
 
@@ -93,7 +98,8 @@ impl Kind {
             | Self::Failed
             | Self::Released
             | Self::Abandoned
-            | Self::Refunded => false,
+            | Self::Refunded
+            | Self::Repaired => false,
         }
     }
 }

@@ -18,4 +18,4 @@ pub use log::{
     write_checkpoint, write_repeats,
 };
 pub use trace::{Closed, Cost, Traced, is_signed, trace};
-pub use verify::{Fault, Known, Verified, verify, verify_against};
+pub use verify::{Difference, Fault, Known, Proof, Sums, Verified, verify, verify_against};

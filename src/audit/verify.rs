@@ -15,8 +15,11 @@ use crate::types::{CallId, Timestamp, hex};
 use super::chain::{Head, next_hash};
 use super::{Checkpoint, Kind, Names, PublicKey};
 
+mod ledger;
 mod marks;
 mod refunds;
+
+pub use ledger::{Difference, Sums};
 
 use marks::Marks;
 use refunds::Refunds;
@@ -59,6 +62,11 @@ pub enum Fault {
         counted: i64,
         /// What the events say.
         events: i64,
+    },
+    /// A window has used and holds more than its limit ever allowed.
+    Overspent {
+        /// Which budget.
+        key: String,
     },
     /// The head that was kept elsewhere is nowhere in this log.
     HeadNotFound,
@@ -113,6 +121,7 @@ impl fmt::Display for Fault {
                     "budget `{key}` counts {counted}, its events add up to {events}"
                 )
             }
+            Self::Overspent { key } => write!(f, "budget `{key}` is used beyond its limit"),
             Self::HeadNotFound => f.write_str(
                 "the expected head is not in this log: it was cut, rolled back or replaced",
             ),
@@ -270,32 +279,80 @@ pub async fn verify_against(
 ) -> Result<Verified, DbError> {
     let mut connection = readers.pool().acquire().await?;
     let mut snapshot = connection.begin().await?;
-    let log = read_identity(&mut snapshot).await?;
-    let mut check = Check::new(log, known);
-    loop {
-        let rows: Vec<EventRow> = sqlx::query_as(EVENTS)
-            .bind(check.head.seq)
-            .bind(CHUNK)
-            .fetch_all(&mut *snapshot)
-            .await?;
-        if rows.is_empty() {
-            break;
-        }
-        for row in rows {
-            check.event(&row);
-        }
-        progress(check.head.seq);
-        // Past the first break nothing can be said about the chain any more.
-        if check.broken {
-            break;
-        }
-    }
+    let mut proof = Proof::begin(&mut snapshot, known).await?;
+    proof.read(&mut snapshot, &mut progress).await?;
+    let mut check = proof.0;
     if !check.broken {
-        check.ledger(&mut snapshot).await?;
+        let differences = check.differences(&mut snapshot).await?;
+        let seq = check.head.seq;
+        let faults = differences.iter().flat_map(|differs| differs.faults(seq));
+        check.faults.extend(faults);
         let refunds = std::mem::take(&mut check.refunds);
         check.faults.extend(refunds.check(&mut snapshot).await?);
+        check.faults.extend(ledger::overspent(&mut snapshot).await?);
     }
     Ok(check.finish())
+}
+
+/// A log on the way through it. It can be read on later, from where it ended.
+pub struct Proof(Check);
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proof({:?})", self.0.head)
+    }
+}
+
+impl Proof {
+    /// Before the first event.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn begin(db: &mut SqliteConnection, known: Known) -> Result<Self, DbError> {
+        let log = read_identity(db).await?;
+        Ok(Self(Check::new(log, known)))
+    }
+
+    /// Reads to the end, or to the first break.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn read(
+        &mut self,
+        db: &mut SqliteConnection,
+        mut progress: impl FnMut(i64),
+    ) -> Result<(), DbError> {
+        let check = &mut self.0;
+        // Past the first break nothing can be said about the chain any more.
+        while !check.broken {
+            let rows: Vec<EventRow> = sqlx::query_as(EVENTS)
+                .bind(check.head.seq)
+                .bind(CHUNK)
+                .fetch_all(&mut *db)
+                .await?;
+            if rows.is_empty() {
+                break;
+            }
+            for row in rows {
+                check.event(&row);
+            }
+            progress(check.head.seq);
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the events themselves, up to where they were read.
+    pub fn faults(&self) -> &[Fault] {
+        &self.0.faults
+    }
+
+    /// Where the tables of the ledger are not what the events add up to. Only of a log read to its end.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn differences(&self, db: &mut SqliteConnection) -> Result<Vec<Difference>, DbError> {
+        self.0.differences(db).await
+    }
 }
 
 struct Check {
@@ -433,55 +490,6 @@ impl Check {
                 })
             });
         (!same).then_some("the call closes with other budgets than it opened with")
-    }
-
-    async fn ledger(&mut self, snapshot: &mut SqliteConnection) -> Result<(), DbError> {
-        let windows =
-            "SELECT key, starts_at_us, used, held FROM budget_window JOIN budget ON id = budget_id";
-        let windows: Vec<(String, i64, i64, i64)> =
-            sqlx::query_as(windows).fetch_all(&mut *snapshot).await?;
-        let mut held: HashMap<(String, i64), i64> = HashMap::new();
-        for budget in self.open.values().flatten() {
-            let amount = held.entry((budget.key.clone(), budget.window)).or_default();
-            *amount = amount.saturating_add(budget.amount);
-        }
-        for (key, starts, counted_used, counted_held) in windows {
-            let id = (key, starts);
-            let used = self.used.remove(&id).unwrap_or(0);
-            let holding = held.remove(&id).unwrap_or(0);
-            let pairs = [(counted_used, used), (counted_held, holding)];
-            self.faults.extend(
-                pairs
-                    .into_iter()
-                    .filter(|(counted, events)| counted != events)
-                    .map(|(counted, events)| Fault::Ledger {
-                        key: id.0.clone(),
-                        counted,
-                        events,
-                    }),
-            );
-        }
-        let lost = self
-            .used
-            .drain()
-            .chain(held)
-            .filter(|(_, events)| *events != 0);
-        self.faults
-            .extend(lost.map(|((key, _), events)| Fault::Ledger {
-                key,
-                counted: 0,
-                events,
-            }));
-        let open: i64 = sqlx::query_scalar("SELECT count(*) FROM open_call")
-            .fetch_one(snapshot)
-            .await?;
-        if usize::try_from(open).ok() != Some(self.open.len()) {
-            self.faults.push(Fault::Call {
-                seq: self.head.seq,
-                what: "the list of open calls is not that of the events",
-            });
-        }
-        Ok(())
     }
 
     fn finish(mut self) -> Verified {

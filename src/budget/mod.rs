@@ -9,8 +9,8 @@ mod rings;
 mod window;
 
 pub use books::{Books, Charged, Count, Held, Hold, NewBudgets, Row, Shortage, WindowId};
-pub use corrections::{load_window, refund_of, write_refunds};
+pub use corrections::{Correction, correct, load_window, refund_of, write_refunds};
 pub use ledger::{LedgerRows, load, write};
 pub use rate::RateLimits;
-pub use read::{OpenWindow, open_windows};
+pub use read::{CountAt, OpenWindow, counts_at, open_windows};
 pub use window::{Span, span};

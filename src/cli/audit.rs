@@ -84,7 +84,7 @@ pub(super) async fn verify(
         Err(error) => return unreadable(&error, screen),
     };
     let exported = known.checkpoints.len();
-    let found = match read(&arguments.db, known).await {
+    let found = match read_log(&arguments.db, known).await {
         Ok(found) => found,
         Err(error) => return unreadable(&error.into(), screen),
     };
@@ -101,7 +101,7 @@ pub(super) async fn verify(
         "the last event that a checkpoint covers is {}",
         found.checkpoint
     ))?;
-    Ok(Exit::Verdict(code(first)))
+    Ok(Exit::Verdict(exit_code(first)))
 }
 
 fn say_sound(found: &Verified, exported: usize, screen: &mut Screen) -> Result<(), Failure> {
@@ -120,7 +120,7 @@ fn say_sound(found: &Verified, exported: usize, screen: &mut Screen) -> Result<(
     Ok(())
 }
 
-async fn read(db: &Path, known: Known) -> Result<Verified, DbError> {
+pub(super) async fn read_log(db: &Path, known: Known) -> Result<Verified, DbError> {
     let readers = Readers::open(db).await?;
     let found = verify_against(&readers, known, |_| ()).await;
     readers.close().await;
@@ -134,13 +134,13 @@ fn unreadable(error: &anyhow::Error, screen: &mut Screen) -> Result<Exit, Failur
 }
 
 /// The code of the first thing that is wrong; see [`CODES`].
-fn code(fault: &Fault) -> u8 {
+pub(super) fn exit_code(fault: &Fault) -> u8 {
     match fault {
         Fault::Changed { .. } | Fault::Column { .. } => 2,
         Fault::Missing { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,
         Fault::OtherLog { .. } | Fault::NotSigned { .. } => 5,
-        Fault::Call { .. } | Fault::Ledger { .. } => 6,
+        Fault::Call { .. } | Fault::Ledger { .. } | Fault::Overspent { .. } => 6,
         Fault::Stale { .. } => 8,
     }
 }

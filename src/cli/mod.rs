@@ -14,13 +14,14 @@ mod log;
 mod operate;
 mod screen;
 mod serve;
+mod show;
 mod token;
 
 use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
 pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
-pub use budget::{BudgetCommand, RefundArguments};
+pub use budget::{BudgetCommand, CountsArguments, RefundArguments};
 pub use demo::DemoArguments;
 pub use example::Which;
 pub use exit::{Exit, Failure};
@@ -29,6 +30,7 @@ pub use log::LogArguments;
 pub use operate::OperateArguments;
 pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
+pub use show::ShowArguments;
 pub use token::{NewArguments, TokenCommand};
 
 use crate::telemetry::Logging;
@@ -115,6 +117,10 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Serve(arguments) => serve::run(arguments, screen).await,
         Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
         Command::Audit(AuditCommand::Key(arguments)) => audit::key(&arguments, screen),
+        Command::Budget(BudgetCommand::Show(arguments)) => show::run(&arguments, screen).await,
+        Command::Budget(BudgetCommand::Verify(arguments)) => {
+            budget::verify(arguments, screen).await
+        }
         Command::Budget(BudgetCommand::Refund(arguments)) => {
             budget::refund(arguments, screen).await
         }

@@ -76,7 +76,9 @@ pub use failure::{Failure, REFUSAL};
 pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
-pub use operator::{Alone, AloneError, By, GivenBack, Instruction, Order, Outcome, Refused};
+pub use operator::{
+    Alone, AloneError, By, GivenBack, Instruction, Order, Outcome, PutRight, Refused,
+};
 pub use places::{Return, StreamId, StreamPlace};
 pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
@@ -196,6 +198,8 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct Gateway {
     permissions: Arc<Permissions>,
+    /// The file of ledger and log.
+    file: PathBuf,
     forwarder: Forwarder,
     recorder: Recorder,
     rates: RateLimits,
@@ -237,6 +241,7 @@ impl Gateway {
             signing_key,
             checkpoints,
         } = setup;
+        let file = database.path().to_path_buf();
         let first = vec![started(durability), policy_in_force(&permissions)];
         let writer = Writer::start(
             database,
@@ -254,6 +259,7 @@ impl Gateway {
         let gateway = Self {
             rates: RateLimits::new(&permissions, Arc::clone(&clock)),
             permissions,
+            file,
             forwarder: Forwarder::new(upstreams, Arc::clone(&clock)),
             recorder,
             catalog: Catalog::default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::audit::{Entry, Kind};
+use crate::audit::{Entry, Kind, Proof};
 use crate::budget::Hold;
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
@@ -107,9 +107,17 @@ impl Recorder {
     }
 
     /// Has the writer carry out an order; returns when that is durable.
-    pub(super) async fn order(&self, instruction: Instruction) -> Result<Outcome, Refused> {
+    pub(super) async fn order(
+        &self,
+        instruction: Instruction,
+        proof: Option<Proof>,
+    ) -> Result<Outcome, Refused> {
         let (reply, done) = oneshot::channel();
-        let job = Job::Order(Box::new(Ordered { instruction, reply }));
+        let job = Job::Order(Box::new(Ordered {
+            instruction,
+            proof,
+            reply,
+        }));
         self.jobs.try_send(job).map_err(|_| Refused::Busy)?;
         match timeout(ORDER_PATIENCE, done).await {
             Ok(Ok(done)) => done,

@@ -24,6 +24,7 @@ use super::entries;
 mod batch;
 mod orders;
 mod recover;
+mod repair;
 
 use batch::Batch;
 pub(super) use orders::Ordered;
@@ -113,12 +114,43 @@ pub(super) struct Writer {
 impl Writer {
     /// Reads the file, closes what a crash left open, and notes that the gateway started.
     pub(super) async fn start(
-        mut database: Database,
+        database: Database,
         clock: Arc<dyn Clock>,
         fresh_log: [u8; 16],
         first: Vec<Entry>,
         checkpoints: Checkpoints,
     ) -> Result<Self, DbError> {
+        let opened = Self::open(database, clock, fresh_log, first, checkpoints).await?;
+        let (mut writer, mut batch) = opened;
+        let at = writer.last_at;
+        writer.sweep(&mut batch, at, entries::abandoned).await?;
+        writer.write(&mut batch).await?;
+        writer.deliver(batch);
+        Ok(writer)
+    }
+
+    /// The same without closing anything: the list of open calls is to be put right first.
+    pub(super) async fn start_unswept(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        fresh_log: [u8; 16],
+        first: Vec<Entry>,
+        checkpoints: Checkpoints,
+    ) -> Result<Self, DbError> {
+        let opened = Self::open(database, clock, fresh_log, first, checkpoints).await?;
+        let (mut writer, mut batch) = opened;
+        writer.write(&mut batch).await?;
+        writer.deliver(batch);
+        Ok(writer)
+    }
+
+    async fn open(
+        mut database: Database,
+        clock: Arc<dyn Clock>,
+        fresh_log: [u8; 16],
+        first: Vec<Entry>,
+        checkpoints: Checkpoints,
+    ) -> Result<(Self, Batch), DbError> {
         let log = database.identity(fresh_log, clock.now()).await?;
         let mut writer = Self {
             database,
@@ -148,10 +180,7 @@ impl Writer {
             }
         }
         writer.unfold(&mut batch, at, true);
-        writer.sweep(&mut batch, at, entries::abandoned);
-        writer.write(&mut batch).await?;
-        writer.checkpoints.written(batch.checkpoint);
-        Ok(writer)
+        Ok((writer, batch))
     }
 
     /// The end of the chain.

@@ -74,7 +74,8 @@ impl CallState {
             | Kind::Checkpoint
             | Kind::Admitted
             | Kind::Denied
-            | Kind::Refunded => Self::Open,
+            | Kind::Refunded
+            | Kind::Repaired => Self::Open,
         }
     }
 }

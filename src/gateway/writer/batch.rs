@@ -8,7 +8,7 @@ use super::super::refusal::denied_by_budget;
 use super::orders::Ordered;
 use super::{Closing, Job, NotAdmitted, Writer};
 use crate::audit::{self, Chained, Checkpoint, Entry, Kind};
-use crate::budget::{self, Hold, LedgerRows, Shortage};
+use crate::budget::{self, Correction, Hold, LedgerRows, Shortage};
 use crate::db::DbError;
 use crate::types::{CallId, Timestamp};
 
@@ -32,6 +32,8 @@ pub(super) struct Batch {
     pub(super) orders: Vec<Ordered>,
     /// Calls that were refunded, with the sequence of the event.
     pub(super) refunds: Vec<(CallId, i64)>,
+    /// Rows of the ledger that are put right; the books are to be read back afterwards.
+    pub(super) corrections: Option<Vec<Correction>>,
 }
 
 impl Writer {
@@ -135,6 +137,9 @@ impl Writer {
         audit::write_repeats(&mut tx, &mut self.folds).await?;
         if let Some((seq, taken)) = &batch.checkpoint {
             audit::write_checkpoint(&mut tx, (*seq, taken.at)).await?;
+        }
+        if let Some(corrections) = &batch.corrections {
+            budget::correct(&mut tx, corrections).await?;
         }
         budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
         budget::write_refunds(&mut tx, &batch.refunds).await?;
