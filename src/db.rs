@@ -157,6 +157,11 @@ impl Writer {
         Ok(WriteTx { tx })
     }
 
+    /// The connection, to read what stands in the file between two transactions.
+    pub fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
     /// Makes sure that the file that was just written is still the one under its name. SQLite goes on writing a
     /// file that was removed, and nobody would ever read what stands in there.
     ///
@@ -430,7 +435,7 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), DbError>
 }
 
 /// The migrations, oldest first. What shipped is never edited.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (
         1,
         "ledger and log",
@@ -451,15 +456,20 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
         "checkpoints",
         include_str!("../migrations/0004_checkpoints.sql"),
     ),
-    (5, "refunds", include_str!("../migrations/0005_refunds.sql")),
+    (
+        5,
+        "units and kept holds",
+        include_str!("../migrations/0005_units_and_kept_holds.sql"),
+    ),
+    (6, "refunds", include_str!("../migrations/0006_refunds.sql")),
 ];
 
 fn migrator() -> Migrator {
-    let all = MIGRATIONS.map(|(version, name, text)| {
-        let kind = MigrationType::Simple;
-        Migration::new(version, name.into(), kind, text.into_sql_str(), false)
+    let all = MIGRATIONS.iter().map(|(version, name, text)| {
+        let (kind, name) = (MigrationType::Simple, (*name).into());
+        Migration::new(*version, name, kind, text.into_sql_str(), false)
     });
-    Migrator::with_migrations(all.into())
+    Migrator::with_migrations(all.collect())
 }
 
 #[cfg(test)]

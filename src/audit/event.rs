@@ -31,14 +31,22 @@ pub enum Kind {
     Released,
     /// The gateway stopped in the middle of the call; it costs what it held.
     Abandoned,
+    /// A new count begins with what earlier ones of its rule have used.
+    Seeded,
+    /// Nobody went on with a call in time whose hold was kept for that; it costs what it held.
+    Expired,
     /// An operator gave back what a closed call had cost.
     Refunded,
     /// An operator had the counts put right after the events.
     Repaired,
+    /// An operator let a budget be used again that was frozen.
+    Unfrozen,
+    /// A checkpoint stands in the file elsewhere.
+    Exported,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 16] = [
         Self::Started,
         Self::Stopped,
         Self::Policy,
@@ -49,8 +57,12 @@ impl Kind {
         Self::Failed,
         Self::Released,
         Self::Abandoned,
+        Self::Seeded,
+        Self::Expired,
         Self::Refunded,
         Self::Repaired,
+        Self::Unfrozen,
+        Self::Exported,
     ];
 
     /// The word in the column and in the hashed text.
@@ -66,8 +78,12 @@ impl Kind {
             Self::Failed => "failed",
             Self::Released => "released",
             Self::Abandoned => "abandoned",
+            Self::Seeded => "seeded",
+            Self::Expired => "expired",
             Self::Refunded => "refunded",
             Self::Repaired => "repaired",
+            Self::Unfrozen => "unfrozen",
+            Self::Exported => "exported",
         }
     }
 
@@ -81,8 +97,12 @@ impl Kind {
             | Self::Checkpoint
             | Self::Admitted
             | Self::Denied
+            | Self::Seeded
+            | Self::Expired
             | Self::Refunded
-            | Self::Repaired => false,
+            | Self::Repaired
+            | Self::Unfrozen
+            | Self::Exported => false,
         }
     }
 
@@ -98,8 +118,12 @@ impl Kind {
             | Self::Failed
             | Self::Released
             | Self::Abandoned
+            | Self::Seeded
+            | Self::Expired
             | Self::Refunded
-            | Self::Repaired => false,
+            | Self::Repaired
+            | Self::Unfrozen
+            | Self::Exported => false,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::db::{DbError, LogId, Readers, read_identity};
 use crate::types::{CallId, Timestamp, hex};
 
 use super::chain::{Head, next_hash};
-use super::{Checkpoint, Kind, Names, PublicKey};
+use super::{Checkpoint, Names, PublicKey};
 
 mod ledger;
 mod marks;
@@ -62,6 +62,11 @@ pub enum Fault {
         counted: i64,
         /// What the events say.
         events: i64,
+    },
+    /// A budget is frozen that no event froze, or is not although one did.
+    Frozen {
+        /// Which budget.
+        key: String,
     },
     /// A window has used and holds more than its limit ever allowed.
     Overspent {
@@ -121,6 +126,12 @@ impl fmt::Display for Fault {
                     "budget `{key}` counts {counted}, its events add up to {events}"
                 )
             }
+            Self::Frozen { key } => {
+                write!(
+                    f,
+                    "budget `{key}` is frozen or not, unlike what its events say"
+                )
+            }
             Self::Overspent { key } => write!(f, "budget `{key}` is used beyond its limit"),
             Self::HeadNotFound => f.write_str(
                 "the expected head is not in this log: it was cut, rolled back or replaced",
@@ -170,6 +181,8 @@ struct Meta {
     server: Option<String>,
     tool: Option<String>,
     reason: Option<String>,
+    continues: Option<String>,
+    of: Option<String>,
     #[serde(default)]
     budgets: Vec<MetaBudget>,
     refunds: Option<String>,
@@ -189,6 +202,12 @@ struct MetaBudget {
     amount: i64,
     #[serde(default)]
     refunded: i64,
+    #[serde(default)]
+    overrun: i64,
+    #[serde(default)]
+    kept: i64,
+    #[serde(default)]
+    seeded: i64,
 }
 
 struct EventRow {
@@ -363,7 +382,11 @@ struct Check {
     marks: Marks,
     names: Names,
     open: HashMap<String, Vec<MetaBudget>>,
+    /// What closed calls keep for those that go on with them.
+    kept: HashMap<String, Vec<MetaBudget>>,
     used: HashMap<(String, i64), i64>,
+    /// What servers reported beyond what was held, and whether that freezes the budget.
+    overrun: HashMap<(String, i64), (i64, bool)>,
     refunds: Refunds,
     faults: Vec<Fault>,
 }
@@ -385,7 +408,9 @@ impl Check {
             faults,
             names: Names::default(),
             open: HashMap::new(),
+            kept: HashMap::new(),
             used: HashMap::new(),
+            overrun: HashMap::new(),
             refunds: Refunds::default(),
         }
     }
@@ -445,43 +470,80 @@ impl Check {
     }
 
     fn call(&mut self, seq: i64, meta: Meta) {
-        if meta.kind == Kind::Refunded.as_str() {
-            return self.refund(seq, meta);
-        }
-        let Some(call) = meta.call else { return };
-        let what = match meta.kind.as_str() {
-            "admitted" => self
-                .open
-                .insert(call, meta.budgets)
-                .map(|_| "the call opens a second time"),
-            "settled" | "failed" | "released" | "abandoned" => match self.open.remove(&call) {
-                Some(held) => self.charge(&held, &meta.budgets),
-                None => Some("the call closes without being open"),
-            },
+        let what = match (meta.kind.as_str(), meta.call) {
+            ("admitted", Some(call)) => {
+                let other = meta.continues.and_then(|before| self.kept.remove(&before));
+                let other = other.is_some_and(|kept| !are_same(&kept, &meta.budgets));
+                let twice = self.open.insert(call, meta.budgets).is_some();
+                let twice = twice.then_some("the call opens a second time");
+                twice
+                    .or(other
+                        .then_some("the call goes on with other budgets than were kept for it"))
+            }
+            ("settled" | "failed" | "released" | "abandoned", Some(call)) => {
+                match self.open.remove(&call) {
+                    Some(held) => self.close(call, held, &meta.budgets),
+                    None => Some("the call closes without being open"),
+                }
+            }
+            ("expired", _) => {
+                let kept = meta.of.and_then(|call| self.kept.remove(&call));
+                self.charge(&kept.unwrap_or_default(), &meta.budgets)
+            }
+            ("refunded", _) => {
+                for budget in &meta.budgets {
+                    self.use_up(budget, budget.refunded.saturating_neg());
+                }
+                self.refunds.note(seq, meta.refunds, meta.budgets);
+                None
+            }
+            ("unfrozen", _) => {
+                for budget in meta.budgets {
+                    let over = self.overrun.entry((budget.key, budget.window));
+                    over.or_default().1 = false;
+                }
+                None
+            }
+            ("seeded", _) => {
+                for budget in &meta.budgets {
+                    self.use_up(budget, budget.seeded);
+                }
+                None
+            }
             _ => None,
         };
         self.faults
             .extend(what.map(|what| Fault::Call { seq, what }));
     }
 
-    fn refund(&mut self, seq: i64, meta: Meta) {
-        for budget in &meta.budgets {
-            let used = self
-                .used
-                .entry((budget.key.clone(), budget.window))
-                .or_default();
-            *used = used.saturating_sub(budget.refunded);
+    fn close(
+        &mut self,
+        call: String,
+        held: Vec<MetaBudget>,
+        charged: &[MetaBudget],
+    ) -> Option<&'static str> {
+        let fault = self.charge(&held, charged);
+        if charged.iter().any(|budget| budget.kept > 0) {
+            self.kept.insert(call, held);
         }
-        self.refunds.note(seq, meta.refunds, meta.budgets);
+        fault
+    }
+
+    fn use_up(&mut self, budget: &MetaBudget, amount: i64) {
+        let id = (budget.key.clone(), budget.window);
+        let used = self.used.entry(id).or_default();
+        *used = used.saturating_add(amount);
     }
 
     fn charge(&mut self, held: &[MetaBudget], charged: &[MetaBudget]) -> Option<&'static str> {
         for budget in charged {
-            let used = self
-                .used
-                .entry((budget.key.clone(), budget.window))
-                .or_default();
-            *used = used.saturating_add(budget.charged);
+            self.use_up(budget, budget.charged);
+            if budget.overrun > 0 {
+                let id = (budget.key.clone(), budget.window);
+                let (over, frozen) = self.overrun.entry(id).or_default();
+                *over = over.saturating_add(budget.overrun);
+                *frozen = true;
+            }
         }
         let same = held.len() == charged.len()
             && charged.iter().all(|c| {
@@ -507,4 +569,14 @@ impl Check {
             faults: self.faults,
         }
     }
+}
+
+/// Whether these are the same amounts of the same windows, in whatever order.
+fn are_same(one: &[MetaBudget], other: &[MetaBudget]) -> bool {
+    let has = |all: &[MetaBudget], budget: &MetaBudget| {
+        all.iter().any(|other| {
+            (&other.key, other.window, other.amount) == (&budget.key, budget.window, budget.amount)
+        })
+    };
+    one.len() == other.len() && one.iter().all(|budget| has(other, budget))
 }

@@ -5,8 +5,8 @@ use sqlx::SqliteConnection;
 use crate::db::{Bulk, DbError, WriteTx};
 use crate::types::{BudgetKey, CallId, Timestamp, Window, Zone};
 
-use super::books::{Row, WindowId};
-use super::{Count, Span, span};
+use super::count::{Count, Row, WindowId};
+use super::{Span, span};
 
 const NEW_REFUNDS: Bulk = Bulk {
     head: "INSERT INTO refund (call_id, seq) VALUES",
@@ -50,26 +50,30 @@ pub async fn load_window(
     connection: &mut SqliteConnection,
     (budget, starts): WindowId,
 ) -> Result<Option<Row>, DbError> {
-    let row = "SELECT ends_at_us, limit_calls, limit_high, used, held FROM budget_window
+    let row = "SELECT ends_at_us, limit_amount, limit_high, used, held, overrun, frozen FROM budget_window
         WHERE budget_id = $1 AND starts_at_us = $2";
-    let row: Option<(i64, i64, i64, i64, i64)> = sqlx::query_as(row)
+    let row: Option<(i64, i64, i64, i64, i64, i64, bool)> = sqlx::query_as(row)
         .bind(budget)
         .bind(starts.micros())
         .fetch_optional(connection)
         .await?;
     let amount = |stored: i64| u64::try_from(stored).unwrap_or(0);
-    Ok(row.map(|(ends, limit, high, used, held)| Row {
-        span: Span {
-            starts,
-            ends: Timestamp::from_micros(ends),
-        },
-        count: Count {
-            limit: amount(limit),
-            limit_high: amount(high),
-            used: amount(used),
-            held: amount(held),
-        },
-    }))
+    Ok(
+        row.map(|(ends, limit, high, used, held, overrun, frozen)| Row {
+            span: Span {
+                starts,
+                ends: Timestamp::from_micros(ends),
+            },
+            count: Count {
+                limit: amount(limit),
+                limit_high: amount(high),
+                used: amount(used),
+                held: amount(held),
+            },
+            overrun: amount(overrun),
+            frozen,
+        }),
+    )
 }
 
 /// A row as the events say it has to be.
@@ -85,6 +89,10 @@ pub enum Correction {
         used: u64,
         /// What is held.
         held: u64,
+        /// What servers reported beyond that.
+        overrun: u64,
+        /// Whether the budget is frozen for it.
+        frozen: bool,
     },
     /// Whether a call is listed as open.
     Call {
@@ -103,6 +111,8 @@ pub enum Correction {
         starts: Timestamp,
         /// How much; 0 takes it off the list.
         amount: u64,
+        /// Until when it is kept, of a call that is closed and that another may go on with.
+        kept_until: Option<Timestamp>,
     },
     /// Whether a call is listed as refunded.
     Refund {
@@ -126,7 +136,12 @@ pub async fn correct(tx: &mut WriteTx<'_>, corrections: &[Correction]) -> Result
                 starts,
                 used,
                 held,
-            } => correct_window(db, (key, *starts), (stored(*used), stored(*held))).await?,
+                overrun,
+                frozen,
+            } => {
+                let sums = [used, held, overrun].map(|sum| stored(*sum));
+                correct_window(db, (key, *starts), sums, *frozen).await?;
+            }
             Correction::Call { call, admitted } => {
                 let list = "INSERT INTO open_call (call_id, admitted_seq) VALUES ($1, $2)";
                 let forget = "DELETE FROM open_call WHERE call_id = $1";
@@ -137,7 +152,8 @@ pub async fn correct(tx: &mut WriteTx<'_>, corrections: &[Correction]) -> Result
                 key,
                 starts,
                 amount,
-            } => correct_hold(db, *call, (key, *starts), stored(*amount)).await?,
+                kept_until,
+            } => correct_hold(db, *call, (key, *starts), stored(*amount), *kept_until).await?,
             Correction::Refund { call, seq } => {
                 let list = "INSERT INTO refund (call_id, seq) VALUES ($1, $2)
                     ON CONFLICT (call_id) DO UPDATE SET seq = excluded.seq";
@@ -169,7 +185,8 @@ async fn correct_list(
 async fn correct_window(
     db: &mut SqliteConnection,
     (key, starts): (&BudgetKey, Timestamp),
-    (used, held): (i64, i64),
+    [used, held, overrun]: [i64; 3],
+    frozen: bool,
 ) -> Result<(), DbError> {
     let budget = "INSERT INTO budget (key) VALUES ($1) ON CONFLICT (key) DO NOTHING";
     sqlx::query(budget)
@@ -177,13 +194,14 @@ async fn correct_window(
         .execute(&mut *db)
         .await?;
     let row = "INSERT INTO budget_window
-            (budget_id, starts_at_us, ends_at_us, limit_calls, limit_high, used, held)
-        SELECT id, $2, $3, $4 + $5, $4 + $5, $4, $5 FROM budget WHERE key = $1
+            (budget_id, starts_at_us, ends_at_us, limit_amount, limit_high, used, held, overrun, frozen)
+        SELECT id, $2, $3, $4 + $5, $4 + $5, $4, $5, $6, $7 FROM budget WHERE key = $1
         ON CONFLICT (budget_id, starts_at_us) DO UPDATE SET
-            limit_high = max(limit_high, excluded.limit_high), used = excluded.used, held = excluded.held";
+            limit_high = max(limit_high, excluded.limit_high), used = excluded.used, held = excluded.held,
+            overrun = excluded.overrun, frozen = excluded.frozen";
     let row = sqlx::query(row).bind(key.as_str()).bind(starts.micros());
     let row = row.bind(ends(key, starts).micros()).bind(used).bind(held);
-    row.execute(db).await?;
+    row.bind(overrun).bind(frozen).execute(db).await?;
     Ok(())
 }
 
@@ -192,26 +210,30 @@ async fn correct_hold(
     call: CallId,
     (key, starts): (&BudgetKey, Timestamp),
     amount: i64,
+    kept_until: Option<Timestamp>,
 ) -> Result<(), DbError> {
     let forget = "DELETE FROM hold
         WHERE call_id = $1 AND budget_id = (SELECT id FROM budget WHERE key = $2) AND starts_at_us = $3";
-    let list = "INSERT INTO hold (call_id, budget_id, starts_at_us, amount)
-        SELECT $1, id, $3, $4 FROM budget WHERE key = $2
+    let list = "INSERT INTO hold (call_id, budget_id, starts_at_us, amount, kept_until_us)
+        SELECT $1, id, $3, $4, $5 FROM budget WHERE key = $2
         ON CONFLICT (call_id, budget_id) DO UPDATE SET
             starts_at_us = excluded.starts_at_us, amount = excluded.amount";
     let change = sqlx::query(if amount > 0 { list } else { forget });
     let change = change.bind(call.as_bytes().as_slice());
-    let change = change.bind(key.as_str()).bind(starts.micros()).bind(amount);
-    change.execute(db).await?;
+    let change = change.bind(key.as_str()).bind(starts.micros());
+    if amount > 0 {
+        let until = kept_until.map(|until| until.micros());
+        change.bind(amount).bind(until).execute(db).await?;
+    } else {
+        change.execute(db).await?;
+    }
     Ok(())
 }
 
 /// When a window ends; never, if the name of its budget does not say.
 fn ends(key: &BudgetKey, starts: Timestamp) -> Timestamp {
     let never = Timestamp::from_micros(i64::MAX);
-    let (_, count) = key.as_str().split_once(' ').unwrap_or_default();
-    let (count, _) = count.split_once(" each ").unwrap_or((count, ""));
-    let (_, window) = count.split_once('/').unwrap_or_default();
+    let window = key.parts().window;
     let (window, zone) = window.split_once('@').unwrap_or((window, "UTC"));
     match (window.parse::<Window>(), Zone::named(zone)) {
         // How long the pieces of a rolling one are depends on its limit: at most so long.

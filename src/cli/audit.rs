@@ -140,7 +140,10 @@ pub(super) fn exit_code(fault: &Fault) -> u8 {
         Fault::Missing { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,
         Fault::OtherLog { .. } | Fault::NotSigned { .. } => 5,
-        Fault::Call { .. } | Fault::Ledger { .. } | Fault::Overspent { .. } => 6,
+        Fault::Call { .. }
+        | Fault::Ledger { .. }
+        | Fault::Frozen { .. }
+        | Fault::Overspent { .. } => 6,
         Fault::Stale { .. } => 8,
     }
 }
@@ -163,7 +166,7 @@ fn known(arguments: &VerifyArguments) -> anyhow::Result<Known> {
 fn read_checkpoints(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the checkpoints in `{}`", path.display()))?;
-    let lines = text
+    let lines = without_half_a_line(&text)
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty());
@@ -176,6 +179,17 @@ fn read_checkpoints(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
         bail!("`{}` holds no checkpoint", path.display());
     }
     Ok(read)
+}
+
+/// A gateway that was killed in the middle of a line left half of one, which the next one takes off; it says nothing.
+fn without_half_a_line(text: &str) -> &str {
+    let end = text.rfind('\n').map_or(0, |end| end.saturating_add(1));
+    let (whole, rest) = text.split_at(end);
+    if Checkpoint::from_line(rest).is_ok() {
+        text
+    } else {
+        whole
+    }
 }
 
 /// Makes a key. Never overwrites: the old file may hold the only copy of a key in use.

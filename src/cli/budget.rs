@@ -9,7 +9,7 @@ use super::operate::{OperateArguments, order};
 use super::{Exit, Failure, Screen, ShowArguments, plain};
 use crate::audit::Known;
 use crate::gateway::{Order, Outcome, PutRight};
-use crate::types::CallId;
+use crate::types::{BudgetKey, CallId, Unit};
 
 /// What `verify` ends with, for scripts.
 const CODES: &str = "\
@@ -27,6 +27,8 @@ pub enum BudgetCommand {
     /// Compute every count again from the events, and compare
     #[command(after_help = CODES)]
     Verify(CountsArguments),
+    /// Let a budget be used again that is frozen because a server reported more than was held; written down
+    Unfreeze(UnfreezeArguments),
     /// Give back what a call cost, in the window it was counted in; written down with who and why
     Refund(RefundArguments),
 }
@@ -59,6 +61,51 @@ pub struct RefundArguments {
     pub at: OperateArguments,
 }
 
+/// Flags of `hayward budget unfreeze`.
+#[derive(Debug, Clone, Args)]
+pub struct UnfreezeArguments {
+    /// The name of the budget, as `hayward budget show` prints it
+    #[arg(value_name = "BUDGET")]
+    pub key: String,
+    /// Why, for whoever reads the log
+    #[arg(long, value_name = "TEXT")]
+    pub why: String,
+    /// Where.
+    #[command(flatten)]
+    pub at: OperateArguments,
+}
+
+/// Lets a budget be used again.
+pub(super) async fn unfreeze(
+    arguments: UnfreezeArguments,
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    let UnfreezeArguments { key, why, at } = arguments;
+    let unit = unit_of(&key);
+    let done = order(&at, Order::Unfreeze { key, why }).await?;
+    let Outcome::Unfrozen {
+        seq,
+        windows,
+        overrun,
+    } = done
+    else {
+        return Err(other(&done));
+    };
+    screen.answer(&format!(
+        "{windows} window(s) can be used again; servers had reported {} {} more than was held",
+        unit.number(overrun),
+        plain(unit.word())
+    ))?;
+    screen.say(&format!("written down as event {seq}"));
+    Ok(Exit::Yes)
+}
+
+/// What a budget counts, by its name.
+pub(super) fn unit_of(key: &str) -> Unit {
+    let key = BudgetKey::new(key);
+    Unit::of_key(key.parts().unit)
+}
+
 /// Gives back what a call cost.
 pub(super) async fn refund(
     arguments: RefundArguments,
@@ -70,9 +117,11 @@ pub(super) async fn refund(
         return Err(other(&done));
     };
     for budget in budgets {
+        let unit = unit_of(&budget.key);
         screen.answer(&format!(
-            "{} back to {}",
-            budget.refunded,
+            "{} {} back to {}",
+            unit.number(budget.refunded),
+            plain(unit.word()),
             plain(&budget.key)
         ))?;
     }
@@ -108,16 +157,8 @@ fn say_repaired(done: Outcome, screen: &mut Screen) -> Result<bool, Failure> {
     else {
         return Err(other(&done));
     };
-    for PutRight {
-        key, used, held, ..
-    } in counts
-    {
-        let [used, used_now] = used;
-        let [held, held_now] = held;
-        screen.answer(&format!(
-            "repaired: {}: used {used} -> {used_now}, held {held} -> {held_now}",
-            plain(&key)
-        ))?;
+    for one in counts {
+        screen.answer(&format!("repaired: {}", put_right(&one)))?;
     }
     if rows > 0 {
         screen.answer(&format!("repaired: {rows} open calls, holds or refunds"))?;
@@ -127,6 +168,30 @@ fn say_repaired(done: Outcome, screen: &mut Screen) -> Result<bool, Failure> {
         None => screen.say("nothing to repair"),
     }
     Ok(more)
+}
+
+/// A counter before and after; only what differs.
+fn put_right(one: &PutRight) -> String {
+    let unit = unit_of(&one.key);
+    let sum = |sum: i64| match u64::try_from(sum) {
+        Ok(sum) => unit.number(sum),
+        Err(_) => sum.to_string(),
+    };
+    let mut text = plain(&one.key);
+    let sums = [
+        ("used", one.used),
+        ("held", one.held),
+        ("overrun", one.overrun),
+    ];
+    for (word, [before, after]) in sums.into_iter().filter(|(_, [a, b])| a != b) {
+        text.push_str(&format!(", {word} {} -> {}", sum(before), sum(after)));
+    }
+    if let [before, after] = one.frozen
+        && before != after
+    {
+        text.push_str(if after { ", frozen" } else { ", not frozen" });
+    }
+    text
 }
 
 async fn compare(db: &Path, screen: &mut Screen) -> Result<Exit, Failure> {

@@ -21,7 +21,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
 pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
-pub use budget::{BudgetCommand, CountsArguments, RefundArguments};
+pub use budget::{BudgetCommand, CountsArguments, RefundArguments, UnfreezeArguments};
 pub use demo::DemoArguments;
 pub use example::Which;
 pub use exit::{Exit, Failure};
@@ -120,6 +120,9 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Budget(BudgetCommand::Show(arguments)) => show::run(&arguments, screen).await,
         Command::Budget(BudgetCommand::Verify(arguments)) => {
             budget::verify(arguments, screen).await
+        }
+        Command::Budget(BudgetCommand::Unfreeze(arguments)) => {
+            budget::unfreeze(arguments, screen).await
         }
         Command::Budget(BudgetCommand::Refund(arguments)) => {
             budget::refund(arguments, screen).await

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use serde_json::Value;
 
+use super::budget::unit_of;
 use super::{Exit, Failure, Screen, plain};
 use crate::budget::{CountAt, counts_at};
 use crate::clock::{Clock, SystemClock};
 use crate::db::Readers;
-use crate::types::{AgentName, Timestamp, Zone};
+use crate::types::{AgentName, BudgetKey, Timestamp, Zone};
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -50,14 +52,17 @@ struct Answer<'a> {
     budgets: Vec<Line<'a>>,
 }
 
-/// One count. Amounts are in the unit of the budget, which its name says.
+/// One count. Amounts are in its unit.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     budget: &'a str,
-    limit: u64,
-    used: u64,
-    held: u64,
-    left: u64,
+    unit: String,
+    limit: Value,
+    used: Value,
+    held: Value,
+    left: Value,
+    overrun: Value,
+    frozen: bool,
     window_starts_at: String,
     /// None when it never ends.
     window_ends_at: Option<String>,
@@ -75,7 +80,7 @@ pub(super) async fn run(arguments: &ShowArguments, screen: &mut Screen) -> Resul
     readers.close().await;
     let mut counts = counts?;
     if let Some(agent) = &arguments.agent {
-        counts.retain(|count| is_of(count.key.as_str(), agent.as_str()));
+        counts.retain(|count| is_of(&count.key, agent.as_str()));
     }
     match arguments.format {
         Format::Table => table(&counts, at, screen)?,
@@ -85,29 +90,28 @@ pub(super) async fn run(arguments: &ShowArguments, screen: &mut Screen) -> Resul
 }
 
 /// Whether a count is one agent's own: it stands in its rules, or is split for it.
-fn is_of(key: &str, agent: &str) -> bool {
-    let (place, count) = key.split_once(' ').unwrap_or((key, ""));
-    let own = place.strip_prefix("agents.").is_some_and(|rest| {
-        let name = rest.split(['/', '[']).next();
-        name == Some(agent)
-    });
-    let (_, each) = count.split_once(" each ").unwrap_or_default();
-    let each = each.strip_prefix("agent=").map(|each| {
-        // The name of the tool comes from an agent and stands last.
-        each.split_once(" tool=").map_or(each, |(agent, _)| agent)
-    });
-    own || each == Some(agent)
+fn is_of(key: &BudgetKey, agent: &str) -> bool {
+    let parts = key.parts();
+    let place = parts.family.strip_prefix("agents.");
+    let own = place.is_some_and(|place| place.split('/').next() == Some(agent));
+    own || parts.agent == Some(agent)
 }
 
 fn json(counts: &[CountAt], at: Timestamp) -> Result<String, serde_json::Error> {
-    let budgets = counts.iter().map(|count| Line {
-        budget: count.key.as_str(),
-        limit: count.limit,
-        used: count.used,
-        held: count.held,
-        left: count.left(),
-        window_starts_at: count.span.starts.rfc3339_utc(),
-        window_ends_at: (!count.span.never_ends()).then(|| count.span.ends.rfc3339_utc()),
+    let budgets = counts.iter().map(|count| {
+        let unit = unit_of(count.key.as_str());
+        Line {
+            budget: count.key.as_str(),
+            unit: unit.word().to_owned(),
+            limit: unit.json(count.limit),
+            used: unit.json(count.used),
+            held: unit.json(count.held),
+            left: unit.json(count.left()),
+            overrun: unit.json(count.overrun),
+            frozen: count.is_frozen,
+            window_starts_at: count.span.starts.rfc3339_utc(),
+            window_ends_at: (!count.span.never_ends()).then(|| count.span.ends.rfc3339_utc()),
+        }
     });
     serde_json::to_string(&Answer {
         at: at.rfc3339_utc(),
@@ -123,28 +127,37 @@ fn table(counts: &[CountAt], at: Timestamp, screen: &mut Screen) -> Result<(), F
         ));
         return Ok(());
     }
-    let mut rows = vec![["LEFT", "LIMIT", "USED", "HELD", "UNTIL", "BUDGET"].map(String::from)];
-    rows.extend(counts.iter().map(|count| {
-        [
-            count.left().to_string(),
-            count.limit.to_string(),
-            count.used.to_string(),
-            count.held.to_string(),
-            until(count),
-            plain(count.key.as_str()),
-        ]
-    }));
-    let widths: [usize; 6] = std::array::from_fn(|column| {
+    let mut rows =
+        vec![["LEFT", "LIMIT", "USED", "HELD", "UNIT", "UNTIL", "BUDGET"].map(String::from)];
+    rows.extend(counts.iter().map(row));
+    let widths: [usize; 7] = std::array::from_fn(|column| {
         let widths = rows.iter().filter_map(|row| row.get(column));
         widths.map(|cell| cell.chars().count()).max().unwrap_or(0)
     });
-    for [left, limit, used, held, until, budget] in rows {
-        let [a, b, c, d, e, _] = widths;
+    for [left, limit, used, held, unit, until, budget] in rows {
+        let [a, b, c, d, e, f, _] = widths;
         screen.answer(&format!(
-            "{left:>a$}  {limit:>b$}  {used:>c$}  {held:>d$}  {until:<e$}  {budget}"
+            "{left:>a$}  {limit:>b$}  {used:>c$}  {held:>d$}  {unit:<e$}  {until:<f$}  {budget}"
         ))?;
     }
     Ok(())
+}
+
+fn row(count: &CountAt) -> [String; 7] {
+    let unit = unit_of(count.key.as_str());
+    let left = match count.is_frozen {
+        true => "frozen".into(),
+        false => unit.number(count.left()),
+    };
+    [
+        left,
+        unit.number(count.limit),
+        unit.number(count.used),
+        unit.number(count.held),
+        plain(unit.word()),
+        until(count),
+        plain(count.key.as_str()),
+    ]
 }
 
 /// When the window ends, on the clocks its budget goes by.
@@ -152,8 +165,7 @@ fn until(count: &CountAt) -> String {
     if count.span.never_ends() {
         return "-".into();
     }
-    let (_, rest) = count.key.as_str().split_once('@').unwrap_or_default();
-    let zone = rest.split(' ').next().unwrap_or_default();
+    let (_, zone) = count.key.parts().window.split_once('@').unwrap_or_default();
     let zone = Zone::named(zone).unwrap_or_else(|_| Zone::utc());
     count.span.ends.rfc3339(&zone)
 }
@@ -170,7 +182,6 @@ mod tests {
     use super::super::screen::tests::paper_screen;
     use super::*;
     use crate::budget::Span;
-    use crate::types::BudgetKey;
 
     const NOON: Timestamp = Timestamp::from_micros(1_795_176_000_000_000);
 
@@ -180,13 +191,20 @@ mod tests {
             limit: 10,
             used,
             held,
+            overrun: 0,
+            is_frozen: false,
             span: Span {
                 starts: Timestamp::from_micros(0),
                 ends: Timestamp::from_micros(ends),
             },
         };
         vec![
-            count("agents.clawd calls/total", 12, 1, i64::MAX),
+            CountAt {
+                limit: 40_000_000,
+                overrun: 1,
+                is_frozen: true,
+                ..count("agents.clawd USD/total", 12_500_000, 1, i64::MAX)
+            },
             count(
                 "servers.images calls/day@Europe/Berlin each agent=clawd",
                 3,
@@ -212,7 +230,8 @@ mod tests {
             ("servers.images calls/day@UTC", false),
             ("servers.clawd calls/day@UTC", false),
         ] {
-            assert_eq!(is_of(key, "clawd"), expected, "{key}");
+            let key = BudgetKey::new(key);
+            assert_eq!(is_of(&key, "clawd"), expected, "{key}");
         }
     }
 

@@ -37,6 +37,13 @@ pub enum Order {
         /// Why; written down.
         why: String,
     },
+    /// Let a budget be used again that is frozen for what a server reported.
+    Unfreeze {
+        /// Its name, as pages and `hayward budget show` have it.
+        key: String,
+        /// Why; written down.
+        why: String,
+    },
     /// Put the counts right after the events.
     Repair {
         /// Why; written down.
@@ -49,6 +56,7 @@ impl Order {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Refund { .. } => "refund",
+            Self::Unfreeze { .. } => "unfreeze",
             Self::Repair { .. } => "repair",
         }
     }
@@ -56,7 +64,7 @@ impl Order {
     /// Why it is given.
     pub fn why(&self) -> &str {
         match self {
-            Self::Refund { why, .. } | Self::Repair { why } => why,
+            Self::Refund { why, .. } | Self::Unfreeze { why, .. } | Self::Repair { why } => why,
         }
     }
 }
@@ -90,6 +98,15 @@ pub enum Outcome {
         /// What was given back, and where.
         budgets: Vec<GivenBack>,
     },
+    /// A budget is not frozen any more.
+    Unfrozen {
+        /// The sequence of the event.
+        seq: i64,
+        /// How many of its windows were frozen.
+        windows: usize,
+        /// What servers had reported beyond what was held in them.
+        overrun: u64,
+    },
     /// The counts are what the events say.
     Repaired {
         /// The sequence of the event; none when there was nothing to repair.
@@ -114,6 +131,10 @@ pub struct PutRight {
     pub used: [i64; 2],
     /// What was held, before and after.
     pub held: [i64; 2],
+    /// What servers reported beyond that, before and after.
+    pub overrun: [i64; 2],
+    /// Whether the budget was frozen for it, before and after.
+    pub frozen: [bool; 2],
 }
 
 /// What one budget got back.
@@ -156,6 +177,12 @@ pub enum Refused {
          see `hayward budget verify`"
     )]
     Counter(String),
+    /// There is no such budget.
+    #[error("there is no budget `{0}`; `hayward budget show` has the names")]
+    UnknownBudget(String),
+    /// It is not frozen.
+    #[error("budget `{0}` is not frozen")]
+    NotFrozen(String),
     /// The events contradict one another, so nothing can be put right after them.
     #[error(
         "the log itself is not sound ({0}), so nothing can be put right after it; see `hayward audit verify`"
@@ -197,7 +224,7 @@ async fn obey(
     let name = instruction.by.name.chars().take(MAX_NAME).collect();
     instruction.by.name = name;
     let proof = match instruction.order {
-        Order::Refund { .. } => None,
+        Order::Refund { .. } | Order::Unfreeze { .. } => None,
         Order::Repair { .. } => Some(prove(file).await.map_err(unreadable)?),
     };
     recorder.order(instruction, proof).await
@@ -272,7 +299,7 @@ impl Alone {
         let checkpoints = Checkpoints::new(self.signing_key, self.checkpoints);
         let (database, clock, first) = (self.database, self.clock, vec![opened]);
         let writer = match instruction.order {
-            Order::Refund { .. } => {
+            Order::Refund { .. } | Order::Unfreeze { .. } => {
                 Writer::start(database, clock, random(), first, checkpoints).await?
             }
             // Closing calls may wait until it is sure which are open.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
-use crate::budget::{Books, Hold, Shortage};
+use crate::budget::{Books, Ending, Hold, Shortage};
 use crate::clock::Clock;
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
@@ -47,8 +47,10 @@ pub(super) enum Job {
         entry: Box<Entry>,
         /// Whose id it has.
         call: CallId,
-        /// The budgets it needs.
+        /// The budgets it needs; of a call that goes on with another, none: that one's hold is taken over.
         charges: Vec<Charge>,
+        /// The call that this one goes on with.
+        continues: Option<CallId>,
         /// The zone of the rules in force.
         zone: Zone,
         /// Hears the answer, after the commit.
@@ -74,6 +76,8 @@ pub(super) struct Closing {
     pub(super) hold: Hold,
     /// How it ended.
     pub(super) entry: Entry,
+    /// What that means for its budgets.
+    pub(super) ending: Ending,
     /// Hears about it after the commit.
     pub(super) reply: Option<oneshot::Sender<()>>,
 }
@@ -123,6 +127,8 @@ impl Writer {
         let opened = Self::open(database, clock, fresh_log, first, checkpoints).await?;
         let (mut writer, mut batch) = opened;
         let at = writer.last_at;
+        // The states that would bring them back died with the process that sealed them.
+        writer.expire(&mut batch, Timestamp::LAST, at);
         writer.sweep(&mut batch, at, entries::abandoned).await?;
         writer.write(&mut batch).await?;
         writer.deliver(batch);
@@ -227,10 +233,7 @@ impl Writer {
         for closing in std::mem::take(&mut self.unwritten) {
             self.close(&mut batch, closing, at);
         }
-        for job in jobs {
-            self.job(&mut batch, job, at);
-        }
-        match self.write(&mut batch).await {
+        match self.decide(&mut batch, jobs, at).await {
             Ok(()) => {
                 let orders = std::mem::take(&mut batch.orders);
                 self.deliver(batch);
@@ -245,6 +248,19 @@ impl Writer {
                 self.unwritten = batch.closed;
             }
         }
+    }
+
+    async fn decide(
+        &mut self,
+        batch: &mut Batch,
+        jobs: Vec<Job>,
+        at: Timestamp,
+    ) -> Result<(), DbError> {
+        for job in jobs {
+            self.seed(batch, &job, at).await?;
+            self.job(batch, job, at);
+        }
+        self.write(batch).await
     }
 
     async fn checkpoint_when_due(&mut self) {
@@ -263,9 +279,10 @@ impl Writer {
         let at = self.now();
         let mut batch = self.begin(at);
         self.unfold(&mut batch, at, true);
+        self.expire(&mut batch, Timestamp::LAST, at);
         self.checkpoint(&mut batch, Entry::new(Kind::Stopped), at);
         self.write(&mut batch).await?;
-        self.checkpoints.written(batch.checkpoint);
+        self.deliver(batch);
         self.checkpoints.close().await;
         self.database.close().await?;
         Ok(self.head)

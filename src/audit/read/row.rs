@@ -74,8 +74,12 @@ impl CallState {
             | Kind::Checkpoint
             | Kind::Admitted
             | Kind::Denied
+            | Kind::Seeded
+            | Kind::Expired
             | Kind::Refunded
-            | Kind::Repaired => Self::Open,
+            | Kind::Repaired
+            | Kind::Unfrozen
+            | Kind::Exported => Self::Open,
         }
     }
 }

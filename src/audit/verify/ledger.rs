@@ -16,6 +16,10 @@ pub struct Sums {
     pub used: i64,
     /// What open calls hold.
     pub held: i64,
+    /// What servers reported beyond what was held.
+    pub overrun: i64,
+    /// Whether nothing more is taken from the budget for it.
+    pub frozen: bool,
 }
 
 /// One thing that the tables say and the events do not, or the other way around.
@@ -49,6 +53,8 @@ pub enum Difference {
         starts: Timestamp,
         /// What the events say; zero when it holds nothing.
         amount: i64,
+        /// Whether the call is closed, and keeps it for one that goes on with it.
+        is_kept: bool,
     },
     /// A call is listed as refunded and is not, or was refunded and is not listed.
     Refund {
@@ -70,7 +76,11 @@ impl Difference {
                 events,
                 ..
             } => {
-                let pairs = [(counted.used, events.used), (counted.held, events.held)];
+                let pairs = [
+                    (counted.used, events.used),
+                    (counted.held, events.held),
+                    (counted.overrun, events.overrun),
+                ];
                 let differ = pairs
                     .into_iter()
                     .filter(|(counted, events)| counted != events);
@@ -79,7 +89,10 @@ impl Difference {
                     counted,
                     events,
                 });
-                faults.collect()
+                let freeze = (counted.frozen != events.frozen).then(|| Fault::Frozen {
+                    key: key.to_string(),
+                });
+                faults.chain(freeze).collect()
             }
             Self::Call { .. } => call(last, "the list of open calls is not that of the events"),
             Self::Hold { .. } => call(last, "the holds of calls are not those of the events"),
@@ -116,6 +129,7 @@ impl Check {
         let holds = compare(self.holds(), read_holds(db).await?);
         all.extend(
             holds.map(|((call, key, starts), amount, _)| Difference::Hold {
+                is_kept: self.kept.contains_key(&call.to_string()),
                 call,
                 key: BudgetKey::new(&key),
                 starts: Timestamp::from_micros(starts),
@@ -137,6 +151,10 @@ impl Check {
             let held = &mut windows.entry((key, starts)).or_default().held;
             *held = held.saturating_add(amount);
         }
+        for (id, (overrun, frozen)) in &self.overrun {
+            let window = windows.entry(id.clone()).or_default();
+            (window.overrun, window.frozen) = (*overrun, *frozen);
+        }
         windows
     }
 
@@ -149,7 +167,7 @@ impl Check {
 
     fn holds(&self) -> BTreeMap<HoldId, i64> {
         let mut holds = BTreeMap::new();
-        for (call, held) in &self.open {
+        for (call, held) in self.open.iter().chain(&self.kept) {
             let Ok(call) = call.parse::<CallId>() else {
                 continue;
             };
@@ -189,14 +207,22 @@ pub(super) async fn overspent(db: &mut SqliteConnection) -> Result<Vec<Fault>, D
 
 async fn read_windows(db: &mut SqliteConnection) -> Result<Vec<(WindowId, Sums)>, DbError> {
     // A window in which nothing is used or held is as good as none.
-    let rows =
-        "SELECT key, starts_at_us, used, held FROM budget_window JOIN budget ON id = budget_id
-        WHERE used <> 0 OR held <> 0";
-    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(rows).fetch_all(db).await?;
-    let rows = rows.into_iter();
-    Ok(rows
-        .map(|(key, starts, used, held)| ((key, starts), Sums { used, held }))
-        .collect())
+    let rows = "SELECT key, starts_at_us, used, held, overrun, frozen
+        FROM budget_window JOIN budget ON id = budget_id
+        WHERE used <> 0 OR held <> 0 OR overrun <> 0 OR frozen <> 0";
+    let rows: Vec<(String, i64, i64, i64, i64, bool)> = sqlx::query_as(rows).fetch_all(db).await?;
+    let rows = rows
+        .into_iter()
+        .map(|(key, starts, used, held, overrun, frozen)| {
+            let sums = Sums {
+                used,
+                held,
+                overrun,
+                frozen,
+            };
+            ((key, starts), sums)
+        });
+    Ok(rows.collect())
 }
 
 async fn read_calls(db: &mut SqliteConnection) -> Result<Vec<(CallId, ())>, DbError> {

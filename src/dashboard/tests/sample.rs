@@ -296,7 +296,10 @@ async fn insert_budget(
         .execute(tx.connection())
         .await
         .unwrap();
-    sqlx::query("INSERT INTO budget_window VALUES ($1, $2, $3, $4, $4, $5, $6)")
+    let window = "INSERT INTO budget_window
+        (budget_id, starts_at_us, ends_at_us, limit_amount, limit_high, used, held)
+        VALUES ($1, $2, $3, $4, $4, $5, $6)";
+    sqlx::query(window)
         .bind(id)
         .bind(before(began).micros())
         .bind(NOW.after(ends).micros())

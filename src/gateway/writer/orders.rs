@@ -10,7 +10,7 @@ use crate::audit::{self, Closed, Entry, Kind, Proof};
 use crate::budget;
 use crate::db::DbError;
 use crate::protocol::json_string;
-use crate::types::{CallId, Timestamp};
+use crate::types::{BudgetKey, CallId, Timestamp};
 
 /// An order on its way to the writer.
 #[derive(Debug)]
@@ -94,6 +94,9 @@ impl Writer {
             (Order::Refund { call, .. }, _) => {
                 self.refund(batch, *call, entry(Kind::Refunded), at).await
             }
+            (Order::Unfreeze { key, .. }, _) => {
+                self.unfreeze(batch, key, entry(Kind::Unfrozen), at)
+            }
             (Order::Repair { .. }, Some(proof)) => {
                 self.repair(batch, proof, entry(Kind::Repaired), at).await
             }
@@ -114,6 +117,36 @@ impl Writer {
         self.write(&mut batch).await?;
         self.deliver(batch);
         Ok(())
+    }
+
+    fn unfreeze(
+        &mut self,
+        batch: &mut Batch,
+        key: &str,
+        entry: Entry,
+        at: Timestamp,
+    ) -> Result<Outcome, Stop> {
+        let budget = self.books.id_of(&BudgetKey::new(key));
+        let budget = budget.ok_or_else(|| Refused::UnknownBudget(key.into()))?;
+        let thawed = self.books.unfreeze(budget);
+        if thawed.is_empty() {
+            return Err(Refused::NotFrozen(key.into()).into());
+        }
+        let each = thawed.iter().map(|(starts, _)| {
+            let (key, window) = (json_string(key), starts.micros());
+            format!(r#"{{"key":{key},"window":{window}}}"#)
+        });
+        let each = each.collect::<Vec<_>>().join(",");
+        let overrun = thawed.iter().map(|(_, overrun)| *overrun);
+        let overrun = overrun.fold(0, u64::saturating_add);
+        let entry = entry
+            .number("was_over", overrun)
+            .json("budgets", format!("[{each}]"));
+        Ok(Outcome::Unfrozen {
+            seq: self.chain(batch, &entry, at),
+            windows: thawed.len(),
+            overrun,
+        })
     }
 
     async fn refund(

@@ -6,7 +6,7 @@ use super::super::entries;
 use super::Writer;
 use super::batch::Batch;
 use crate::audit::{self, Entry, Kind};
-use crate::budget;
+use crate::budget::{self, Ending};
 use crate::db::DbError;
 use crate::types::{CallId, Timestamp};
 
@@ -19,10 +19,12 @@ impl Writer {
             let mut batch = self.begin(at);
             // Admitted in a commit that seemed to fail: their callers were refused.
             self.sweep(&mut batch, at, entries::never_forwarded).await?;
-            self.write(&mut batch).await
+            self.write(&mut batch).await?;
+            Ok::<_, DbError>(batch)
         };
         match read_back.await {
-            Ok(()) => {
+            Ok(batch) => {
+                self.deliver(batch);
                 tracing::info!(seq = self.head.seq, "the log can be written again");
                 self.set_suspect(false);
                 true
@@ -61,9 +63,12 @@ impl Writer {
     ) -> Result<(), DbError> {
         for call in self.lost_calls().await? {
             let entry = ending(call);
-            let costs = entry.kind != Kind::Released;
+            let ending = match entry.kind {
+                Kind::Released => Ending::Unsent,
+                _ => Ending::Unclear,
+            };
             let held = self.books.budgets_of(call);
-            if let Some(charged) = self.books.close(call, costs) {
+            if let Some(charged) = self.books.abandon(call, &ending) {
                 self.chain(batch, &entries::with_charges(entry, &charged), at);
                 batch.ledger.closed.push(call);
                 batch

@@ -40,7 +40,7 @@ impl Writer {
                 let traced = audit::trace(tx.connection(), *call).await?;
                 opened = traced.map(|traced| traced.opened);
             }
-            corrections.push(correction(differs, opened)?);
+            corrections.push(correction(differs, opened, at)?);
         }
         drop(tx);
         let counts: Vec<PutRight> = differing.iter().filter_map(put_right).collect();
@@ -61,7 +61,11 @@ impl Writer {
 }
 
 /// The row that the events ask for; of an open call with the event that opened it.
-fn correction(differs: &Difference, opened: Option<i64>) -> Result<Correction, Refused> {
+fn correction(
+    differs: &Difference,
+    opened: Option<i64>,
+    at: Timestamp,
+) -> Result<Correction, Refused> {
     let amount = |key: &dyn ToString, sum: i64| {
         let amount = u64::try_from(sum);
         amount.map_err(|_| Refused::Unsound(format!("`{}` adds up to {sum}", key.to_string())))
@@ -77,6 +81,8 @@ fn correction(differs: &Difference, opened: Option<i64>) -> Result<Correction, R
             starts: *starts,
             used: amount(key, events.used)?,
             held: amount(key, events.held)?,
+            overrun: amount(key, events.overrun)?,
+            frozen: events.frozen,
         },
         Difference::Call { call, .. } => Correction::Call {
             call: *call,
@@ -87,7 +93,10 @@ fn correction(differs: &Difference, opened: Option<i64>) -> Result<Correction, R
             key,
             starts,
             amount: held,
+            is_kept,
         } => Correction::Hold {
+            // How long it was to be kept stands nowhere else: it is over.
+            kept_until: is_kept.then_some(at),
             call: *call,
             key: key.clone(),
             starts: *starts,
@@ -112,6 +121,8 @@ fn put_right(differs: &Difference) -> Option<PutRight> {
             window: starts.micros(),
             used: [counted.used, events.used],
             held: [counted.held, events.held],
+            overrun: [counted.overrun, events.overrun],
+            frozen: [counted.frozen, events.frozen],
         }),
         Difference::Call { .. } | Difference::Hold { .. } | Difference::Refund { .. } => None,
     }
@@ -120,8 +131,11 @@ fn put_right(differs: &Difference) -> Option<PutRight> {
 fn list(counts: &[PutRight]) -> String {
     let each = counts.iter().map(|one| {
         let (key, window) = (json_string(&one.key), one.window);
-        let ([used, used_now], [held, held_now]) = (one.used, one.held);
-        format!(r#"{{"key":{key},"window":{window},"used":[{used},{used_now}],"held":[{held},{held_now}]}}"#)
+        let pairs = [one.used, one.held, one.overrun].map(|[a, b]| format!("[{a},{b}]"));
+        let ([used, held, overrun], [a, b]) = (pairs, one.frozen);
+        format!(
+            r#"{{"key":{key},"window":{window},"used":{used},"held":{held},"overrun":{overrun},"frozen":[{a},{b}]}}"#
+        )
     });
     format!("[{}]", each.collect::<Vec<_>>().join(","))
 }
