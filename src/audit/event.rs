@@ -15,6 +15,8 @@ pub enum Kind {
     Started,
     /// The gateway closed the file in good order.
     Stopped,
+    /// The log did not verify at a start, and somebody said to go on all the same.
+    Accepted,
     /// A policy revision came into force.
     Policy,
     /// The end of the chain was noted; so it is when the gateway starts and stops.
@@ -46,9 +48,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 16] = [
+    const ALL: &[Self] = &[
         Self::Started,
         Self::Stopped,
+        Self::Accepted,
         Self::Policy,
         Self::Checkpoint,
         Self::Admitted,
@@ -70,6 +73,7 @@ impl Kind {
         match self {
             Self::Started => "started",
             Self::Stopped => "stopped",
+            Self::Accepted => "accepted",
             Self::Policy => "policy",
             Self::Checkpoint => "checkpoint",
             Self::Admitted => "admitted",
@@ -93,6 +97,7 @@ impl Kind {
             Self::Settled | Self::Failed | Self::Released | Self::Abandoned => true,
             Self::Started
             | Self::Stopped
+            | Self::Accepted
             | Self::Policy
             | Self::Checkpoint
             | Self::Admitted
@@ -112,6 +117,7 @@ impl Kind {
             Self::Admitted | Self::Denied => true,
             Self::Started
             | Self::Stopped
+            | Self::Accepted
             | Self::Policy
             | Self::Checkpoint
             | Self::Settled
@@ -132,10 +138,8 @@ impl FromStr for Kind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(())
+        let mut all = Self::ALL.iter().copied();
+        all.find(|kind| kind.as_str() == text).ok_or(())
     }
 }
 
@@ -292,7 +296,7 @@ mod tests {
     #[test]
     fn kinds_read_and_print_the_same() {
         for kind in Kind::ALL {
-            assert_eq!(kind.as_str().parse(), Ok(kind));
+            assert_eq!(kind.as_str().parse(), Ok(*kind));
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::mpsc;
 
-use crate::audit::{self, Known, Proof, SigningKey};
+use crate::audit::{self, Proof, SigningKey};
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Readers, Writer as Database};
 use crate::types::CallId;
@@ -235,8 +235,8 @@ async fn prove(file: &Path) -> Result<Proof, DbError> {
     let readers = Readers::open(file).await?;
     let proof = async {
         let mut db = readers.pool().acquire().await?;
-        let mut proof = Proof::begin(&mut db, Known::default()).await?;
-        proof.read(&mut db, |_| ()).await?;
+        let mut proof = Proof::begin(&mut db).await?;
+        proof.read(&mut db).await?;
         Ok(proof)
     };
     let proof = proof.await;

@@ -85,6 +85,18 @@ impl Refusal {
                     "Refused by policy ({reason}). {why} {ask} Retrying will not help. Call id {call}."
                 )
             }
+            Cause::Budget { shortage, zone, .. } if shortage.frozen => {
+                let until = if shortage.span.never_ends() {
+                    String::new()
+                } else {
+                    format!(" before {}", shortage.span.ends.rfc3339(zone))
+                };
+                format!(
+                    "Refused by policy ({reason}). {subject}: its budget is frozen, because a server reported that \
+                     a call had cost more than it might. Ask whoever keeps permissions.yaml. Retrying{until} will \
+                     not help. Call id {call}."
+                )
+            }
             Cause::Budget { shortage, zone, .. } => {
                 let used = shortage.count.used.saturating_add(shortage.count.held);
                 let until = if shortage.span.never_ends() {
@@ -135,6 +147,9 @@ impl Refusal {
                 data.insert("used".into(), unit.json(used));
                 let remaining = limit.saturating_sub(used);
                 data.insert("remaining".into(), unit.json(remaining));
+                if shortage.frozen {
+                    data.insert("frozen".into(), true.into());
+                }
                 if !shortage.span.never_ends() {
                     data.insert("resets_at".into(), shortage.span.ends.rfc3339(zone).into());
                     data.insert("retry_after_ms".into(), millis(wait).into());
@@ -167,10 +182,13 @@ pub(super) fn denied_by_budget(entry: Entry, shortage: &Shortage, zone: &Zone) -
     );
     let entry =
         entries::denied(entry, "budget", &message).text("budget", shortage.charge.key.as_str());
-    let entry = entry
+    let mut entry = entry
         .number("limit", count.limit)
         .number("used", count.used)
         .number("held", count.held);
+    if shortage.frozen {
+        entry = entry.json("frozen", "true".into());
+    }
     if shortage.span.never_ends() {
         return entry;
     }

@@ -70,6 +70,7 @@ impl CallState {
             Kind::Abandoned => Self::Abandoned,
             Kind::Started
             | Kind::Stopped
+            | Kind::Accepted
             | Kind::Policy
             | Kind::Checkpoint
             | Kind::Admitted

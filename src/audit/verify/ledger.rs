@@ -1,13 +1,31 @@
-//! The tables of the ledger against what the events add up to.
+//! The tables of the ledger, and where they are not what the events add up to. Pure.
 
 use std::collections::BTreeMap;
 
-use sqlx::SqliteConnection;
-
-use crate::db::DbError;
+use super::Fault;
+use crate::audit::Closed;
 use crate::types::{BudgetKey, CallId, Timestamp};
 
-use super::{Check, Fault};
+/// Windows by the name of their budget and their start.
+pub(super) type Windows = BTreeMap<(String, i64), Sums>;
+
+/// A call that is listed as refunded, the event that did it, and how the call had ended.
+pub(super) type Refunded = (CallId, i64, Option<Closed>);
+
+/// The tables of the ledger, to be compared with what the events add up to.
+#[derive(Debug, Default)]
+pub(super) struct LedgerTables {
+    /// Every window in which anything is used or held.
+    pub(super) windows: Vec<((String, i64), Sums)>,
+    /// Calls in the list of open ones.
+    pub(super) open_calls: Vec<CallId>,
+    /// What calls hold: call, name of the budget, start of the window; how much.
+    pub(super) holds: Vec<((CallId, String, i64), i64)>,
+    /// Calls in the list of refunded ones.
+    pub(super) refunds: Vec<Refunded>,
+    /// Budgets in which more is taken than any limit allowed that was in force.
+    pub(super) overspent: Vec<String>,
+}
 
 /// What a window has used and holds, in the unit of its budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,85 +120,20 @@ impl Difference {
             ),
         }
     }
-}
 
-type WindowId = (String, i64);
-type HoldId = (CallId, String, i64);
-
-impl Check {
-    /// Compares every table with the events, which were read to their end.
-    pub(super) async fn differences(
-        &self,
-        db: &mut SqliteConnection,
-    ) -> Result<Vec<Difference>, DbError> {
-        let mut all = compare(self.windows(), read_windows(db).await?)
-            .map(|((key, starts), events, counted)| Difference::Window {
-                key: BudgetKey::new(&key),
-                starts: Timestamp::from_micros(starts),
-                counted: counted.unwrap_or_default(),
-                events: events.unwrap_or_default(),
-            })
-            .collect::<Vec<_>>();
-        let calls = compare(self.open_calls(), read_calls(db).await?);
-        all.extend(calls.map(|(call, open, _)| Difference::Call {
-            call,
-            is_open: open.is_some(),
-        }));
-        let holds = compare(self.holds(), read_holds(db).await?);
-        all.extend(
-            holds.map(|((call, key, starts), amount, _)| Difference::Hold {
-                is_kept: self.kept.contains_key(&call.to_string()),
-                call,
-                key: BudgetKey::new(&key),
-                starts: Timestamp::from_micros(starts),
-                amount: amount.unwrap_or(0),
-            }),
-        );
-        let refunds = compare(self.refunds.calls(), read_refunds(db).await?);
-        all.extend(refunds.map(|(call, refunded, _)| Difference::Refund { call, refunded }));
-        Ok(all)
-    }
-
-    /// Windows in which anything is used or held.
-    fn windows(&self) -> BTreeMap<WindowId, Sums> {
-        let mut windows: BTreeMap<WindowId, Sums> = BTreeMap::new();
-        for (id, used) in self.used.iter().filter(|(_, used)| **used != 0) {
-            windows.entry(id.clone()).or_default().used = *used;
+    /// Whether a part of the log is enough to say so: what it does not tell of may have been told before.
+    pub(super) fn is_of_known(&self) -> bool {
+        match self {
+            Self::Window { .. } => true,
+            Self::Call { is_open, .. } => *is_open,
+            Self::Hold { amount, .. } => *amount != 0,
+            Self::Refund { refunded, .. } => refunded.is_some(),
         }
-        for ((_, key, starts), amount) in self.holds() {
-            let held = &mut windows.entry((key, starts)).or_default().held;
-            *held = held.saturating_add(amount);
-        }
-        for (id, (overrun, frozen)) in &self.overrun {
-            let window = windows.entry(id.clone()).or_default();
-            (window.overrun, window.frozen) = (*overrun, *frozen);
-        }
-        windows
-    }
-
-    fn open_calls(&self) -> BTreeMap<CallId, ()> {
-        let calls = self.open.keys();
-        calls
-            .filter_map(|call| Some((call.parse().ok()?, ())))
-            .collect()
-    }
-
-    fn holds(&self) -> BTreeMap<HoldId, i64> {
-        let mut holds = BTreeMap::new();
-        for (call, held) in self.open.iter().chain(&self.kept) {
-            let Ok(call) = call.parse::<CallId>() else {
-                continue;
-            };
-            for one in held {
-                holds.insert((call, one.key.clone(), one.window), one.amount);
-            }
-        }
-        holds
     }
 }
 
 /// What stands on one side only, or differs: the id, what the events say, what the table says.
-fn compare<K: Ord, V: PartialEq>(
+pub(super) fn compare<K: Ord, V: PartialEq>(
     mut events: BTreeMap<K, V>,
     table: Vec<(K, V)>,
 ) -> impl Iterator<Item = (K, Option<V>, Option<V>)> {
@@ -193,64 +146,4 @@ fn compare<K: Ord, V: PartialEq>(
     }
     let missing = events.into_iter().map(|(id, said)| (id, Some(said), None));
     differing.into_iter().chain(missing)
-}
-
-/// Windows in which more is taken than any limit allowed that was in force in them.
-pub(super) async fn overspent(db: &mut SqliteConnection) -> Result<Vec<Fault>, DbError> {
-    let keys = "SELECT key FROM budget_window JOIN budget ON id = budget_id WHERE used + held > limit_high";
-    let keys: Vec<String> = sqlx::query_scalar(keys).fetch_all(db).await?;
-    Ok(keys
-        .into_iter()
-        .map(|key| Fault::Overspent { key })
-        .collect())
-}
-
-async fn read_windows(db: &mut SqliteConnection) -> Result<Vec<(WindowId, Sums)>, DbError> {
-    // A window in which nothing is used or held is as good as none.
-    let rows = "SELECT key, starts_at_us, used, held, overrun, frozen
-        FROM budget_window JOIN budget ON id = budget_id
-        WHERE used <> 0 OR held <> 0 OR overrun <> 0 OR frozen <> 0";
-    let rows: Vec<(String, i64, i64, i64, i64, bool)> = sqlx::query_as(rows).fetch_all(db).await?;
-    let rows = rows
-        .into_iter()
-        .map(|(key, starts, used, held, overrun, frozen)| {
-            let sums = Sums {
-                used,
-                held,
-                overrun,
-                frozen,
-            };
-            ((key, starts), sums)
-        });
-    Ok(rows.collect())
-}
-
-async fn read_calls(db: &mut SqliteConnection) -> Result<Vec<(CallId, ())>, DbError> {
-    let rows: Vec<Vec<u8>> = sqlx::query_scalar("SELECT call_id FROM open_call")
-        .fetch_all(db)
-        .await?;
-    rows.iter().map(|call| Ok((call_id(call)?, ()))).collect()
-}
-
-async fn read_holds(db: &mut SqliteConnection) -> Result<Vec<(HoldId, i64)>, DbError> {
-    let rows = "SELECT call_id, coalesce(key, budget_id), starts_at_us, amount
-        FROM hold LEFT JOIN budget ON id = budget_id";
-    let rows: Vec<(Vec<u8>, String, i64, i64)> = sqlx::query_as(rows).fetch_all(db).await?;
-    rows.into_iter()
-        .map(|(call, key, starts, amount)| Ok(((call_id(&call)?, key, starts), amount)))
-        .collect()
-}
-
-async fn read_refunds(db: &mut SqliteConnection) -> Result<Vec<(CallId, i64)>, DbError> {
-    let rows: Vec<(Vec<u8>, i64)> = sqlx::query_as("SELECT call_id, seq FROM refund")
-        .fetch_all(db)
-        .await?;
-    rows.into_iter()
-        .map(|(call, seq)| Ok((call_id(&call)?, seq)))
-        .collect()
-}
-
-fn call_id(bytes: &[u8]) -> Result<CallId, DbError> {
-    CallId::from_slice(bytes)
-        .ok_or_else(|| sqlx::Error::Decode("a call id has 16 bytes".into()).into())
 }

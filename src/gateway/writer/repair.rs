@@ -22,7 +22,7 @@ impl Writer {
         at: Timestamp,
     ) -> Result<Outcome, Stop> {
         let mut tx = self.database.begin().await?;
-        proof.read(tx.connection(), |_| ()).await?;
+        proof.read(tx.connection()).await?;
         if let Some(fault) = proof.faults().first() {
             return Err(Refused::Unsound(fault.to_string()).into());
         }

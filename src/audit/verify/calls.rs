@@ -1,0 +1,279 @@
+//! Every call opens once and closes once, and the budgets count what closed calls cost. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Fault;
+use super::columns::call;
+use super::ledger::{Difference, LedgerTables, Sums, Windows, compare};
+use super::meta::{Meta, MetaBudget};
+use super::refunds::Refunds;
+use crate::types::{BudgetKey, CallId, Timestamp};
+
+/// One window of one budget: the number of its key, and its start.
+type WindowId = (usize, i64);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Holding {
+    window: WindowId,
+    amount: i64,
+}
+
+/// The calls and the counts so far.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    /// The keys of budgets, numbered, so that each is kept once.
+    keys: HashMap<String, usize>,
+    open: HashMap<CallId, Vec<Holding>>,
+    /// What closed calls keep for those that go on with them.
+    kept: HashMap<CallId, Vec<Holding>>,
+    used: HashMap<WindowId, i64>,
+    /// What servers reported beyond what was held, and whether the budget is frozen for it.
+    overrun: HashMap<WindowId, (i64, bool)>,
+    pub(super) refunds: Refunds,
+    /// When the first event was written.
+    since: Option<i64>,
+    /// Set when there were events before the first one here.
+    is_part: bool,
+}
+
+impl Calls {
+    /// From here on, calls may close that opened earlier, and budgets may count more.
+    pub(super) fn resume(&mut self) {
+        self.is_part = true;
+    }
+
+    /// Calls that did not close yet.
+    pub(super) fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Takes one event in.
+    pub(super) fn event(&mut self, seq: i64, meta: &Meta<'_>) -> Option<Fault> {
+        self.since.get_or_insert(meta.at_us);
+        let what = match (&*meta.kind, call(meta.call.as_ref())) {
+            ("admitted", Some(call)) => self.open(call, meta),
+            ("settled" | "failed" | "released" | "abandoned", Some(call)) => self.close(call, meta),
+            ("expired", _) => {
+                let kept = call(meta.of.as_ref()).and_then(|call| self.kept.remove(&call));
+                match kept {
+                    Some(held) => self.charge(&held, &meta.budgets),
+                    None => self.unknown(&meta.budgets, "what runs out was not kept"),
+                }
+            }
+            ("refunded", _) => {
+                for budget in &meta.budgets {
+                    let window = self.window(budget);
+                    self.use_up(window, budget.refunded.saturating_neg());
+                }
+                self.refunds.note(seq, meta)
+            }
+            ("unfrozen", _) => {
+                for budget in &meta.budgets {
+                    let window = self.window(budget);
+                    self.overrun.entry(window).or_default().1 = false;
+                }
+                None
+            }
+            ("seeded", _) => {
+                for budget in &meta.budgets {
+                    let window = self.window(budget);
+                    self.use_up(window, budget.seeded);
+                }
+                None
+            }
+            _ => None,
+        };
+        what.map(|what| Fault::Call { seq, what })
+    }
+
+    fn open(&mut self, call: CallId, meta: &Meta<'_>) -> Option<&'static str> {
+        let held = meta.budgets.iter().map(|budget| self.holding(budget));
+        let held: Vec<Holding> = held.collect();
+        let before = self::call(meta.continues.as_ref());
+        let kept = before.and_then(|before| self.kept.remove(&before));
+        let is_other = kept.is_some_and(|kept| !are_same(&kept, &held));
+        if self.open.insert(call, held).is_some() {
+            return Some("the call opens a second time");
+        }
+        is_other.then_some("the call goes on with other budgets than were kept for it")
+    }
+
+    fn close(&mut self, call: CallId, meta: &Meta<'_>) -> Option<&'static str> {
+        let Some(held) = self.open.remove(&call) else {
+            return self.unknown(&meta.budgets, "the call closes without being open");
+        };
+        let fault = self.charge(&held, &meta.budgets);
+        if meta.budgets.iter().any(|budget| budget.kept > 0) {
+            self.kept.insert(call, held);
+        }
+        fault
+    }
+
+    /// What was charged for something whose beginning was before the first event here, or nowhere.
+    fn unknown(&mut self, charged: &[MetaBudget<'_>], what: &'static str) -> Option<&'static str> {
+        self.add(charged);
+        (!self.is_part).then_some(what)
+    }
+
+    fn holding(&mut self, budget: &MetaBudget<'_>) -> Holding {
+        Holding {
+            window: self.window(budget),
+            amount: budget.amount,
+        }
+    }
+
+    fn window(&mut self, budget: &MetaBudget<'_>) -> WindowId {
+        if let Some(number) = self.keys.get(&*budget.key) {
+            return (*number, budget.window);
+        }
+        let number = self.keys.len();
+        self.keys.insert(budget.key.to_string(), number);
+        (number, budget.window)
+    }
+
+    fn charge(&mut self, held: &[Holding], charged: &[MetaBudget<'_>]) -> Option<&'static str> {
+        let windows = self.add(charged);
+        let mut pairs = windows.iter().zip(charged);
+        let same = held.len() == charged.len()
+            && pairs.all(|(window, budget)| {
+                held.iter().any(|holding| {
+                    holding.window == *window && (0..=holding.amount).contains(&budget.charged)
+                })
+            });
+        (!same).then_some("the call closes with other budgets than it opened with")
+    }
+
+    /// Counts what a closed call cost. Returns the windows, in the same order.
+    fn add(&mut self, charged: &[MetaBudget<'_>]) -> Vec<WindowId> {
+        let mut windows = Vec::with_capacity(charged.len());
+        for budget in charged {
+            let window = self.window(budget);
+            self.use_up(window, budget.charged);
+            if budget.overrun > 0 {
+                let (over, frozen) = self.overrun.entry(window).or_default();
+                *over = over.saturating_add(budget.overrun);
+                *frozen = true;
+            }
+            windows.push(window);
+        }
+        windows
+    }
+
+    fn use_up(&mut self, window: WindowId, amount: i64) {
+        let used = self.used.entry(window).or_default();
+        *used = used.saturating_add(amount);
+    }
+
+    /// Compares the tables with the events, after the last of them. Of a part of the log, only what it is enough for.
+    pub(super) fn differences(&self, tables: LedgerTables) -> Vec<Difference> {
+        let LedgerTables {
+            mut windows,
+            open_calls,
+            holds,
+            refunds,
+            ..
+        } = tables;
+        let said = self.windows();
+        if self.is_part {
+            self.forget_earlier(&mut windows, &said);
+        }
+        let mut all = compare(said, windows)
+            .map(|((key, starts), events, counted)| Difference::Window {
+                key: BudgetKey::new(&key),
+                starts: Timestamp::from_micros(starts),
+                counted: counted.unwrap_or_default(),
+                events: events.unwrap_or_default(),
+            })
+            .collect::<Vec<_>>();
+        let open = self.open.keys().map(|call| (*call, ())).collect();
+        let open_calls = open_calls.into_iter().map(|call| (call, ())).collect();
+        all.extend(
+            compare(open, open_calls).map(|(call, open, _)| Difference::Call {
+                call,
+                is_open: open.is_some(),
+            }),
+        );
+        let differing = compare(self.holds(), holds);
+        all.extend(
+            differing.map(|((call, key, starts), amount, _)| Difference::Hold {
+                call,
+                key: BudgetKey::new(&key),
+                starts: Timestamp::from_micros(starts),
+                amount: amount.unwrap_or(0),
+                is_kept: self.kept.contains_key(&call),
+            }),
+        );
+        let listed = refunds.into_iter().map(|(call, seq, _)| (call, seq));
+        let differing = compare(self.refunds.calls(), listed.collect());
+        all.extend(differing.map(|(call, refunded, _)| Difference::Refund { call, refunded }));
+        if self.is_part {
+            all.retain(Difference::is_of_known);
+        }
+        all
+    }
+
+    /// Of windows that began before the first event here, only what is held is known, and not all of that.
+    fn forget_earlier(&self, windows: &mut [((String, i64), Sums)], said: &Windows) {
+        for (id, counted) in windows {
+            let events = said.get(id).copied().unwrap_or_default();
+            if self.since.is_none_or(|since| id.1 <= since) {
+                let held = if counted.held >= events.held {
+                    events.held
+                } else {
+                    counted.held
+                };
+                *counted = Sums { held, ..events };
+            }
+        }
+    }
+
+    /// Windows in which anything is used or held.
+    fn windows(&self) -> Windows {
+        let names = self.names();
+        let id = |window: WindowId| Some(((*names.get(&window.0)?).clone(), window.1));
+        let mut windows = Windows::new();
+        for (window, used) in self.used.iter().filter(|(_, used)| **used != 0) {
+            if let Some(id) = id(*window) {
+                windows.entry(id).or_default().used = *used;
+            }
+        }
+        let held = self.open.values().chain(self.kept.values()).flatten();
+        for holding in held {
+            if let Some(id) = id(holding.window) {
+                let held = &mut windows.entry(id).or_default().held;
+                *held = held.saturating_add(holding.amount);
+            }
+        }
+        for (window, (overrun, frozen)) in &self.overrun {
+            if let Some(id) = id(*window) {
+                let sums = windows.entry(id).or_default();
+                (sums.overrun, sums.frozen) = (*overrun, *frozen);
+            }
+        }
+        windows
+    }
+
+    fn holds(&self) -> BTreeMap<(CallId, String, i64), i64> {
+        let names = self.names();
+        let mut holds = BTreeMap::new();
+        for (call, held) in self.open.iter().chain(&self.kept) {
+            for holding in held {
+                if let Some(key) = names.get(&holding.window.0) {
+                    let id = (*call, (*key).clone(), holding.window.1);
+                    holds.insert(id, holding.amount);
+                }
+            }
+        }
+        holds
+    }
+
+    fn names(&self) -> HashMap<usize, &String> {
+        let keys = self.keys.iter();
+        keys.map(|(key, number)| (*number, key)).collect()
+    }
+}
+
+/// Whether these are the same amounts of the same windows, in whatever order.
+fn are_same(one: &[Holding], other: &[Holding]) -> bool {
+    one.len() == other.len() && one.iter().all(|holding| other.contains(holding))
+}
