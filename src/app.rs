@@ -167,7 +167,8 @@ async fn check(readers: &Readers, accept: bool) -> anyhow::Result<Option<String>
     };
     Err(anyhow!(
         "the log is not what was written: {first}{more}; `hayward audit verify` checks all of it. Put a backup in \
-         place, or start with --accept-mismatch, which is written down"
+         place, have counts put right with `hayward budget verify --repair`, or start with --accept-mismatch, which is \
+         written down"
     ))
 }
 
