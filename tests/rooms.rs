@@ -45,6 +45,7 @@ mod plan {
                 "gateway",
                 "http",
                 "dashboard",
+                "telemetry",
             ],
         ),
         (
@@ -77,9 +78,13 @@ mod plan {
         "budget/books.rs",
         "budget/books/",
         "budget/window.rs",
+        "audit/body.rs",
         "audit/event.rs",
         "audit/chain.rs",
+        "audit/redact.rs",
+        "audit/redact/",
         "audit/row.rs",
+        "audit/verify/bodies.rs",
         "audit/seen.rs",
     ];
     const IMPURE: &[&str] = &[
@@ -106,6 +111,7 @@ mod plan {
         "budget/ledger.rs",
         "budget/corrections.rs",
         "budget/read.rs",
+        "audit/bodies.rs",
         "audit/log.rs",
         "audit/trace.rs",
         "audit/lookups.rs",

@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::types::{AgentName, CallId, ServerName, Timestamp};
+
+use super::Body;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,10 +36,14 @@ pub enum Kind {
     Released,
     /// The gateway stopped in the middle of the call; it costs what it held.
     Abandoned,
+    /// Bodies of calls were deleted, by whom and why.
+    Redacted,
     /// A new count begins with what earlier ones of its rule have used.
     Seeded,
     /// Nobody went on with a call in time whose hold was kept for that; it costs what it held.
     Expired,
+    /// The wall clock jumped ahead and is not followed, or is followed again.
+    Clock,
     /// An operator gave back what a closed call had cost.
     Refunded,
     /// An operator had the counts put right after the events.
@@ -60,8 +67,10 @@ impl Kind {
         Self::Failed,
         Self::Released,
         Self::Abandoned,
+        Self::Redacted,
         Self::Seeded,
         Self::Expired,
+        Self::Clock,
         Self::Refunded,
         Self::Repaired,
         Self::Unfrozen,
@@ -82,8 +91,10 @@ impl Kind {
             Self::Failed => "failed",
             Self::Released => "released",
             Self::Abandoned => "abandoned",
+            Self::Redacted => "redacted",
             Self::Seeded => "seeded",
             Self::Expired => "expired",
+            Self::Clock => "clock",
             Self::Refunded => "refunded",
             Self::Repaired => "repaired",
             Self::Unfrozen => "unfrozen",
@@ -102,8 +113,10 @@ impl Kind {
             | Self::Checkpoint
             | Self::Admitted
             | Self::Denied
+            | Self::Redacted
             | Self::Seeded
             | Self::Expired
+            | Self::Clock
             | Self::Refunded
             | Self::Repaired
             | Self::Unfrozen
@@ -124,6 +137,8 @@ impl Kind {
             | Self::Failed
             | Self::Released
             | Self::Abandoned
+            | Self::Redacted
+            | Self::Clock
             | Self::Seeded
             | Self::Expired
             | Self::Refunded
@@ -160,6 +175,8 @@ pub struct Entry {
     pub reason: Option<Cow<'static, str>>,
     /// Everything else: pairs of a key and a JSON text, in the order they are written.
     pub details: Vec<(Cow<'static, str>, String)>,
+    /// What is kept of the arguments or the result, beside the chain; the event covers it.
+    pub body: Option<Arc<Body>>,
 }
 
 impl Entry {
@@ -173,6 +190,7 @@ impl Entry {
             tool: None,
             reason: None,
             details: Vec::new(),
+            body: None,
         }
     }
 
@@ -191,6 +209,12 @@ impl Entry {
     /// Adds a value that is JSON already.
     pub fn json(mut self, key: &'static str, value: String) -> Self {
         self.details.push((key.into(), value));
+        self
+    }
+
+    /// Takes a detail away.
+    pub fn without(mut self, key: &str) -> Self {
+        self.details.retain(|(known, _)| known != key);
         self
     }
 
@@ -217,7 +241,10 @@ impl Entry {
             .iter()
             .filter_map(|(key, value)| Some((*key, value.as_ref()?)));
         let details = self.details.iter().map(|(key, value)| (&**key, value));
-        for (key, value) in known.chain(details) {
+        let body = self.body.as_ref();
+        let body = body.map(|body| (body.kind.as_str(), body.to_json()));
+        let body = body.iter().map(|(key, value)| (*key, value));
+        for (key, value) in known.chain(details).chain(body) {
             // Writing to a String cannot fail.
             let _ = write!(meta, ",\"{key}\":{value}");
         }
@@ -267,6 +294,7 @@ impl Entry {
                 .into_iter()
                 .map(|(key, value)| (Cow::Owned(key), value))
                 .collect(),
+            body: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::mpsc;
 
-use crate::audit::{self, Proof, SigningKey};
+use crate::audit::{self, Proof, Redactor, SigningKey};
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Readers, Writer as Database};
 use crate::types::CallId;
@@ -44,6 +44,11 @@ pub enum Order {
         /// Why; written down.
         why: String,
     },
+    /// Follow the wall clock again, which jumped ahead and is right all the same.
+    AcceptTime {
+        /// Why; written down.
+        why: String,
+    },
     /// Put the counts right after the events.
     Repair {
         /// Why; written down.
@@ -57,6 +62,7 @@ impl Order {
         match self {
             Self::Refund { .. } => "refund",
             Self::Unfreeze { .. } => "unfreeze",
+            Self::AcceptTime { .. } => "accept_time",
             Self::Repair { .. } => "repair",
         }
     }
@@ -64,7 +70,10 @@ impl Order {
     /// Why it is given.
     pub fn why(&self) -> &str {
         match self {
-            Self::Refund { why, .. } | Self::Unfreeze { why, .. } | Self::Repair { why } => why,
+            Self::Refund { why, .. }
+            | Self::Unfreeze { why, .. }
+            | Self::AcceptTime { why }
+            | Self::Repair { why } => why,
         }
     }
 }
@@ -106,6 +115,13 @@ pub enum Outcome {
         windows: usize,
         /// What servers had reported beyond what was held in them.
         overrun: u64,
+    },
+    /// The wall clock is followed again.
+    TimeAccepted {
+        /// The sequence of the event.
+        seq: i64,
+        /// What it shows, in microseconds since 1970.
+        wall: i64,
     },
     /// The counts are what the events say.
     Repaired {
@@ -183,6 +199,9 @@ pub enum Refused {
     /// It is not frozen.
     #[error("budget `{0}` is not frozen")]
     NotFrozen(String),
+    /// The clock did not jump.
+    #[error("the wall clock is followed; there is nothing to accept")]
+    ClockAgrees,
     /// The events contradict one another, so nothing can be put right after them.
     #[error(
         "the log itself is not sound ({0}), so nothing can be put right after it; see `hayward audit verify`"
@@ -224,7 +243,7 @@ async fn obey(
     let name = instruction.by.name.chars().take(MAX_NAME).collect();
     instruction.by.name = name;
     let proof = match instruction.order {
-        Order::Refund { .. } | Order::Unfreeze { .. } => None,
+        Order::Refund { .. } | Order::Unfreeze { .. } | Order::AcceptTime { .. } => None,
         Order::Repair { .. } => Some(prove(file).await.map_err(unreadable)?),
     };
     recorder.order(instruction, proof).await
@@ -299,7 +318,7 @@ impl Alone {
         let checkpoints = Checkpoints::new(self.signing_key, self.checkpoints);
         let (database, clock, first) = (self.database, self.clock, vec![opened]);
         let writer = match instruction.order {
-            Order::Refund { .. } | Order::Unfreeze { .. } => {
+            Order::Refund { .. } | Order::Unfreeze { .. } | Order::AcceptTime { .. } => {
                 Writer::start(database, clock, random(), first, checkpoints).await?
             }
             // Closing calls may wait until it is sure which are open.
@@ -309,7 +328,9 @@ impl Alone {
         };
         let (jobs, job_queue) = mpsc::channel(QUEUE);
         let (closings, closing_queue) = mpsc::unbounded_channel();
-        let recorder = Recorder::new(jobs, closings, writer.health());
+        // Nothing of an agent or a server goes through here.
+        let redactor = Arc::new(Redactor::new(Vec::new()));
+        let recorder = Recorder::new(jobs, closings, writer.health(), redactor);
         let writing = tokio::spawn(writer.run(job_queue, closing_queue));
         let done = obey(&recorder, &file, instruction).await;
         drop(recorder);

@@ -75,8 +75,10 @@ impl CallState {
             | Kind::Checkpoint
             | Kind::Admitted
             | Kind::Denied
+            | Kind::Redacted
             | Kind::Seeded
             | Kind::Expired
+            | Kind::Clock
             | Kind::Refunded
             | Kind::Repaired
             | Kind::Unfrozen

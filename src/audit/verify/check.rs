@@ -1,5 +1,6 @@
 //! The check itself: takes the log in pieces, in the order they are read, and says what is wrong. Pure.
 
+use super::bodies::Bodies;
 use super::calls::Calls;
 use super::columns::Columns;
 use super::derived::{Derived, Lookup, Refusal};
@@ -7,6 +8,7 @@ use super::ledger::{Difference, LedgerTables};
 use super::marks::Marks;
 use super::meta::Meta;
 use super::{Fault, Known, Verified};
+use crate::audit::bodies::{Deleted, Stored};
 use crate::audit::chain::{Head, next_hash};
 use crate::audit::row::{self, EventRow};
 use crate::db::LogId;
@@ -21,6 +23,12 @@ pub(super) enum Piece {
     Names(Vec<(i64, String)>),
     /// Some events in a row, as [`row`] takes them apart.
     Events(Vec<u8>),
+    /// Bodies of the events so far, in order.
+    Bodies(Vec<Stored>),
+    /// All bodies of events up to this one were given.
+    BodiesThrough(i64),
+    /// Which bodies were deleted in good order, as far as is known by now.
+    Deleted(Vec<Deleted>),
     /// The last event that lookups and sums cover.
     Mark(i64),
     /// The tables of the ledger, after the last event.
@@ -45,6 +53,9 @@ pub(super) struct Check {
     marks: Marks,
     columns: Columns,
     calls: Calls,
+    bodies: Bodies,
+    /// Set when nobody gives any.
+    skips_bodies: bool,
     derived: Derived,
     faults: Vec<Fault>,
 }
@@ -67,6 +78,8 @@ impl Check {
             faults,
             columns: Columns::default(),
             calls: Calls::default(),
+            bodies: Bodies::default(),
+            skips_bodies: false,
             derived: Derived::default(),
         }
     }
@@ -80,11 +93,25 @@ impl Check {
         check
     }
 
+    /// The same for who asks for the ledger only.
+    pub(super) fn without_bodies(self) -> Self {
+        Self {
+            skips_bodies: true,
+            ..self
+        }
+    }
+
     /// Takes a piece in. Says whether more are wanted: past the first break nothing can be said about the chain.
     pub(super) fn piece(&mut self, piece: Piece) -> bool {
         match piece {
             Piece::Names(texts) => self.columns.set_texts(texts),
             Piece::Events(events) => self.events(&events),
+            Piece::Bodies(rows) => {
+                let faults = self.bodies.given(&rows);
+                self.report(faults);
+            }
+            Piece::BodiesThrough(seq) => self.bodies.all_given(seq),
+            Piece::Deleted(deleted) => self.bodies.set_deleted(deleted),
             Piece::Mark(mark) => self.derived.set_mark(mark),
             Piece::Ledger(tables) => {
                 let seq = self.head.seq;
@@ -102,6 +129,8 @@ impl Check {
                 self.derived.refusals(&rows);
             }
             Piece::End => {
+                let faults = self.bodies.missing();
+                self.report(faults);
                 let faults = self.derived.faults();
                 self.report(faults);
             }
@@ -138,6 +167,9 @@ impl Check {
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
+        if !self.skips_bodies {
+            self.bodies.event(seq, &meta);
+        }
         let fault = self.calls.event(seq, &meta);
         self.report(fault);
     }

@@ -4,9 +4,11 @@
 //! started are ended by it.
 
 mod agent;
+mod canary;
 mod checkpoints;
 mod crash;
 mod gateway;
+mod mismatch;
 mod orders;
 mod quiet;
 mod records;
