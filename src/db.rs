@@ -197,6 +197,11 @@ impl Writer {
         }
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.options.get_filename()
+    }
+
     /// The error that says that the file holds something else than was written.
     pub fn not_ours(&self) -> DbError {
         DbError::NotOurs(self.options.get_filename().into())
@@ -491,6 +496,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         7,
         "lookups and rollups",
         include_str!("../migrations/0007_lookups_and_rollups.sql"),
+    ),
+    (
+        10,
+        "refunds",
+        include_str!("../migrations/0010_refunds.sql"),
     ),
 ];
 

@@ -30,6 +30,7 @@ mod listener;
 mod lists;
 mod names;
 mod opening;
+mod operator;
 mod pages;
 mod parked;
 mod places;
@@ -79,6 +80,9 @@ pub use figures::{Figures, RateLimit};
 pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
+pub use operator::{
+    Alone, AloneError, By, GivenBack, Instruction, Order, Outcome, PutRight, Refused,
+};
 pub use places::{Return, StreamId, StreamPlace};
 pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
@@ -205,6 +209,8 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct Gateway {
     permissions: Arc<Permissions>,
+    /// The file of ledger and log.
+    file: PathBuf,
     forwarder: Forwarder,
     recorder: Recorder,
     redactor: Arc<Redactor>,
@@ -250,6 +256,7 @@ impl Gateway {
             redactor,
             accepted,
         } = setup;
+        let file = database.path().to_path_buf();
         let accepted = accepted.map(|what| Entry::new(Kind::Accepted).text("mismatch", &what));
         let first = [started(durability)].into_iter().chain(accepted);
         let first = first.chain([policy_in_force(&permissions)]).collect();
@@ -271,6 +278,7 @@ impl Gateway {
             rates: RateLimits::new(&permissions, Arc::clone(&clock)),
             permissions,
             forwarder: Forwarder::new(upstreams, built_in, Arc::clone(&clock)),
+            file,
             recorder,
             redactor,
             catalog: Catalog::default(),

@@ -1,9 +1,10 @@
 //! The check itself: takes the log in pieces, in the order they are read, and says what is wrong. Pure.
 
 use super::bodies::Bodies;
-use super::calls::{Calls, LedgerTables};
+use super::calls::Calls;
 use super::columns::Columns;
 use super::derived::{Derived, Lookup, Refusal};
+use super::ledger::{Difference, LedgerTables};
 use super::marks::Marks;
 use super::meta::Meta;
 use super::{Fault, Known, Verified};
@@ -53,6 +54,8 @@ pub(super) struct Check {
     columns: Columns,
     calls: Calls,
     bodies: Bodies,
+    /// Set when nobody gives any.
+    skips_bodies: bool,
     derived: Derived,
     faults: Vec<Fault>,
 }
@@ -76,6 +79,7 @@ impl Check {
             columns: Columns::default(),
             calls: Calls::default(),
             bodies: Bodies::default(),
+            skips_bodies: false,
             derived: Derived::default(),
         }
     }
@@ -87,6 +91,14 @@ impl Check {
         check.columns.resume();
         check.calls.resume();
         check
+    }
+
+    /// The same for who asks for the ledger only.
+    pub(super) fn without_bodies(self) -> Self {
+        Self {
+            skips_bodies: true,
+            ..self
+        }
     }
 
     /// Takes a piece in. Says whether more are wanted: past the first break nothing can be said about the chain.
@@ -102,8 +114,11 @@ impl Check {
             Piece::Deleted(deleted) => self.bodies.set_deleted(deleted),
             Piece::Mark(mark) => self.derived.set_mark(mark),
             Piece::Ledger(tables) => {
-                let faults = self.calls.ledger(self.head.seq, tables);
+                let seq = self.head.seq;
+                let faults = self.calls.refunds.faults(&tables);
                 self.report(faults);
+                let differences = self.calls.differences(tables);
+                self.report(differences.iter().flat_map(|differs| differs.faults(seq)));
             }
             Piece::Lookups(rows) => self.derived.lookups(&rows),
             Piece::Sums(rows) => {
@@ -152,9 +167,26 @@ impl Check {
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
-        self.bodies.event(seq, &meta);
+        if !self.skips_bodies {
+            self.bodies.event(seq, &meta);
+        }
         let fault = self.calls.event(seq, &meta);
         self.report(fault);
+    }
+
+    /// The last event that was taken in.
+    pub(super) fn last(&self) -> i64 {
+        self.head.seq
+    }
+
+    /// What is wrong so far.
+    pub(super) fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Where the tables of the ledger are not what the events add up to.
+    pub(super) fn differences(&self, tables: LedgerTables) -> Vec<Difference> {
+        self.calls.differences(tables)
     }
 
     /// Notes what is wrong.

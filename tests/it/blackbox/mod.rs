@@ -9,6 +9,7 @@ mod checkpoints;
 mod crash;
 mod gateway;
 mod mismatch;
+mod orders;
 mod quiet;
 mod records;
 mod start;
