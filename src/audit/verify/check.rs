@@ -45,6 +45,8 @@ pub(super) struct Check {
     columns: Columns,
     calls: Calls,
     derived: Derived,
+    /// Whether the tables that follow from the events were read to their end.
+    has_tables: bool,
     faults: Vec<Fault>,
 }
 
@@ -67,6 +69,7 @@ impl Check {
             columns: Columns::default(),
             calls: Calls::default(),
             derived: Derived::default(),
+            has_tables: false,
         }
     }
 
@@ -97,10 +100,7 @@ impl Check {
             Piece::Refusals(rows) => {
                 self.derived.refusals(&rows);
             }
-            Piece::End => {
-                let faults = self.derived.faults();
-                self.report(faults);
-            }
+            Piece::End => self.has_tables = true,
         }
         !self.broken
     }
@@ -156,6 +156,11 @@ impl Check {
         }
         if !self.broken {
             self.faults.extend(self.marks.end(self.head));
+        }
+        // Last: a log that was cut off is worse than what it leaves behind in the tables.
+        if self.has_tables && !self.broken {
+            let faults = self.derived.faults();
+            self.report(faults);
         }
         Verified {
             log: self.log,
