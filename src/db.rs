@@ -425,7 +425,7 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), DbError>
 }
 
 /// The migrations, oldest first. What shipped is never edited.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (
         1,
         "ledger and log",
@@ -445,6 +445,11 @@ const MIGRATIONS: [(i64, &str, &str); 4] = [
         4,
         "checkpoints",
         include_str!("../migrations/0004_checkpoints.sql"),
+    ),
+    (
+        9,
+        "keys of calls",
+        include_str!("../migrations/0009_keys_of_calls.sql"),
     ),
 ];
 

@@ -75,6 +75,7 @@ mod plan {
         "policy/",
         "protocol/",
         "budget/books.rs",
+        "budget/keys.rs",
         "budget/window.rs",
         "audit/event.rs",
         "audit/chain.rs",
@@ -100,6 +101,7 @@ mod plan {
     const SQL_ROOMS: &[&str] = &[
         "db.rs",
         "db/",
+        "budget/key_table.rs",
         "budget/ledger.rs",
         "budget/read.rs",
         "audit/log.rs",

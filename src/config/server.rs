@@ -7,6 +7,7 @@ use crate::policy::{Disabled, Place, ServerRule};
 use crate::types::{Connection, EraChoice, ServerName};
 
 use super::budget::{self, Pools};
+use super::dedupe;
 use super::endpoint;
 use super::fields::{Fields, choice, mark};
 use super::names::Known;
@@ -30,6 +31,7 @@ const KEYS: &[&str] = &[
     "instances",
     "budgets",
     "rate",
+    "dedupe",
     "disabled",
 ];
 
@@ -96,10 +98,11 @@ fn server(
         disabled: disabled(&fields, &path, findings),
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
+        dedupe: dedupe::dedupe(&fields, findings),
     };
     let era = era(&fields, transport, findings);
     let timeout = fields.text("timeout", findings);
-    let timeout = timeout.and_then(|text| time::timeout(text, findings));
+    let timeout = timeout.and_then(|text| time::span(text, findings));
     let connection = Connection {
         endpoint: endpoint::endpoint(&fields, entry.key_span, &around.values, findings)?,
         era,

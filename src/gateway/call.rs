@@ -9,6 +9,7 @@ use crate::types::CallId;
 use super::Gateway;
 use super::entries;
 use super::failure::Failure;
+use super::keys;
 use super::listener::Listener;
 use super::refusal::{Cause, Refusal};
 use super::stages::{Authenticated, Authorized, Caller, Outcome, Reserved, Settled, Subject, Wish};
@@ -108,6 +109,8 @@ impl Gateway {
     async fn admit(&self, authorized: Authorized) -> Result<Reserved, Failure> {
         let request = &authorized.request;
         let entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
+        let keys = keys::claims(request);
+        let entry = entries::with_key(entry, keys.as_ref());
         let is_paid = request.wish.continues.is_some();
         let charges = if is_paid || is_free(request.wish.request.method) {
             Vec::new()
@@ -117,7 +120,13 @@ impl Gateway {
         let zone = request.caller.permissions.zone().clone();
         match self
             .recorder
-            .admit(entry, request.call, charges, zone.clone())
+            .admit(
+                entry,
+                request.call,
+                charges,
+                zone.clone(),
+                keys.map(Box::new),
+            )
             .await
         {
             Ok(open) => Ok(authorized.reserve(open)),
@@ -125,6 +134,11 @@ impl Gateway {
             Err(NotAdmitted::Full(shortage)) => {
                 let at = self.clock.now();
                 let cause = Cause::Budget { shortage, zone, at };
+                Err(Failure::Refused(Box::new(refusal(request, cause))))
+            }
+            Err(NotAdmitted::Repeated(repeated)) => {
+                let at = self.clock.now();
+                let cause = Cause::Repeat { repeated, zone, at };
                 Err(Failure::Refused(Box::new(refusal(request, cause))))
             }
         }

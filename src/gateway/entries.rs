@@ -4,13 +4,16 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::audit::{Entry, Kind};
-use crate::budget::{Charged, Held};
+use crate::budget::{Charged, Claims, Held};
 use crate::policy::Place;
 use crate::protocol::json_string;
 use crate::types::CallId;
 
 use super::exchange::Round;
+use super::keys::in_log;
+use super::shape::needs_input;
 use super::stages::{Authenticated, Caller, Forwarded, Outcome, Subject, Why};
+use super::visits;
 
 /// The longest text of an agent's own making that one field of an event keeps, in characters.
 const MAX_TEXT: usize = 256;
@@ -65,6 +68,14 @@ pub(super) fn with_rule(entry: Entry, rule: &Place) -> Entry {
         .number("line", u64::from(rule.line))
 }
 
+/// The key that it came with, so that calls with the same one can be found.
+pub(super) fn with_key(entry: Entry, claims: Option<&Claims>) -> Entry {
+    match claims.and_then(in_log) {
+        Some(key) => entry.text("idempotency_key", &key),
+        None => entry,
+    }
+}
+
 /// Turns a known request into its `admitted` event.
 pub(super) fn admitted(entry: Entry, held: &[Held]) -> Entry {
     let mut entry = Entry {
@@ -97,6 +108,9 @@ pub(super) fn closing(forwarded: &Forwarded) -> Entry {
     entry.server = Some(request.wish.server.clone());
     if let Subject::Tool(name) = &request.wish.subject {
         entry.tool = Some(cut(name));
+    }
+    if let Some(what) = asks(forwarded) {
+        entry = entry.text("asks", what);
     }
     match &forwarded.outcome {
         Outcome::Answered(reply) => {
@@ -168,6 +182,20 @@ fn answer_kind(reply: &crate::upstream::Reply) -> &'static str {
         Err(_) => "rpc_error",
         Ok(result) if says_is_error(result.get()) => "tool_error",
         Ok(_) => "ok",
+    }
+}
+
+/// What the server of a tool wants before it does anything: input of its client, or its user on a page.
+fn asks(forwarded: &Forwarded) -> Option<&'static str> {
+    let Subject::Tool(_) = &forwarded.request.wish.subject else {
+        return None;
+    };
+    match &forwarded.outcome {
+        Outcome::Answered(reply) => match &reply.outcome {
+            Ok(result) => needs_input(result).then_some("input"),
+            Err(error) => visits::wanted(error).map(|_| "visit"),
+        },
+        Outcome::Unanswered(_) | Outcome::GivenUp(_) | Outcome::Withdrawn => None,
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::audit::{Entry, Kind};
-use crate::budget::Hold;
+use crate::budget::{Claims, Hold};
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
 
@@ -65,6 +65,7 @@ impl Recorder {
         call: CallId,
         charges: Vec<Charge>,
         zone: Zone,
+        keys: Option<Box<Claims>>,
     ) -> Result<OpenCall, NotAdmitted> {
         let (reply, answer) = oneshot::channel();
         let job = Job::Admit {
@@ -72,6 +73,7 @@ impl Recorder {
             call,
             charges,
             zone,
+            keys,
             reply,
         };
         self.jobs

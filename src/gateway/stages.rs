@@ -95,6 +95,8 @@ pub(super) struct Wish {
     pub request: Outgoing,
     /// What the request is, so that a state of the server given for it fits no other.
     pub purpose: String,
+    /// The key it came with; only calls of tools have one.
+    pub key: Option<String>,
     /// The call that this one continues with answers to the server's questions; what that one cost pays for
     /// this one too.
     pub continues: Option<CallId>,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
-use crate::budget::{Books, Hold, Shortage};
+use crate::budget::{Books, Claims, Hold, Keys, Repeated, Shortage};
 use crate::clock::Clock;
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
@@ -22,6 +22,7 @@ use super::checkpoints::Checkpoints;
 use super::entries;
 
 mod batch;
+mod keys;
 mod recover;
 
 use batch::Batch;
@@ -48,6 +49,8 @@ pub(super) enum Job {
         charges: Vec<Charge>,
         /// The zone of the rules in force.
         zone: Zone,
+        /// The keys it comes with; a call that was made before is refused.
+        keys: Option<Box<Claims>>,
         /// Hears the answer, after the commit.
         reply: oneshot::Sender<Result<Hold, NotAdmitted>>,
     },
@@ -78,6 +81,8 @@ pub(super) struct Closing {
 pub(super) enum NotAdmitted {
     /// A budget has no room; the refusal is written down.
     Full(Box<Shortage>),
+    /// It was made before; the refusal is written down.
+    Repeated(Box<Repeated>),
     /// Nothing can be written.
     Unrecorded,
 }
@@ -104,6 +109,9 @@ pub(super) struct Writer {
     events_since_checkpoint: usize,
     folds: Folds,
     checkpoints: Checkpoints,
+    keys: Keys,
+    /// When the table of keys was last swept.
+    keys_swept: Timestamp,
 }
 
 impl Writer {
@@ -132,6 +140,8 @@ impl Writer {
             events_since_checkpoint: 0,
             folds: Folds::default(),
             checkpoints,
+            keys: Keys::default(),
+            keys_swept: Timestamp::from_micros(i64::MIN),
         };
         writer.read_back().await?;
         let mut batch = Batch::default();
@@ -184,11 +194,17 @@ impl Writer {
             drain(&mut closings, &mut jobs, &mut self.unwritten, &mut waiting);
             self.commit(std::mem::take(&mut waiting)).await;
             self.checkpoint_when_due().await;
+            self.sweep_keys_when_due().await;
         }
         self.stop().await
     }
 
     async fn commit(&mut self, jobs: Vec<Job>) {
+        if let Err(error) = self.look_up_keys(&jobs).await {
+            tracing::error!(%error, "the keys of calls cannot be read; calls are refused until they can");
+            self.set_suspect(true);
+            return;
+        }
         let at = self.now();
         let mut batch = self.begin(at);
         for closing in std::mem::take(&mut self.unwritten) {

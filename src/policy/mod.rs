@@ -14,6 +14,7 @@ pub use decide::{
 };
 pub use pattern::Pattern;
 pub use permissions::{
-    Agent, BudgetRule, DenyRule, Disabled, Each, GrantRule, Parts, Permissions, Place, Pool,
-    RateRule, RefusalStyle, ServerRule, Specificity, Token, UngrantedStyle, Viewer, ViewerScope,
+    Agent, BudgetRule, DedupeRule, DenyRule, Disabled, Each, GrantRule, Parts, Permissions, Place,
+    Pool, RateRule, RefusalStyle, ServerRule, Specificity, Token, UngrantedStyle, Viewer,
+    ViewerScope,
 };

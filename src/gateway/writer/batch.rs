@@ -5,15 +5,16 @@ use tokio::sync::oneshot;
 
 use super::super::entries;
 use super::super::refusal::denied_by_budget;
+use super::super::repeats::denied_as_repeat;
 use super::{Closing, Job, NotAdmitted, Writer};
 use crate::audit::{self, Chained, Checkpoint, Entry, Kind};
-use crate::budget::{self, Hold, LedgerRows, Shortage};
+use crate::budget::{self, Hold, LedgerRows};
 use crate::db::DbError;
 use crate::types::Timestamp;
 
 pub(super) enum Reply {
     Admitted(oneshot::Sender<Result<Hold, NotAdmitted>>, Hold),
-    Full(oneshot::Sender<Result<Hold, NotAdmitted>>, Box<Shortage>),
+    Refused(oneshot::Sender<Result<Hold, NotAdmitted>>, NotAdmitted),
     Noted(oneshot::Sender<()>),
 }
 
@@ -47,19 +48,31 @@ impl Writer {
                 call,
                 charges,
                 zone,
+                keys,
                 reply,
-            } => match self.books.reserve(call, &charges, &zone, at) {
-                Ok(hold) => {
-                    let seq = self.chain(batch, &entries::admitted(*entry, hold.held()), at);
-                    batch.ledger.admit(&hold, seq);
-                    batch.replies.push(Reply::Admitted(reply, hold));
+            } => {
+                let claims = keys.as_deref();
+                if let Some(repeated) = claims.and_then(|keys| self.keys.find_repeat(keys, at)) {
+                    self.note(batch, &denied_as_repeat(*entry, &repeated), at);
+                    let refused = NotAdmitted::Repeated(Box::new(repeated));
+                    batch.replies.push(Reply::Refused(reply, refused));
+                    return;
                 }
-                Err(shortage) => {
-                    let entry = denied_by_budget(*entry, &shortage, &zone);
-                    self.note(batch, &entry, at);
-                    batch.replies.push(Reply::Full(reply, shortage));
+                match self.books.reserve(call, &charges, &zone, at) {
+                    Ok(hold) => {
+                        let seq = self.chain(batch, &entries::admitted(*entry, hold.held()), at);
+                        batch.ledger.admit(&hold, seq);
+                        self.take_keys(claims, call, (&charges, &zone), at);
+                        batch.replies.push(Reply::Admitted(reply, hold));
+                    }
+                    Err(shortage) => {
+                        let entry = denied_by_budget(*entry, &shortage, &zone);
+                        self.note(batch, &entry, at);
+                        let refused = NotAdmitted::Full(shortage);
+                        batch.replies.push(Reply::Refused(reply, refused));
+                    }
                 }
-            },
+            }
             Job::Note { entry, reply } => {
                 self.note(batch, &entry, at);
                 batch.replies.push(Reply::Noted(reply));
@@ -96,6 +109,7 @@ impl Writer {
         let costs = closing.entry.kind != Kind::Released;
         // Not open any more: an earlier commit, of which nobody knew whether it held, did close it.
         if let Some(charged) = self.books.close(call, costs) {
+            self.close_keys(call, &closing.entry);
             self.chain(
                 batch,
                 &entries::with_charges(closing.entry.clone(), &charged),
@@ -122,6 +136,7 @@ impl Writer {
 
     pub(super) async fn write(&mut self, batch: &mut Batch) -> Result<(), DbError> {
         if batch.events.is_empty() && !batch.has_counted {
+            self.keys.forget_closed();
             return Ok(());
         }
         let mut tx = self.database.begin().await?;
@@ -131,8 +146,10 @@ impl Writer {
             audit::write_checkpoint(&mut tx, (*seq, taken.at)).await?;
         }
         budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
+        budget::write_keys(&mut tx, &mut self.keys).await?;
         tx.commit().await?;
         self.database.ensure_in_place()?;
+        self.keys.forget_closed();
         self.written = self.head;
         self.events_since_checkpoint = self
             .events_since_checkpoint
@@ -152,8 +169,8 @@ impl Writer {
         for reply in batch.replies {
             match reply {
                 Reply::Admitted(reply, hold) => self.let_through(reply, hold),
-                Reply::Full(reply, shortage) => {
-                    let _ = reply.send(Err(NotAdmitted::Full(shortage)));
+                Reply::Refused(reply, why) => {
+                    let _ = reply.send(Err(why));
                 }
                 Reply::Noted(reply) => {
                     let _ = reply.send(());

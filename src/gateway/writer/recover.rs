@@ -45,6 +45,7 @@ impl Writer {
         }
         self.names = audit::load_names(tx.connection()).await?;
         self.books = budget::load(tx.connection(), now.max(last_at)).await?;
+        self.keys = budget::load_keys(tx.connection()).await?;
         self.folds = audit::load_repeats(tx.connection()).await?;
         self.checkpoints.last = audit::load_checkpoint(tx.connection()).await?;
         self.head = head;
@@ -64,6 +65,7 @@ impl Writer {
             let costs = entry.kind != Kind::Released;
             let held = self.books.budgets_of(call);
             if let Some(charged) = self.books.close(call, costs) {
+                self.close_keys(call, &entry);
                 self.chain(batch, &entries::with_charges(entry, &charged), at);
                 batch.ledger.closed.push(call);
                 batch

@@ -50,7 +50,8 @@ impl Desk {
     /// A call against a budget of two a day.
     async fn admit(&self, number: u8) -> Result<super::super::recorder::OpenCall, NotAdmitted> {
         let (entry, call, charges) = wish(number);
-        self.recorder.admit(entry, call, charges, Zone::utc()).await
+        let zone = Zone::utc();
+        self.recorder.admit(entry, call, charges, zone, None).await
     }
 
     async fn until_recording(&self) {
@@ -171,7 +172,7 @@ async fn an_older_copy_put_in_place_is_no_refill() {
 async fn a_caller_that_gives_up_in_the_moment_it_is_let_through_leaves_no_hold() {
     let desk = Desk::open().await;
     let (entry, call, charges) = wish(1);
-    let mut admitting = Box::pin(desk.recorder.admit(entry, call, charges, Zone::utc()));
+    let mut admitting = Box::pin(desk.recorder.admit(entry, call, charges, Zone::utc(), None));
     assert!(futures_util::poll!(&mut admitting).is_pending());
     // The next job is answered after this one was.
     desk.recorder.note(Entry::new(Kind::Policy)).await.unwrap();

@@ -99,6 +99,7 @@ fn server(name: &str) -> ServerRule {
         disabled: None,
         budgets: Vec::new(),
         rate: None,
+        dedupe: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ mod agent;
 mod checkpoints;
 mod crash;
 mod gateway;
+mod keys;
 mod quiet;
 mod records;
 mod start;

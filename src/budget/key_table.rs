@@ -1,0 +1,206 @@
+//! The table of keys: written in the transaction of the events, looked up before a batch, swept between batches.
+
+use std::collections::HashMap;
+
+use sqlx::{AssertSqlSafe, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
+
+use crate::db::{Bulk, DbError, WriteTx};
+use crate::types::{AgentName, CallId, Timestamp};
+
+use super::keys::{KeyId, Keys, Record, State};
+
+/// Rows that one sweep takes away for each reason; the next one takes the rest.
+const SWEPT: i64 = 1_000;
+
+/// How many values a look-up asks for at once. Few sizes, so that few statements have to be remembered.
+const SIZES: [usize; 3] = [64, 8, 1];
+
+const PUT: Bulk = Bulk {
+    head: "INSERT INTO call_key
+        (id, agent, given, arguments, call_id, state, outcome, kept_us, ends_us) VALUES",
+    columns: 9,
+    tail: "ON CONFLICT (id) DO UPDATE SET
+        agent = excluded.agent, given = excluded.given, arguments = excluded.arguments, call_id = excluded.call_id,
+        state = excluded.state, outcome = excluded.outcome, kept_us = excluded.kept_us, ends_us = excluded.ends_us",
+    single: None,
+};
+const GONE: Bulk = Bulk {
+    head: "DELETE FROM call_key WHERE id IN (VALUES",
+    columns: 1,
+    tail: ")",
+    single: Some("DELETE FROM call_key WHERE id = ?"),
+};
+
+const ROWS: &str =
+    "SELECT id, agent, given, arguments, call_id, state, outcome, kept_us, ends_us FROM call_key";
+
+/// A row as it stands.
+struct Stored(KeyId, Record);
+
+impl FromRow<'_, SqliteRow> for Stored {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        let id = bytes(row.try_get("id")?)?;
+        let call: Vec<u8> = row.try_get("call_id")?;
+        let outcome: Option<String> = row.try_get("outcome")?;
+        let outcome = outcome.unwrap_or_default().into();
+        let state: String = row.try_get("state")?;
+        let state = match state.as_str() {
+            "running" => State::Running,
+            "asked" => State::Asked,
+            "done" => State::Done(outcome),
+            "unknown" => State::Unknown(outcome),
+            _ => return Err(unreadable("the state of a key")),
+        };
+        let record = Record {
+            agent: agent(row.try_get("agent")?)?,
+            is_given: row.try_get("given")?,
+            arguments: bytes(row.try_get("arguments")?)?,
+            call: CallId::from_slice(&call).ok_or_else(|| unreadable("a call id"))?,
+            state,
+            kept: Timestamp::from_micros(row.try_get("kept_us")?),
+            ends: Timestamp::from_micros(row.try_get("ends_us")?),
+        };
+        Ok(Self(KeyId::from_bytes(id), record))
+    }
+}
+
+/// Writes what changed in one batch.
+///
+/// # Errors
+/// When SQLite refuses; nothing of the batch may be kept then.
+pub async fn write_keys(tx: &mut WriteTx<'_>, keys: &mut Keys) -> Result<(), DbError> {
+    let (put, gone) = keys.take_changes();
+    GONE.run(tx, &gone, |q, id| q.bind(id.as_bytes().as_slice()))
+        .await?;
+    PUT.run(tx, &put, |q, (id, record)| {
+        let q = q
+            .bind(id.as_bytes().as_slice())
+            .bind(record.agent.as_str())
+            .bind(record.is_given);
+        let q = q
+            .bind(record.arguments.as_slice())
+            .bind(record.call.as_bytes().as_slice());
+        let (state, outcome) = match &record.state {
+            State::Running => ("running", None),
+            State::Asked => ("asked", None),
+            State::Done(outcome) => ("done", Some(&**outcome)),
+            State::Unknown(outcome) => ("unknown", Some(&**outcome)),
+        };
+        let q = q.bind(state).bind(outcome);
+        q.bind(record.kept.micros()).bind(record.ends.micros())
+    })
+    .await
+}
+
+/// Reads back the keys of open calls, and how many each agent has.
+///
+/// # Errors
+/// When SQLite refuses or a row cannot be understood.
+pub async fn load_keys(connection: &mut SqliteConnection) -> Result<Keys, DbError> {
+    let open = AssertSqlSafe(format!("{ROWS} WHERE state = 'running'"));
+    let open: Vec<Stored> = sqlx::query_as(open).fetch_all(&mut *connection).await?;
+    let open = open.into_iter().map(|Stored(id, record)| (id, record));
+    let counts = "SELECT agent, count(*) FROM call_key GROUP BY agent";
+    let counts: Vec<(String, i64)> = sqlx::query_as(counts).fetch_all(connection).await?;
+    let mut by_agent = HashMap::new();
+    for (name, count) in counts {
+        by_agent.insert(agent(name)?, u64::try_from(count).unwrap_or(0));
+    }
+    Ok(Keys::new(open.collect(), by_agent))
+}
+
+/// Looks up keys, and those of calls that wait for answers of their agents.
+///
+/// # Errors
+/// When SQLite refuses or a row cannot be understood.
+pub async fn look_up_keys(
+    connection: &mut SqliteConnection,
+    keys: &mut Keys,
+    ids: &[KeyId],
+    asked: &[CallId],
+) -> Result<(), DbError> {
+    let ids: Vec<&[u8]> = ids.iter().map(|id| id.as_bytes().as_slice()).collect();
+    let calls: Vec<&[u8]> = asked
+        .iter()
+        .map(|call| call.as_bytes().as_slice())
+        .collect();
+    let of_calls = "state = 'asked' AND call_id";
+    let mut found = rows(connection, "id", &ids).await?;
+    found.extend(rows(connection, of_calls, &calls).await?);
+    for Stored(id, record) in found {
+        keys.learn(id, record);
+    }
+    Ok(())
+}
+
+async fn rows(
+    connection: &mut SqliteConnection,
+    column: &str,
+    values: &[&[u8]],
+) -> Result<Vec<Stored>, DbError> {
+    let mut found = Vec::new();
+    let mut rest = values;
+    for size in SIZES {
+        while rest.len() >= size {
+            let (piece, tail) = rest.split_at(size);
+            let places = &",?".repeat(size)[1..];
+            // The text is put together from constants of this program alone.
+            let text = AssertSqlSafe(format!("{ROWS} WHERE {column} IN ({places})"));
+            let statement = piece
+                .iter()
+                .fold(sqlx::query_as(text), |q, value| q.bind(*value));
+            let more: Vec<Stored> = statement.fetch_all(&mut *connection).await?;
+            found.extend(more);
+            rest = tail;
+        }
+    }
+    Ok(found)
+}
+
+/// Takes away keys whose time is over, and of agents that have too many those that need not be kept; says whether
+/// there may be more.
+///
+/// # Errors
+/// When SQLite refuses; nothing of the transaction may be kept then.
+pub async fn sweep_keys(
+    tx: &mut WriteTx<'_>,
+    keys: &mut Keys,
+    at: Timestamp,
+) -> Result<bool, DbError> {
+    let over = "DELETE FROM call_key WHERE id IN (
+        SELECT id FROM call_key WHERE ends_us <= $1 AND state <> 'running' LIMIT $2) RETURNING agent";
+    let over = sqlx::query_scalar(over).bind(at.micros()).bind(SWEPT);
+    let mut gone: Vec<String> = over.fetch_all(tx.connection()).await?;
+    let mut is_more = is_full(gone.len());
+    for crowded in keys.crowded() {
+        let oldest = "DELETE FROM call_key WHERE id IN (
+            SELECT id FROM call_key WHERE agent = $1 AND kept_us <= $2 AND state <> 'running'
+            ORDER BY kept_us LIMIT $3) RETURNING agent";
+        let oldest = sqlx::query_scalar(oldest)
+            .bind(crowded.as_str().to_owned())
+            .bind(at.micros())
+            .bind(SWEPT);
+        let older: Vec<String> = oldest.fetch_all(tx.connection()).await?;
+        is_more = is_more || is_full(older.len());
+        gone.extend(older);
+    }
+    let gone: Result<Vec<AgentName>, sqlx::Error> = gone.into_iter().map(agent).collect();
+    keys.swept(gone?);
+    Ok(is_more)
+}
+
+fn is_full(rows: usize) -> bool {
+    i64::try_from(rows).is_ok_and(|rows| rows >= SWEPT)
+}
+
+fn agent(name: String) -> Result<AgentName, sqlx::Error> {
+    name.parse().map_err(|_| unreadable("the name of an agent"))
+}
+
+fn bytes(stored: Vec<u8>) -> Result<[u8; 32], sqlx::Error> {
+    <[u8; 32]>::try_from(stored.as_slice()).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+fn unreadable(what: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("{what} cannot be read").into())
+}

@@ -1,0 +1,112 @@
+//! What the writer does with the keys of calls: looks them up, lets no repeat through, notes how calls end, and takes
+//! away those whose time is over.
+
+use std::time::Duration;
+
+use super::{Job, Writer};
+use crate::audit::{Entry, Kind};
+use crate::budget::{self, Claims, Ending};
+use crate::db::DbError;
+use crate::policy::Charge;
+use crate::types::{CallId, Timestamp, Zone};
+
+/// Pause between two sweeps of the table of keys, in the time of the ledger.
+const SWEEP_PAUSE: Duration = Duration::from_secs(60);
+
+impl Writer {
+    /// Looks up the keys that these calls come with, as far as they are not in memory.
+    pub(super) async fn look_up_keys(&mut self, jobs: &[Job]) -> Result<(), DbError> {
+        let claims = || jobs.iter().filter_map(Job::claims);
+        let ids: Vec<_> = claims()
+            .flat_map(|claims| self.keys.unknown(claims))
+            .collect();
+        let asked: Vec<_> = claims().filter_map(|claims| claims.continues).collect();
+        if ids.is_empty() && asked.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.database.begin().await?;
+        budget::look_up_keys(tx.connection(), &mut self.keys, &ids, &asked).await?;
+        tx.commit().await
+    }
+
+    /// Gives a call that is let through its keys.
+    pub(super) fn take_keys(
+        &mut self,
+        claims: Option<&Claims>,
+        call: CallId,
+        (charges, zone): (&[Charge], &Zone),
+        at: Timestamp,
+    ) {
+        let Some(claims) = claims else { return };
+        let ends = charges.iter().map(|charge| {
+            let limit = charge.limit;
+            budget::span(limit.window, limit.amount, zone, at).ends
+        });
+        self.keys.take(claims, call, ends.max().unwrap_or(at), at);
+    }
+
+    /// Notes how a call ended.
+    pub(super) fn close_keys(&mut self, call: CallId, closing: &Entry) {
+        self.keys.close(call, &ending(closing));
+    }
+
+    /// Takes away keys whose time is over. No caller waits for it but those that come meanwhile.
+    pub(super) async fn sweep_keys_when_due(&mut self) {
+        let at = self.now();
+        if self.suspect || self.keys.is_empty() || at < self.keys_swept.after(SWEEP_PAUSE) {
+            return;
+        }
+        match self.sweep_keys(at).await {
+            Ok(true) => {}
+            Ok(false) => self.keys_swept = at,
+            Err(error) => {
+                tracing::error!(%error, "keys of calls could not be taken away; calls are refused until they can");
+                self.set_suspect(true);
+            }
+        }
+    }
+
+    /// Says whether there may be more to take away.
+    async fn sweep_keys(&mut self, at: Timestamp) -> Result<bool, DbError> {
+        let mut tx = self.database.begin().await?;
+        let is_more = budget::sweep_keys(&mut tx, &mut self.keys, at).await?;
+        tx.commit().await?;
+        Ok(is_more)
+    }
+}
+
+impl Job {
+    fn claims(&self) -> Option<&Claims> {
+        match self {
+            Self::Admit { keys, .. } => keys.as_deref(),
+            Self::Note { .. } | Self::Tick => None,
+        }
+    }
+}
+
+/// How a call ended, by its closing event.
+fn ending(closing: &Entry) -> Ending {
+    let detail = |name: &str| {
+        let found = closing.details.iter().find(|(key, _)| key == name);
+        found.and_then(|(_, value)| serde_json::from_str::<String>(value).ok())
+    };
+    let outcome = detail("outcome").unwrap_or_default().into();
+    match (closing.kind, detail("asks").as_deref()) {
+        (Kind::Released, _) => Ending::Free,
+        // The server did nothing and says so: it waits for its user.
+        (Kind::Settled, Some("visit")) => Ending::Free,
+        (Kind::Settled, Some(_)) => Ending::Asked,
+        (Kind::Settled, None) => Ending::Done(outcome),
+        (
+            Kind::Failed
+            | Kind::Abandoned
+            | Kind::Started
+            | Kind::Stopped
+            | Kind::Policy
+            | Kind::Checkpoint
+            | Kind::Admitted
+            | Kind::Denied,
+            _,
+        ) => Ending::Unknown(outcome),
+    }
+}
