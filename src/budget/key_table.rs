@@ -204,3 +204,161 @@ fn bytes(stored: Vec<u8>) -> Result<[u8; 32], sqlx::Error> {
 fn unreadable(what: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("{what} cannot be read").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::keys::{Claim, Claims, Ending, Lasts, MAX_KEYS_OF_AGENT, Repeat};
+    use super::*;
+    use crate::db::{self, Durability, Writer};
+
+    const NOW: Timestamp = Timestamp::from_micros(1_795_176_000_000_000);
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    async fn database() -> (tempfile::TempDir, Writer) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("log.db");
+        let database = db::open(&file, Durability::Process).await.unwrap();
+        (folder, database)
+    }
+
+    /// A call with a key that is called so.
+    fn claims(key: u8) -> Claims {
+        let (id, lasts) = (KeyId::from_bytes([key; 32]), Lasts::Kept);
+        Claims {
+            agent: "clawd".parse().unwrap(),
+            arguments: [7; 32],
+            continues: None,
+            keys: vec![Claim { id, lasts }],
+        }
+    }
+
+    fn call(number: u8) -> CallId {
+        CallId::new(NOW, [number; 10])
+    }
+
+    /// The kind of repeat a call is for somebody who reads the file anew.
+    async fn found(database: &mut Writer, claims: &Claims, at: Timestamp) -> Option<Repeat> {
+        let mut tx = database.begin().await.unwrap();
+        let mut keys = load_keys(tx.connection()).await.unwrap();
+        let ids: Vec<KeyId> = keys.unknown(claims).collect();
+        look_up_keys(tx.connection(), &mut keys, &ids, &[])
+            .await
+            .unwrap();
+        keys.find_repeat(claims, at).map(|found| found.repeat)
+    }
+
+    async fn write(database: &mut Writer, keys: &mut Keys) {
+        let mut tx = database.begin().await.unwrap();
+        write_keys(&mut tx, keys).await.unwrap();
+        tx.commit().await.unwrap();
+        keys.forget_closed();
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_read_back_and_looked_up() {
+        let (_folder, mut database) = database().await;
+        let mut keys = Keys::default();
+        let endings = [
+            (1, None, Some(Repeat::Running)),
+            (2, Some(Ending::Free), None),
+            (3, Some(Ending::Asked), Some(Repeat::Asked)),
+            (
+                4,
+                Some(Ending::Done("ok".into())),
+                Some(Repeat::Done("ok".into())),
+            ),
+            (
+                5,
+                Some(Ending::Unknown("broken".into())),
+                Some(Repeat::Unknown("broken".into())),
+            ),
+        ];
+        for (number, _, _) in &endings {
+            keys.take(&claims(*number), call(*number), NOW, NOW);
+        }
+        write(&mut database, &mut keys).await;
+        for (number, ending, _) in &endings {
+            if let Some(ending) = ending {
+                keys.close(call(*number), ending);
+            }
+        }
+        write(&mut database, &mut keys).await;
+        for (number, _, expected) in endings {
+            assert_eq!(found(&mut database, &claims(number), NOW).await, expected);
+        }
+        // The next round of a call finds its keys by the call.
+        let mut tx = database.begin().await.unwrap();
+        let mut keys = load_keys(tx.connection()).await.unwrap();
+        look_up_keys(tx.connection(), &mut keys, &[], &[call(3), call(4)])
+            .await
+            .unwrap();
+        assert_eq!(keys.unknown(&claims(3)).count(), 0);
+        assert_eq!(keys.unknown(&claims(4)).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn as_many_are_looked_up_as_there_are() {
+        let (_folder, mut database) = database().await;
+        let mut keys = Keys::default();
+        for number in 0..150 {
+            keys.take(&claims(number), call(number), NOW, NOW);
+            keys.close(call(number), &Ending::Done("ok".into()));
+        }
+        write(&mut database, &mut keys).await;
+        let mut all = claims(0);
+        all.keys = (0..200).flat_map(|number| claims(number).keys).collect();
+        let ids: Vec<KeyId> = keys.unknown(&all).collect();
+        assert_eq!(ids.len(), 200);
+        let mut tx = database.begin().await.unwrap();
+        look_up_keys(tx.connection(), &mut keys, &ids, &[])
+            .await
+            .unwrap();
+        assert_eq!(keys.unknown(&all).count(), 50);
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_has_too_many_loses_the_oldest_but_none_of_the_last_day() {
+        let (_folder, mut database) = database().await;
+        // Half of them are a day old; all are charged in a window that never ends.
+        let rows = format!(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MAX_KEYS_OF_AGENT})
+            INSERT INTO call_key (id, agent, given, arguments, call_id, state, outcome, kept_us, ends_us)
+            SELECT unhex(printf('%064x', i + 256)), 'clawd', 1, zeroblob(32), zeroblob(16), 'done', 'ok',
+                CASE WHEN i % 2 THEN {} ELSE {} END, {} FROM n",
+            NOW.micros() + i64::try_from(MAX_KEYS_OF_AGENT).unwrap(),
+            NOW.after(DAY).micros(),
+            i64::MAX,
+        );
+        let mut tx = database.begin().await.unwrap();
+        sqlx::query(AssertSqlSafe(rows))
+            .execute(tx.connection())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let new = claims(1);
+        assert_eq!(found(&mut database, &new, NOW).await, Some(Repeat::TooMany));
+
+        let mut tx = database.begin().await.unwrap();
+        let mut keys = load_keys(tx.connection()).await.unwrap();
+        assert!(!sweep_keys(&mut tx, &mut keys, NOW).await.unwrap());
+        assert_eq!(
+            keys.find_repeat(&new, NOW).map(|it| it.repeat),
+            Some(Repeat::TooMany)
+        );
+        let later = NOW.after(Duration::from_secs(1));
+        assert!(sweep_keys(&mut tx, &mut keys, later).await.unwrap());
+        assert_eq!(keys.find_repeat(&new, later), None);
+        assert!(!sweep_keys(&mut tx, &mut keys, later).await.unwrap());
+        tx.commit().await.unwrap();
+        let left = "SELECT count(*) FROM call_key WHERE kept_us = $1";
+        let mut tx = database.begin().await.unwrap();
+        let left: u64 = sqlx::query_scalar(left)
+            .bind(NOW.after(DAY).micros())
+            .fetch_one(tx.connection())
+            .await
+            .unwrap();
+        assert_eq!(left, MAX_KEYS_OF_AGENT / 2);
+    }
+}
