@@ -79,6 +79,8 @@ mod plan {
         "budget/window.rs",
         "audit/event.rs",
         "audit/chain.rs",
+        "audit/row.rs",
+        "audit/seen.rs",
     ];
     const IMPURE: &[&str] = &[
         "async fn",
@@ -105,7 +107,12 @@ mod plan {
         "budget/ledger.rs",
         "budget/read.rs",
         "audit/log.rs",
+        "audit/lookups.rs",
+        "audit/rollups.rs",
+        "audit/behind.rs",
         "audit/verify.rs",
+        "audit/verify/source.rs",
+        "audit/verify/quick.rs",
         "audit/read.rs",
         "audit/read/",
     ];

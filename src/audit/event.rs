@@ -15,6 +15,8 @@ pub enum Kind {
     Started,
     /// The gateway closed the file in good order.
     Stopped,
+    /// The log did not verify at a start, and somebody said to go on all the same.
+    Accepted,
     /// A policy revision came into force.
     Policy,
     /// The end of the chain was noted; so it is when the gateway starts and stops.
@@ -31,12 +33,17 @@ pub enum Kind {
     Released,
     /// The gateway stopped in the middle of the call; it costs what it held.
     Abandoned,
+    /// A new count begins with what earlier ones of its rule have used.
+    Seeded,
+    /// Nobody went on with a call in time whose hold was kept for that; it costs what it held.
+    Expired,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: &[Self] = &[
         Self::Started,
         Self::Stopped,
+        Self::Accepted,
         Self::Policy,
         Self::Checkpoint,
         Self::Admitted,
@@ -45,6 +52,8 @@ impl Kind {
         Self::Failed,
         Self::Released,
         Self::Abandoned,
+        Self::Seeded,
+        Self::Expired,
     ];
 
     /// The word in the column and in the hashed text.
@@ -52,6 +61,7 @@ impl Kind {
         match self {
             Self::Started => "started",
             Self::Stopped => "stopped",
+            Self::Accepted => "accepted",
             Self::Policy => "policy",
             Self::Checkpoint => "checkpoint",
             Self::Admitted => "admitted",
@@ -60,6 +70,8 @@ impl Kind {
             Self::Failed => "failed",
             Self::Released => "released",
             Self::Abandoned => "abandoned",
+            Self::Seeded => "seeded",
+            Self::Expired => "expired",
         }
     }
 
@@ -69,10 +81,13 @@ impl Kind {
             Self::Settled | Self::Failed | Self::Released | Self::Abandoned => true,
             Self::Started
             | Self::Stopped
+            | Self::Accepted
             | Self::Policy
             | Self::Checkpoint
             | Self::Admitted
-            | Self::Denied => false,
+            | Self::Denied
+            | Self::Seeded
+            | Self::Expired => false,
         }
     }
 }
@@ -81,10 +96,8 @@ impl FromStr for Kind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(())
+        let mut all = Self::ALL.iter().copied();
+        all.find(|kind| kind.as_str() == text).ok_or(())
     }
 }
 
@@ -241,7 +254,7 @@ mod tests {
     #[test]
     fn kinds_read_and_print_the_same() {
         for kind in Kind::ALL {
-            assert_eq!(kind.as_str().parse(), Ok(kind));
+            assert_eq!(kind.as_str().parse(), Ok(*kind));
         }
     }
 }

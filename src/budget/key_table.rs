@@ -209,7 +209,7 @@ fn unreadable(what: &str) -> sqlx::Error {
 mod tests {
     use std::time::Duration;
 
-    use super::super::keys::{Claim, Claims, Ending, Lasts, MAX_KEYS_OF_AGENT, Repeat};
+    use super::super::keys::{Claim, Claims, KeyEnding, Lasts, MAX_KEYS_OF_AGENT, Repeat};
     use super::*;
     use crate::db::{self, Durability, Writer};
 
@@ -262,16 +262,16 @@ mod tests {
         let mut keys = Keys::default();
         let endings = [
             (1, None, Some(Repeat::Running)),
-            (2, Some(Ending::Free), None),
-            (3, Some(Ending::Asked), Some(Repeat::Asked)),
+            (2, Some(KeyEnding::Free), None),
+            (3, Some(KeyEnding::Asked), Some(Repeat::Asked)),
             (
                 4,
-                Some(Ending::Done("ok".into())),
+                Some(KeyEnding::Done("ok".into())),
                 Some(Repeat::Done("ok".into())),
             ),
             (
                 5,
-                Some(Ending::Unknown("broken".into())),
+                Some(KeyEnding::Unknown("broken".into())),
                 Some(Repeat::Unknown("broken".into())),
             ),
         ];
@@ -304,7 +304,7 @@ mod tests {
         let mut keys = Keys::default();
         for number in 0..150 {
             keys.take(&claims(number), call(number), NOW, NOW);
-            keys.close(call(number), &Ending::Done("ok".into()));
+            keys.close(call(number), &KeyEnding::Done("ok".into()));
         }
         write(&mut database, &mut keys).await;
         let mut all = claims(0);

@@ -148,7 +148,7 @@ impl Record {
 
 /// How the call of a key ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub enum KeyEnding {
     /// Not one byte was sent: the key is free again.
     Free,
     /// The server wants to know something first.
@@ -282,18 +282,18 @@ impl Keys {
     }
 
     /// Ends a call: says of its keys how.
-    pub fn close(&mut self, call: CallId, ending: &Ending) {
+    pub fn close(&mut self, call: CallId, ending: &KeyEnding) {
         for id in self.open.remove(&call).unwrap_or_default() {
             let Some(record) = self.record(&id) else {
                 continue;
             };
             let state = match ending {
-                Ending::Free => None,
+                KeyEnding::Free => None,
                 // A question is no work: the same arguments may be sent again.
-                Ending::Asked if !record.is_given => None,
-                Ending::Asked => Some(State::Asked),
-                Ending::Done(outcome) => Some(State::Done(outcome.clone())),
-                Ending::Unknown(outcome) => Some(State::Unknown(outcome.clone())),
+                KeyEnding::Asked if !record.is_given => None,
+                KeyEnding::Asked => Some(State::Asked),
+                KeyEnding::Done(outcome) => Some(State::Done(outcome.clone())),
+                KeyEnding::Unknown(outcome) => Some(State::Unknown(outcome.clone())),
             };
             match state {
                 Some(state) => {

@@ -37,11 +37,11 @@ pub async fn open_windows(
                 min(starts_at_us) AS starts, max(starts_at_us) AS newest, min(ends_at_us) AS ends
             FROM budget_window WHERE ends_at_us > $1 GROUP BY budget_id
         )
-        SELECT b.key, w.limit_calls, r.used, r.held, r.starts, r.ends
+        SELECT b.key, w.limit_amount, r.used, r.held, r.starts, r.ends
         FROM running AS r
         JOIN budget AS b ON b.id = r.budget_id
         JOIN budget_window AS w ON w.budget_id = r.budget_id AND w.starts_at_us = r.newest
-        ORDER BY (r.used + r.held) * 1.0 / max(w.limit_calls, 1) DESC, r.used DESC, b.key
+        ORDER BY (r.used + r.held) * 1.0 / max(w.limit_amount, 1) DESC, r.used DESC, b.key
         LIMIT $2";
     let windows = sqlx::query_as::<_, (String, i64, i64, i64, i64, i64)>(text)
         .bind(now.micros())

@@ -7,6 +7,7 @@ use crate::policy::{Disabled, Place, ServerRule};
 use crate::types::{Connection, EraChoice, ServerName};
 
 use super::budget::{self, Pools};
+use super::cost::{self, find_unpriced};
 use super::dedupe;
 use super::endpoint;
 use super::fields::{Fields, choice, mark};
@@ -32,6 +33,8 @@ const KEYS: &[&str] = &[
     "budgets",
     "rate",
     "dedupe",
+    "costs",
+    "cost_unit",
     "disabled",
 ];
 
@@ -99,7 +102,11 @@ fn server(
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
         dedupe: dedupe::dedupe(&fields, findings),
+        costs: cost::costs(&fields, &path, findings),
     };
+    let this = std::iter::once(&rule);
+    let subject = format!("{} has no costs", fields.subject());
+    find_unpriced(&budgets, this, None, &subject, findings);
     let era = era(&fields, transport, findings);
     let timeout = fields.text("timeout", findings);
     let timeout = timeout.and_then(|text| time::span(text, findings));

@@ -192,6 +192,8 @@ pub struct Setup {
     pub signing_key: Option<SigningKey>,
     /// The file that checkpoints are exported to.
     pub checkpoints: Option<PathBuf>,
+    /// What is wrong with the log, when somebody said to go on all the same.
+    pub accepted: Option<String>,
 }
 
 /// The gateway between agents and servers.
@@ -238,8 +240,11 @@ impl Gateway {
             clock,
             signing_key,
             checkpoints,
+            accepted,
         } = setup;
-        let first = vec![started(durability), policy_in_force(&permissions)];
+        let accepted = accepted.map(|what| Entry::new(Kind::Accepted).text("mismatch", &what));
+        let first = [started(durability)].into_iter().chain(accepted);
+        let first = first.chain([policy_in_force(&permissions)]).collect();
         let writer = Writer::start(
             database,
             Arc::clone(&clock),

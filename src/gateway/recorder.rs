@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::audit::{Entry, Kind};
-use crate::budget::{Claims, Hold};
+use crate::budget::{Claims, Ending, Hold, Reported};
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
 
@@ -63,7 +63,7 @@ impl Recorder {
         &self,
         entry: Entry,
         call: CallId,
-        charges: Vec<Charge>,
+        (charges, continues): (Vec<Charge>, Option<CallId>),
         zone: Zone,
         keys: Option<Box<Claims>>,
     ) -> Result<OpenCall, NotAdmitted> {
@@ -72,6 +72,7 @@ impl Recorder {
             entry: Box::new(entry),
             call,
             charges,
+            continues,
             zone,
             keys,
             reply,
@@ -93,8 +94,18 @@ impl Recorder {
     }
 
     /// Hands the end of a call to the writer; says whether there is one.
-    fn close(&self, hold: Hold, entry: Entry, reply: Option<oneshot::Sender<()>>) -> bool {
-        let closing = Closing { hold, entry, reply };
+    fn close(
+        &self,
+        hold: Hold,
+        (entry, ending): (Entry, Ending),
+        reply: Option<oneshot::Sender<()>>,
+    ) -> bool {
+        let closing = Closing {
+            hold,
+            entry,
+            ending,
+            reply,
+        };
         self.closings.send(closing).is_ok()
     }
 
@@ -131,7 +142,7 @@ impl Drop for Waiting<'_> {
         self.answer.close();
         if let Ok(Ok(hold)) = self.answer.try_recv() {
             let entry = entries::never_forwarded(hold.call());
-            self.recorder.close(hold, entry, None);
+            self.recorder.close(hold, (entry, Ending::Unsent), None);
         }
     }
 }
@@ -145,12 +156,18 @@ pub(super) struct OpenCall {
 }
 
 impl OpenCall {
+    /// What a server reports in this result that the call cost, one entry a budget.
+    pub(super) fn read_costs(&self, result: &str) -> Vec<Reported> {
+        let hold = self.hold.as_ref();
+        hold.map(|hold| hold.read_costs(result)).unwrap_or_default()
+    }
+
     /// Ends the call with this event. Returns when it is durable, or when that takes too long: the writer
     /// goes on trying, and the agent gets its answer.
-    pub(super) async fn close(mut self, entry: Entry) {
+    pub(super) async fn close(mut self, entry: Entry, ending: Ending) {
         let Some(hold) = self.hold.take() else { return };
         let (reply, written) = oneshot::channel();
-        if !self.recorder.close(hold, entry, Some(reply)) {
+        if !self.recorder.close(hold, (entry, ending), Some(reply)) {
             tracing::error!("the writer has stopped; the next start closes this call as abandoned");
             return;
         }
@@ -171,6 +188,6 @@ impl Drop for OpenCall {
         let mut entry = Entry::new(Kind::Failed).text("outcome", outcome);
         entry.call = Some(hold.call());
         // Without a writer the next start closes it.
-        self.recorder.close(hold, entry, None);
+        self.recorder.close(hold, (entry, Ending::Unclear), None);
     }
 }

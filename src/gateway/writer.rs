@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
-use crate::budget::{Books, Claims, Hold, Keys, Repeated, Shortage};
+use crate::budget::{Books, Claims, Ending, Hold, Keys, Repeated, Shortage};
 use crate::clock::Clock;
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
@@ -22,10 +22,12 @@ use super::checkpoints::Checkpoints;
 use super::entries;
 
 mod batch;
+mod behind;
 mod keys;
 mod recover;
 
 use batch::Batch;
+use behind::Building;
 
 /// Requests in one transaction.
 const MAX_BATCH: usize = 1_024;
@@ -45,8 +47,10 @@ pub(super) enum Job {
         entry: Box<Entry>,
         /// Whose id it has.
         call: CallId,
-        /// The budgets it needs.
+        /// The budgets it needs; of a call that goes on with another, none: that one's hold is taken over.
         charges: Vec<Charge>,
+        /// The call that this one goes on with.
+        continues: Option<CallId>,
         /// The zone of the rules in force.
         zone: Zone,
         /// The keys it comes with; a call that was made before is refused.
@@ -72,6 +76,8 @@ pub(super) struct Closing {
     pub(super) hold: Hold,
     /// How it ended.
     pub(super) entry: Entry,
+    /// What that means for its budgets.
+    pub(super) ending: Ending,
     /// Hears about it after the commit.
     pub(super) reply: Option<oneshot::Sender<()>>,
 }
@@ -109,6 +115,7 @@ pub(super) struct Writer {
     events_since_checkpoint: usize,
     folds: Folds,
     checkpoints: Checkpoints,
+    building: Building,
     keys: Keys,
     /// When the table of keys was last swept.
     keys_swept: Timestamp,
@@ -140,6 +147,7 @@ impl Writer {
             events_since_checkpoint: 0,
             folds: Folds::default(),
             checkpoints,
+            building: Building::default(),
             keys: Keys::default(),
             keys_swept: Timestamp::from_micros(i64::MIN),
         };
@@ -154,6 +162,8 @@ impl Writer {
             }
         }
         writer.unfold(&mut batch, at, true);
+        // The states that would bring them back died with the process that sealed them.
+        writer.expire(&mut batch, Timestamp::LAST, at);
         writer.sweep(&mut batch, at, entries::abandoned);
         writer.write(&mut batch).await?;
         writer.checkpoints.written(batch.checkpoint);
@@ -177,6 +187,7 @@ impl Writer {
         mut closings: mpsc::UnboundedReceiver<Closing>,
     ) -> Result<Head, DbError> {
         let mut waiting = Vec::new();
+        let mut is_last = false;
         loop {
             if self.suspect && !self.recover().await {
                 refuse_all(&mut waiting, &mut jobs);
@@ -184,15 +195,27 @@ impl Writer {
                 continue;
             }
             if self.unwritten.is_empty() && waiting.is_empty() {
+                if is_last {
+                    break;
+                }
+                let pause = self.pause();
                 tokio::select! {
                     biased;
                     Some(closing) = closings.recv() => self.unwritten.push(closing),
-                    Some(job) = jobs.recv() => waiting.push(job),
-                    else => break,
+                    job = jobs.recv() => match job {
+                        Some(job) => waiting.push(job),
+                        // Whoever could send a closing is gone as well; what they sent is taken below.
+                        None => is_last = true,
+                    },
+                    () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
+                        self.build().await;
+                        continue;
+                    }
                 }
             }
             drain(&mut closings, &mut jobs, &mut self.unwritten, &mut waiting);
             self.commit(std::mem::take(&mut waiting)).await;
+            self.build_when_due().await;
             self.checkpoint_when_due().await;
             self.sweep_keys_when_due().await;
         }
@@ -200,20 +223,12 @@ impl Writer {
     }
 
     async fn commit(&mut self, jobs: Vec<Job>) {
-        if let Err(error) = self.look_up_keys(&jobs).await {
-            tracing::error!(%error, "the keys of calls cannot be read; calls are refused until they can");
-            self.set_suspect(true);
-            return;
-        }
         let at = self.now();
         let mut batch = self.begin(at);
         for closing in std::mem::take(&mut self.unwritten) {
             self.close(&mut batch, closing, at);
         }
-        for job in jobs {
-            self.job(&mut batch, job, at);
-        }
-        match self.write(&mut batch).await {
+        match self.decide(&mut batch, jobs, at).await {
             Ok(()) => self.deliver(batch),
             Err(error) => {
                 tracing::error!(%error, "the log cannot be written; calls are refused until it can");
@@ -222,6 +237,20 @@ impl Writer {
                 self.unwritten = batch.closed;
             }
         }
+    }
+
+    async fn decide(
+        &mut self,
+        batch: &mut Batch,
+        jobs: Vec<Job>,
+        at: Timestamp,
+    ) -> Result<(), DbError> {
+        self.look_up_keys(&jobs).await?;
+        for job in jobs {
+            self.seed(batch, &job, at).await?;
+            self.job(batch, job, at);
+        }
+        self.write(batch).await
     }
 
     async fn checkpoint_when_due(&mut self) {
@@ -240,6 +269,7 @@ impl Writer {
         let at = self.now();
         let mut batch = self.begin(at);
         self.unfold(&mut batch, at, true);
+        self.expire(&mut batch, Timestamp::LAST, at);
         self.checkpoint(&mut batch, Entry::new(Kind::Stopped), at);
         self.write(&mut batch).await?;
         self.checkpoints.written(batch.checkpoint);

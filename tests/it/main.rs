@@ -12,6 +12,7 @@ mod blackbox;
 mod budgets;
 #[cfg(test)]
 mod calls;
+mod costs;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]

@@ -70,10 +70,13 @@ impl CallState {
             Kind::Abandoned => Self::Abandoned,
             Kind::Started
             | Kind::Stopped
+            | Kind::Accepted
             | Kind::Policy
             | Kind::Checkpoint
             | Kind::Admitted
-            | Kind::Denied => Self::Open,
+            | Kind::Denied
+            | Kind::Seeded
+            | Kind::Expired => Self::Open,
         }
     }
 }

@@ -63,7 +63,7 @@ fn going_on(claims: &Claims, before: u8) -> Claims {
 }
 
 /// What a call is that comes after one with these claims ended so.
-fn after(first: &Claims, ending: Option<Ending>, second: &Claims, at_s: u64) -> Option<Repeat> {
+fn after(first: &Claims, ending: Option<KeyEnding>, second: &Claims, at_s: u64) -> Option<Repeat> {
     let mut keys = Keys::default();
     assert_eq!(keys.find_repeat(first, at(0)), None);
     keys.take(first, call(1), at(0), at(0));
@@ -79,12 +79,12 @@ fn after(first: &Claims, ending: Option<Ending>, second: &Claims, at_s: u64) -> 
 
 #[test]
 fn a_repeat_is_told_by_what_became_of_the_first() {
-    let done = || Some(Ending::Done("ok".into()));
-    let unknown = || Some(Ending::Unknown("timed_out".into()));
+    let done = || Some(KeyEnding::Done("ok".into()));
+    let unknown = || Some(KeyEnding::Unknown("timed_out".into()));
     let table = [
         (None, Some(Repeat::Running)),
-        (Some(Ending::Free), None),
-        (Some(Ending::Asked), Some(Repeat::Asked)),
+        (Some(KeyEnding::Free), None),
+        (Some(KeyEnding::Asked), Some(Repeat::Asked)),
         (done(), Some(Repeat::Done("ok".into()))),
         (unknown(), Some(Repeat::Unknown("timed_out".into()))),
     ];
@@ -96,14 +96,14 @@ fn a_repeat_is_told_by_what_became_of_the_first() {
         assert_eq!(found, other, "{ending:?}");
     }
     // A question is no work.
-    assert_eq!(after(&same(1), Some(Ending::Asked), &same(1), 1), None);
+    assert_eq!(after(&same(1), Some(KeyEnding::Asked), &same(1), 1), None);
     assert_eq!(after(&same(1), None, &same(1), 1), Some(Repeat::Running));
     assert_eq!(after(&same(1), done(), &same(2), 1), None);
 }
 
 #[test]
 fn a_key_holds_to_its_end_and_an_open_call_longer() {
-    let done = || Some(Ending::Done("ok".into()));
+    let done = || Some(KeyEnding::Done("ok".into()));
     let (day, span) = (DAY.as_secs(), SPAN.as_secs());
     for (claims, end) in [(keyed(1), day), (same(1), span)] {
         assert!(after(&claims, done(), &claims, end - 1).is_some());
@@ -115,7 +115,7 @@ fn a_key_holds_to_its_end_and_an_open_call_longer() {
     }
     let mut keys = Keys::default();
     keys.take(&keyed(1), call(1), at(3 * day), at(0));
-    keys.close(call(1), &Ending::Done("ok".into()));
+    keys.close(call(1), &KeyEnding::Done("ok".into()));
     let repeat = |at_s| keys.find_repeat(&keyed(1), at(at_s)).map(|it| it.repeat);
     assert!(
         repeat(3 * day - 1).is_some(),
@@ -142,9 +142,14 @@ fn a_call_with_a_fresh_key_and_the_same_arguments_is_a_repeat_where_the_rules_sa
         claims.keys.insert(0, Claim { id, lasts });
         claims
     };
-    let found = after(&both("a"), Some(Ending::Done("ok".into())), &both("b"), 1);
+    let found = after(
+        &both("a"),
+        Some(KeyEnding::Done("ok".into())),
+        &both("b"),
+        1,
+    );
     assert_eq!(found, Some(Repeat::Done("ok".into())));
-    let found = after(&both("a"), Some(Ending::Free), &both("b"), 1);
+    let found = after(&both("a"), Some(KeyEnding::Free), &both("b"), 1);
     assert_eq!(found, None);
 }
 
@@ -152,7 +157,7 @@ fn a_call_with_a_fresh_key_and_the_same_arguments_is_a_repeat_where_the_rules_sa
 fn the_next_round_of_a_call_is_no_repeat_and_takes_its_key_over() {
     let mut keys = Keys::default();
     keys.take(&keyed(1), call(1), at(0), at(0));
-    keys.close(call(1), &Ending::Asked);
+    keys.close(call(1), &KeyEnding::Asked);
     // Whoever goes on with another call, or with none, meets the key.
     for other in [keyed(1), going_on(&keyed(1), 7)] {
         let found = keys.find_repeat(&other, at(1)).unwrap();
@@ -175,10 +180,10 @@ fn the_next_round_of_a_call_is_no_repeat_and_takes_its_key_over() {
             (found.repeat, found.first),
             (Repeat::Running, Some(call(round)))
         );
-        keys.close(call(round), &Ending::Asked);
+        keys.close(call(round), &KeyEnding::Asked);
     }
     keys.take(&going_on(&keyed(1), 3), call(4), at(0), at(4));
-    keys.close(call(4), &Ending::Done("ok".into()));
+    keys.close(call(4), &KeyEnding::Done("ok".into()));
     let found = keys.find_repeat(&going_on(&keyed(1), 3), at(5)).unwrap();
     assert_eq!(
         (found.repeat, found.first),
@@ -190,12 +195,12 @@ fn the_next_round_of_a_call_is_no_repeat_and_takes_its_key_over() {
 fn the_next_round_of_a_call_goes_on_though_the_same_call_was_made_anew() {
     let mut keys = Keys::default();
     keys.take(&same(1), call(1), at(0), at(0));
-    keys.close(call(1), &Ending::Asked);
+    keys.close(call(1), &KeyEnding::Asked);
     keys.take(&same(1), call(2), at(0), at(1));
     let second_round = going_on(&same(1), 1);
     assert_eq!(keys.find_repeat(&second_round, at(2)), None);
     keys.take(&second_round, call(3), at(0), at(2));
-    keys.close(call(3), &Ending::Free);
+    keys.close(call(3), &KeyEnding::Free);
     let found = keys.find_repeat(&same(1), at(3)).unwrap();
     assert_eq!(
         (found.repeat, found.first),
@@ -248,7 +253,7 @@ fn an_agent_has_so_many_keys_and_no_more_until_older_ones_went() {
     others.agent = agent("other");
     others.keys[0].id = id("other", "k");
     assert_eq!(repeat(&keys, &others), None);
-    keys.close(call(1), &Ending::Free);
+    keys.close(call(1), &KeyEnding::Free);
     assert_eq!(repeat(&keys, &same(1)), None);
     keys.take(&same(1), call(2), at(0), at(0));
     keys.swept(vec![agent("clawd"); 1_000]);
@@ -262,7 +267,7 @@ enum Step {
     /// A call comes: the key, whether it is given, its arguments, whether it goes on with the last call that asked.
     Come(u8, bool, u8, bool),
     /// The call that was let through so many ago ends.
-    End(usize, Ending),
+    End(usize, KeyEnding),
     /// The batch is written and forgotten.
     Commit,
     /// The batch is lost, and everything is read back.
@@ -273,10 +278,10 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let ending = prop_oneof![
-        Just(Ending::Free),
-        Just(Ending::Asked),
-        Just(Ending::Done("ok".into())),
-        Just(Ending::Unknown("broken".into())),
+        Just(KeyEnding::Free),
+        Just(KeyEnding::Asked),
+        Just(KeyEnding::Done("ok".into())),
+        Just(KeyEnding::Unknown("broken".into())),
     ];
     let step = prop_oneof![
         6 => (0..3_u8, any::<bool>(), 0..2_u8, any::<bool>())
@@ -295,7 +300,7 @@ struct Made {
     call: CallId,
     claims: Claims,
     began: Timestamp,
-    ending: Option<Ending>,
+    ending: Option<KeyEnding>,
     /// A later round has gone on with it.
     is_passed_on: bool,
 }
@@ -321,9 +326,11 @@ impl Model {
             .find(|made| match &made.ending {
                 _ if made.is_passed_on => false,
                 None => true,
-                Some(Ending::Free) => false,
-                Some(Ending::Asked) => claim.lasts == Lasts::Kept && now < made.began.after(span),
-                Some(Ending::Done(_) | Ending::Unknown(_)) => now < made.began.after(span),
+                Some(KeyEnding::Free) => false,
+                Some(KeyEnding::Asked) => {
+                    claim.lasts == Lasts::Kept && now < made.began.after(span)
+                }
+                Some(KeyEnding::Done(_) | KeyEnding::Unknown(_)) => now < made.began.after(span),
             })
     }
 
@@ -334,13 +341,13 @@ impl Model {
             return None;
         }
         let repeat = match &made.ending {
-            Some(Ending::Asked) if claims.continues == Some(made.call) => return None,
+            Some(KeyEnding::Asked) if claims.continues == Some(made.call) => return None,
             _ if made.claims.arguments != claims.arguments => Repeat::OtherArguments,
             None => Repeat::Running,
-            Some(Ending::Asked) => Repeat::Asked,
-            Some(Ending::Done(outcome)) => Repeat::Done(outcome.clone()),
-            Some(Ending::Unknown(outcome)) => Repeat::Unknown(outcome.clone()),
-            Some(Ending::Free) => unreachable!("it stands for nothing"),
+            Some(KeyEnding::Asked) => Repeat::Asked,
+            Some(KeyEnding::Done(outcome)) => Repeat::Done(outcome.clone()),
+            Some(KeyEnding::Unknown(outcome)) => Repeat::Unknown(outcome.clone()),
+            Some(KeyEnding::Free) => unreachable!("it stands for nothing"),
         };
         Some((repeat, made.call))
     }
@@ -404,7 +411,7 @@ proptest! {
                     };
                     let asked = model.made.iter().rev();
                     let asked = asked
-                        .filter(|made| made.ending == Some(Ending::Asked) && !made.is_passed_on)
+                        .filter(|made| made.ending == Some(KeyEnding::Asked) && !made.is_passed_on)
                         .filter(|made| made.claims.arguments == [arguments; 32])
                         // A round with another key than the first has two, for which this model has no word.
                         .find(|made| made.claims.keys.iter().all(|claim| {
@@ -453,7 +460,7 @@ proptest! {
                     model = written.clone();
                     // What is open in the file nobody waits for any more.
                     for made in model.made.iter_mut().filter(|made| made.ending.is_none()) {
-                        let ending = Ending::Unknown("gateway_stopped".into());
+                        let ending = KeyEnding::Unknown("gateway_stopped".into());
                         keys.close(made.call, &ending);
                         made.ending = Some(ending);
                     }

@@ -8,9 +8,10 @@ use super::super::refusal::denied_by_budget;
 use super::super::repeats::denied_as_repeat;
 use super::{Closing, Job, NotAdmitted, Writer};
 use crate::audit::{self, Chained, Checkpoint, Entry, Kind};
-use crate::budget::{self, Hold, LedgerRows};
+use crate::budget::{self, Ending, Hold, LedgerRows, Shortage};
 use crate::db::DbError;
-use crate::types::Timestamp;
+use crate::policy::Charge;
+use crate::types::{CallId, Timestamp, Zone};
 
 pub(super) enum Reply {
     Admitted(oneshot::Sender<Result<Hold, NotAdmitted>>, Hold),
@@ -47,6 +48,7 @@ impl Writer {
                 entry,
                 call,
                 charges,
+                continues,
                 zone,
                 keys,
                 reply,
@@ -58,7 +60,7 @@ impl Writer {
                     batch.replies.push(Reply::Refused(reply, refused));
                     return;
                 }
-                match self.books.reserve(call, &charges, &zone, at) {
+                match self.reserve(batch, (call, &charges, &zone), continues, at) {
                     Ok(hold) => {
                         let seq = self.chain(batch, &entries::admitted(*entry, hold.held()), at);
                         batch.ledger.admit(&hold, seq);
@@ -77,7 +79,61 @@ impl Writer {
                 self.note(batch, &entry, at);
                 batch.replies.push(Reply::Noted(reply));
             }
-            Job::Tick => self.unfold(batch, at, false),
+            Job::Tick => {
+                self.unfold(batch, at, false);
+                self.expire(batch, at, at);
+            }
+        }
+    }
+
+    /// Takes what a call needs from its budgets, or over what the call holds that it goes on with.
+    fn reserve(
+        &mut self,
+        batch: &mut Batch,
+        wanted: (CallId, &[Charge], &Zone),
+        continues: Option<CallId>,
+        at: Timestamp,
+    ) -> Result<Hold, Box<Shortage>> {
+        let (call, charges, zone) = wanted;
+        match continues {
+            Some(before) => {
+                let hold = self.books.take_over(before, call);
+                batch.ledger.release(before, hold.held());
+                Ok(hold)
+            }
+            None => self.books.reserve(call, charges, zone, at),
+        }
+    }
+
+    /// Counts that are there for the first time begin with what earlier ones of their rule have used.
+    pub(super) async fn seed(
+        &mut self,
+        batch: &mut Batch,
+        job: &Job,
+        at: Timestamp,
+    ) -> Result<(), DbError> {
+        let Job::Admit { charges, zone, .. } = job else {
+            return Ok(());
+        };
+        for charge in charges {
+            if self.books.knows(&charge.key) {
+                continue;
+            }
+            let connection = self.database.connection();
+            let used = budget::seeds(connection, &self.books, charge, zone, at).await?;
+            if !used.is_empty() {
+                self.books.begin(charge, &used);
+                self.chain(batch, &entries::seeded(charge, &used), at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Charges what was kept up to an instant for calls that nobody went on with.
+    pub(super) fn expire(&mut self, batch: &mut Batch, until: Timestamp, at: Timestamp) {
+        for (call, held, charged) in self.books.expire(until) {
+            self.chain(batch, &entries::expired(call, &charged), at);
+            batch.ledger.release(call, &held);
         }
     }
 
@@ -105,24 +161,20 @@ impl Writer {
     }
 
     pub(super) fn close(&mut self, batch: &mut Batch, closing: Closing, at: Timestamp) {
-        let call = closing.hold.call();
-        let costs = closing.entry.kind != Kind::Released;
         // Not open any more: an earlier commit, of which nobody knew whether it held, did close it.
-        if let Some(charged) = self.books.close(call, costs) {
-            self.close_keys(call, &closing.entry);
-            self.chain(
-                batch,
-                &entries::with_charges(closing.entry.clone(), &charged),
-                at,
-            );
-            batch.ledger.closed.push(call);
-            batch.ledger.released.extend(
-                closing
-                    .hold
-                    .held()
-                    .iter()
-                    .map(|held| (call, held.budget_id)),
-            );
+        if let Some(charged) = self.books.close(&closing.hold, &closing.ending) {
+            self.close_keys(closing.hold.call(), &closing.entry);
+            let entry = entries::with_charges(closing.entry.clone(), &charged);
+            self.chain(batch, &entry, at);
+            let kept_until = match closing.ending {
+                Ending::Kept(until) => Some(until),
+                Ending::Unsent
+                | Ending::Rejected
+                | Ending::ToolError(_)
+                | Ending::Answered(_)
+                | Ending::Unclear => None,
+            };
+            batch.ledger.close(&closing.hold, kept_until);
         }
         batch.closed.push(closing);
     }
@@ -154,6 +206,8 @@ impl Writer {
         self.events_since_checkpoint = self
             .events_since_checkpoint
             .saturating_add(batch.events.len());
+        let events = std::mem::take(&mut batch.events);
+        self.building.behind.note(events);
         Ok(())
     }
 
@@ -187,6 +241,7 @@ impl Writer {
             self.unwritten.push(Closing {
                 hold,
                 entry,
+                ending: Ending::Unsent,
                 reply: None,
             });
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Job, Writer};
 use crate::audit::{Entry, Kind};
-use crate::budget::{self, Claims, Ending};
+use crate::budget::{self, Claims, KeyEnding};
 use crate::db::DbError;
 use crate::policy::Charge;
 use crate::types::{CallId, Timestamp, Zone};
@@ -24,9 +24,8 @@ impl Writer {
         if ids.is_empty() && asked.is_empty() {
             return Ok(());
         }
-        let mut tx = self.database.begin().await?;
-        budget::look_up_keys(tx.connection(), &mut self.keys, &ids, &asked).await?;
-        tx.commit().await
+        let connection = self.database.connection();
+        budget::look_up_keys(connection, &mut self.keys, &ids, &asked).await
     }
 
     /// Gives a call that is let through its keys.
@@ -39,7 +38,7 @@ impl Writer {
     ) {
         let Some(claims) = claims else { return };
         let ends = charges.iter().map(|charge| {
-            let limit = charge.limit;
+            let limit = &charge.limit;
             budget::span(limit.window, limit.amount, zone, at).ends
         });
         self.keys.take(claims, call, ends.max().unwrap_or(at), at);
@@ -85,28 +84,22 @@ impl Job {
 }
 
 /// How a call ended, by its closing event.
-fn ending(closing: &Entry) -> Ending {
+fn ending(closing: &Entry) -> KeyEnding {
     let detail = |name: &str| {
         let found = closing.details.iter().find(|(key, _)| key == name);
         found.and_then(|(_, value)| serde_json::from_str::<String>(value).ok())
     };
     let outcome = detail("outcome").unwrap_or_default().into();
-    match (closing.kind, detail("asks").as_deref()) {
-        (Kind::Released, _) => Ending::Free,
+    if closing.kind == Kind::Released {
+        return KeyEnding::Free;
+    }
+    if closing.kind != Kind::Settled {
+        return KeyEnding::Unknown(outcome);
+    }
+    match detail("asks").as_deref() {
         // The server did nothing and says so: it waits for its user.
-        (Kind::Settled, Some("visit")) => Ending::Free,
-        (Kind::Settled, Some(_)) => Ending::Asked,
-        (Kind::Settled, None) => Ending::Done(outcome),
-        (
-            Kind::Failed
-            | Kind::Abandoned
-            | Kind::Started
-            | Kind::Stopped
-            | Kind::Policy
-            | Kind::Checkpoint
-            | Kind::Admitted
-            | Kind::Denied,
-            _,
-        ) => Ending::Unknown(outcome),
+        Some("visit") => KeyEnding::Free,
+        Some(_) => KeyEnding::Asked,
+        None => KeyEnding::Done(outcome),
     }
 }

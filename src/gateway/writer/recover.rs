@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use super::super::entries;
 use super::Writer;
 use super::batch::Batch;
-use crate::audit::{self, Entry, Kind};
-use crate::budget;
+use crate::audit::{self, Behind, Entry, Kind};
+use crate::budget::{self, Ending};
 use crate::db::DbError;
 use crate::types::{CallId, Timestamp};
 
@@ -48,6 +48,7 @@ impl Writer {
         self.keys = budget::load_keys(tx.connection()).await?;
         self.folds = audit::load_repeats(tx.connection()).await?;
         self.checkpoints.last = audit::load_checkpoint(tx.connection()).await?;
+        self.building.behind = Behind::load(tx.connection()).await?;
         self.head = head;
         self.last_at = last_at;
         Ok(())
@@ -62,9 +63,12 @@ impl Writer {
             .collect();
         for call in lost {
             let entry = ending(call);
-            let costs = entry.kind != Kind::Released;
+            let ending = match entry.kind {
+                Kind::Released => Ending::Unsent,
+                _ => Ending::Unclear,
+            };
             let held = self.books.budgets_of(call);
-            if let Some(charged) = self.books.close(call, costs) {
+            if let Some(charged) = self.books.abandon(call, &ending) {
                 self.close_keys(call, &entry);
                 self.chain(batch, &entries::with_charges(entry, &charged), at);
                 batch.ledger.closed.push(call);
