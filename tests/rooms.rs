@@ -45,6 +45,7 @@ mod plan {
                 "gateway",
                 "http",
                 "dashboard",
+                "telemetry",
             ],
         ),
         (
@@ -77,9 +78,13 @@ mod plan {
         "budget/books.rs",
         "budget/keys.rs",
         "budget/window.rs",
+        "audit/body.rs",
         "audit/event.rs",
         "audit/chain.rs",
+        "audit/redact.rs",
+        "audit/redact/",
         "audit/row.rs",
+        "audit/verify/bodies.rs",
         "audit/seen.rs",
     ];
     const IMPURE: &[&str] = &[
@@ -106,6 +111,7 @@ mod plan {
         "budget/key_table.rs",
         "budget/ledger.rs",
         "budget/read.rs",
+        "audit/bodies.rs",
         "audit/log.rs",
         "audit/lookups.rs",
         "audit/rollups.rs",

@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::types::{AgentName, CallId, ServerName, Timestamp};
+
+use super::Body;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,10 +36,14 @@ pub enum Kind {
     Released,
     /// The gateway stopped in the middle of the call; it costs what it held.
     Abandoned,
+    /// Bodies of calls were deleted, by whom and why.
+    Redacted,
     /// A new count begins with what earlier ones of its rule have used.
     Seeded,
     /// Nobody went on with a call in time whose hold was kept for that; it costs what it held.
     Expired,
+    /// The wall clock jumped ahead and is not followed, or is followed again.
+    Clock,
 }
 
 impl Kind {
@@ -52,8 +59,10 @@ impl Kind {
         Self::Failed,
         Self::Released,
         Self::Abandoned,
+        Self::Redacted,
         Self::Seeded,
         Self::Expired,
+        Self::Clock,
     ];
 
     /// The word in the column and in the hashed text.
@@ -70,8 +79,10 @@ impl Kind {
             Self::Failed => "failed",
             Self::Released => "released",
             Self::Abandoned => "abandoned",
+            Self::Redacted => "redacted",
             Self::Seeded => "seeded",
             Self::Expired => "expired",
+            Self::Clock => "clock",
         }
     }
 
@@ -86,8 +97,10 @@ impl Kind {
             | Self::Checkpoint
             | Self::Admitted
             | Self::Denied
+            | Self::Redacted
             | Self::Seeded
-            | Self::Expired => false,
+            | Self::Expired
+            | Self::Clock => false,
         }
     }
 }
@@ -118,6 +131,8 @@ pub struct Entry {
     pub reason: Option<Cow<'static, str>>,
     /// Everything else: pairs of a key and a JSON text, in the order they are written.
     pub details: Vec<(Cow<'static, str>, String)>,
+    /// What is kept of the arguments or the result, beside the chain; the event covers it.
+    pub body: Option<Arc<Body>>,
 }
 
 impl Entry {
@@ -131,6 +146,7 @@ impl Entry {
             tool: None,
             reason: None,
             details: Vec::new(),
+            body: None,
         }
     }
 
@@ -149,6 +165,12 @@ impl Entry {
     /// Adds a value that is JSON already.
     pub fn json(mut self, key: &'static str, value: String) -> Self {
         self.details.push((key.into(), value));
+        self
+    }
+
+    /// Takes a detail away.
+    pub fn without(mut self, key: &str) -> Self {
+        self.details.retain(|(known, _)| known != key);
         self
     }
 
@@ -175,7 +197,10 @@ impl Entry {
             .iter()
             .filter_map(|(key, value)| Some((*key, value.as_ref()?)));
         let details = self.details.iter().map(|(key, value)| (&**key, value));
-        for (key, value) in known.chain(details) {
+        let body = self.body.as_ref();
+        let body = body.map(|body| (body.kind.as_str(), body.to_json()));
+        let body = body.iter().map(|(key, value)| (*key, value));
+        for (key, value) in known.chain(details).chain(body) {
             // Writing to a String cannot fail.
             let _ = write!(meta, ",\"{key}\":{value}");
         }
@@ -225,6 +250,7 @@ impl Entry {
                 .into_iter()
                 .map(|(key, value)| (Cow::Owned(key), value))
                 .collect(),
+            body: None,
         }
     }
 }

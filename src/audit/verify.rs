@@ -12,6 +12,7 @@ use crate::types::Timestamp;
 use super::chain::Head;
 use super::{Checkpoint, PublicKey};
 
+mod bodies;
 mod calls;
 mod check;
 mod columns;

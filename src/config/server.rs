@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::policy::{Disabled, Place, ServerRule};
+use crate::policy::{Disabled, Keeping, Place, ServerRule};
 use crate::types::{Connection, EraChoice, ServerName};
 
 use super::budget::{self, Pools};
+use super::capture::keeping;
 use super::cost::{self, find_unpriced};
 use super::dedupe;
 use super::endpoint;
@@ -36,6 +37,8 @@ const KEYS: &[&str] = &[
     "costs",
     "cost_unit",
     "disabled",
+    "capture",
+    "redact",
 ];
 
 const ERAS: &[(&str, EraChoice)] = &[
@@ -51,6 +54,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) values: Values<'a>,
     pub(super) timeout: Duration,
     pub(super) pools: &'a Pools,
+    pub(super) keeping: &'a Keeping,
 }
 
 /// All servers of a file.
@@ -102,6 +106,7 @@ fn server(
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
         dedupe: dedupe::dedupe(&fields, findings),
+        keeping: keeping(&fields, around.keeping, findings),
         costs: cost::costs(&fields, &path, findings),
     };
     let this = std::iter::once(&rule);

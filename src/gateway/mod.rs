@@ -10,6 +10,7 @@ mod audience;
 mod audiences;
 mod call;
 mod capability;
+mod capture;
 mod checkpoints;
 mod cursors;
 mod door;
@@ -59,7 +60,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{Entry, Head, Kind, SigningKey};
+use crate::audit::{Entry, Head, Kind, Redactor, SigningKey};
 use crate::budget::RateLimits;
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Writer as Database};
@@ -192,6 +193,8 @@ pub struct Setup {
     pub signing_key: Option<SigningKey>,
     /// The file that checkpoints are exported to.
     pub checkpoints: Option<PathBuf>,
+    /// Knows what must never stand in the log.
+    pub redactor: Arc<Redactor>,
     /// What is wrong with the log, when somebody said to go on all the same.
     pub accepted: Option<String>,
 }
@@ -202,6 +205,7 @@ pub struct Gateway {
     permissions: Arc<Permissions>,
     forwarder: Forwarder,
     recorder: Recorder,
+    redactor: Arc<Redactor>,
     rates: RateLimits,
     catalog: Catalog,
     annotations: Annotations,
@@ -240,6 +244,7 @@ impl Gateway {
             clock,
             signing_key,
             checkpoints,
+            redactor,
             accepted,
         } = setup;
         let accepted = accepted.map(|what| Entry::new(Kind::Accepted).text("mismatch", &what));
@@ -256,13 +261,14 @@ impl Gateway {
         let head = writer.head();
         let (jobs, job_queue) = mpsc::channel(QUEUE);
         let (closings, closing_queue) = mpsc::unbounded_channel();
-        let recorder = Recorder::new(jobs, closings, writer.health());
+        let recorder = Recorder::new(jobs, closings, writer.health(), Arc::clone(&redactor));
         let task = tokio::spawn(writer.run(job_queue, closing_queue));
         let gateway = Self {
             rates: RateLimits::new(&permissions, Arc::clone(&clock)),
             permissions,
             forwarder: Forwarder::new(upstreams, Arc::clone(&clock)),
             recorder,
+            redactor,
             catalog: Catalog::default(),
             annotations: Annotations::default(),
             crowded: Crowded::default(),
@@ -290,9 +296,10 @@ impl Gateway {
 
     /// The agent that a token belongs to.
     pub fn authenticate(&self, token: &str) -> Option<Arc<Agent>> {
-        self.permissions
-            .agent_by_token(&TokenHash::of(token), self.clock.now())
-            .cloned()
+        let hash = TokenHash::of(token);
+        let agent = self.permissions.agent_by_token(&hash, self.clock.now())?;
+        self.redactor.learn_token(&hash, token);
+        Some(Arc::clone(agent))
     }
 
     /// Whether a server's own endpoint is open to an agent.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::audit::{Entry, Kind};
+use crate::audit::{Entry, Kind, Redactor};
 use crate::budget::{Claims, Ending, Hold, Reported};
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
@@ -33,6 +33,8 @@ pub(super) struct Recorder {
     // INVARIANT: holds at most one closing for each call in flight, and those are limited.
     closings: mpsc::UnboundedSender<Closing>,
     healthy: Arc<AtomicBool>,
+    /// Nothing goes to the writer that did not pass it.
+    redactor: Arc<Redactor>,
 }
 
 impl Recorder {
@@ -40,11 +42,13 @@ impl Recorder {
         jobs: mpsc::Sender<Job>,
         closings: mpsc::UnboundedSender<Closing>,
         healthy: Arc<AtomicBool>,
+        redactor: Arc<Redactor>,
     ) -> Self {
         Self {
             jobs,
             closings,
             healthy,
+            redactor,
         }
     }
 
@@ -69,7 +73,7 @@ impl Recorder {
     ) -> Result<OpenCall, NotAdmitted> {
         let (reply, answer) = oneshot::channel();
         let job = Job::Admit {
-            entry: Box::new(entry),
+            entry: Box::new(self.redactor.entry(entry)),
             call,
             charges,
             continues,
@@ -102,7 +106,7 @@ impl Recorder {
     ) -> bool {
         let closing = Closing {
             hold,
-            entry,
+            entry: self.redactor.entry(entry),
             ending,
             reply,
         };
@@ -119,7 +123,7 @@ impl Recorder {
     pub(super) async fn note(&self, entry: Entry) -> Result<(), Unrecorded> {
         let (reply, written) = oneshot::channel();
         let job = Job::Note {
-            entry: Box::new(entry),
+            entry: Box::new(self.redactor.entry(entry)),
             reply,
         };
         self.jobs.try_send(job).map_err(|_| Unrecorded)?;

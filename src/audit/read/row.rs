@@ -75,8 +75,10 @@ impl CallState {
             | Kind::Checkpoint
             | Kind::Admitted
             | Kind::Denied
+            | Kind::Redacted
             | Kind::Seeded
-            | Kind::Expired => Self::Open,
+            | Kind::Expired
+            | Kind::Clock => Self::Open,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The check itself: takes the log in pieces, in the order they are read, and says what is wrong. Pure.
 
+use super::bodies::Bodies;
 use super::calls::{Calls, LedgerTables};
 use super::columns::Columns;
 use super::derived::{Derived, Lookup, Refusal};
 use super::marks::Marks;
 use super::meta::Meta;
 use super::{Fault, Known, Verified};
+use crate::audit::bodies::{Deleted, Stored};
 use crate::audit::chain::{Head, next_hash};
 use crate::audit::row::{self, EventRow};
 use crate::db::LogId;
@@ -20,6 +22,12 @@ pub(super) enum Piece {
     Names(Vec<(i64, String)>),
     /// Some events in a row, as [`row`] takes them apart.
     Events(Vec<u8>),
+    /// Bodies of the events so far, in order.
+    Bodies(Vec<Stored>),
+    /// All bodies of events up to this one were given.
+    BodiesThrough(i64),
+    /// Which bodies were deleted in good order, as far as is known by now.
+    Deleted(Vec<Deleted>),
     /// The last event that lookups and sums cover.
     Mark(i64),
     /// The tables of the ledger, after the last event.
@@ -44,6 +52,7 @@ pub(super) struct Check {
     marks: Marks,
     columns: Columns,
     calls: Calls,
+    bodies: Bodies,
     derived: Derived,
     faults: Vec<Fault>,
 }
@@ -66,6 +75,7 @@ impl Check {
             faults,
             columns: Columns::default(),
             calls: Calls::default(),
+            bodies: Bodies::default(),
             derived: Derived::default(),
         }
     }
@@ -84,6 +94,12 @@ impl Check {
         match piece {
             Piece::Names(texts) => self.columns.set_texts(texts),
             Piece::Events(events) => self.events(&events),
+            Piece::Bodies(rows) => {
+                let faults = self.bodies.given(&rows);
+                self.report(faults);
+            }
+            Piece::BodiesThrough(seq) => self.bodies.all_given(seq),
+            Piece::Deleted(deleted) => self.bodies.set_deleted(deleted),
             Piece::Mark(mark) => self.derived.set_mark(mark),
             Piece::Ledger(tables) => {
                 let faults = self.calls.ledger(self.head.seq, tables);
@@ -98,6 +114,8 @@ impl Check {
                 self.derived.refusals(&rows);
             }
             Piece::End => {
+                let faults = self.bodies.missing();
+                self.report(faults);
                 let faults = self.derived.faults();
                 self.report(faults);
             }
@@ -134,6 +152,7 @@ impl Check {
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
+        self.bodies.event(seq, &meta);
         let fault = self.calls.event(seq, &meta);
         self.report(fault);
     }

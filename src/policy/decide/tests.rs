@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{BudgetRule, Disabled, Each, Parts, Refund, RefusalStyle, UngrantedStyle};
+use crate::policy::{
+    BudgetRule, Capture, Disabled, Each, Parts, Refund, RefusalStyle, UngrantedStyle,
+};
 use crate::types::{BudgetKey, Rate, Revision, Zone};
 
 const NOON: Timestamp = Timestamp::from_micros(1_000_000);
@@ -90,6 +92,7 @@ fn agent(grants: Vec<GrantRule>) -> Agent {
         rate: None,
         refusals: RefusalStyle::default(),
         ungranted: UngrantedStyle::default(),
+        capture: Capture::default(),
     }
 }
 
@@ -102,6 +105,10 @@ fn server(name: &str) -> ServerRule {
         budgets: Vec::new(),
         rate: None,
         dedupe: Vec::new(),
+        keeping: Keeping {
+            capture: Capture::Full,
+            redact: Arc::default(),
+        },
         costs: None,
     }
 }

@@ -4,10 +4,12 @@
 //! started are ended by it.
 
 mod agent;
+mod canary;
 mod checkpoints;
 mod crash;
 mod gateway;
 mod keys;
+mod mismatch;
 mod quiet;
 mod records;
 mod start;
