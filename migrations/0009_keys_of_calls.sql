@@ -12,10 +12,14 @@ CREATE TABLE call_key (
     state     TEXT    NOT NULL CHECK (state = 'running' OR state = 'asked' OR state = 'done' OR state = 'unknown'),
     -- How the call ended, in the word of its closing event.
     outcome   TEXT,
+    -- The event whose result a repeat is given, as far as it is still there, and what its server spoke.
+    result_seq    INTEGER,
+    result_modern INTEGER CHECK (result_modern = 0 OR result_modern = 1),
     -- Kept until here whatever comes, and forgotten there.
     kept_us   INTEGER NOT NULL,
     ends_us   INTEGER NOT NULL,
     CHECK (kept_us <= ends_us),
+    CHECK ((result_seq IS NULL) = (result_modern IS NULL)),
     CHECK ((state = 'done' OR state = 'unknown') = (outcome IS NOT NULL))
 ) STRICT, WITHOUT ROWID;
 

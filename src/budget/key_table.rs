@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 use crate::db::{Bulk, DbError, WriteTx};
 use crate::types::{AgentName, CallId, Timestamp};
 
-use super::keys::{KeyId, Keys, Record, State};
+use super::keys::{KeyId, Keys, Record, State, StoredResult};
 
 /// Rows that one sweep takes away for each reason; the next one takes the rest.
 const SWEPT: i64 = 1_000;
@@ -17,11 +17,12 @@ const SIZES: [usize; 3] = [64, 8, 1];
 
 const PUT: Bulk = Bulk {
     head: "INSERT INTO call_key
-        (id, agent, given, arguments, call_id, state, outcome, kept_us, ends_us) VALUES",
-    columns: 9,
+        (id, agent, given, arguments, call_id, state, outcome, result_seq, result_modern, kept_us, ends_us) VALUES",
+    columns: 11,
     tail: "ON CONFLICT (id) DO UPDATE SET
         agent = excluded.agent, given = excluded.given, arguments = excluded.arguments, call_id = excluded.call_id,
-        state = excluded.state, outcome = excluded.outcome, kept_us = excluded.kept_us, ends_us = excluded.ends_us",
+        state = excluded.state, outcome = excluded.outcome, result_seq = excluded.result_seq,
+        result_modern = excluded.result_modern, kept_us = excluded.kept_us, ends_us = excluded.ends_us",
     single: None,
 };
 const GONE: Bulk = Bulk {
@@ -31,8 +32,8 @@ const GONE: Bulk = Bulk {
     single: Some("DELETE FROM call_key WHERE id = ?"),
 };
 
-const ROWS: &str =
-    "SELECT id, agent, given, arguments, call_id, state, outcome, kept_us, ends_us FROM call_key";
+const ROWS: &str = "SELECT id, agent, given, arguments, call_id, state, outcome, result_seq, result_modern, kept_us,
+    ends_us FROM call_key";
 
 /// A row as it stands.
 struct Stored(KeyId, Record);
@@ -51,12 +52,16 @@ impl FromRow<'_, SqliteRow> for Stored {
             "unknown" => State::Unknown(outcome),
             _ => return Err(unreadable("the state of a key")),
         };
+        let event: Option<i64> = row.try_get("result_seq")?;
+        let is_modern: Option<bool> = row.try_get("result_modern")?;
+        let result = event.zip(is_modern);
         let record = Record {
             agent: agent(row.try_get("agent")?)?,
             is_given: row.try_get("given")?,
             arguments: bytes(row.try_get("arguments")?)?,
             call: CallId::from_slice(&call).ok_or_else(|| unreadable("a call id"))?,
             state,
+            result: result.map(|(event, is_modern)| StoredResult { event, is_modern }),
             kept: Timestamp::from_micros(row.try_get("kept_us")?),
             ends: Timestamp::from_micros(row.try_get("ends_us")?),
         };
@@ -87,6 +92,8 @@ pub async fn write_keys(tx: &mut WriteTx<'_>, keys: &mut Keys) -> Result<(), DbE
             State::Unknown(outcome) => ("unknown", Some(&**outcome)),
         };
         let q = q.bind(state).bind(outcome);
+        let q = q.bind(record.result.map(|result| result.event));
+        let q = q.bind(record.result.map(|result| result.is_modern));
         q.bind(record.kept.micros()).bind(record.ends.micros())
     })
     .await

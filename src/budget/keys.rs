@@ -120,6 +120,15 @@ pub enum State {
     Unknown(Outcome),
 }
 
+/// Where a result stands that a repeat is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredResult {
+    /// The event that it is kept with.
+    pub event: i64,
+    /// Whether its server spoke 2026-07-28.
+    pub is_modern: bool,
+}
+
 /// What is known of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -133,6 +142,8 @@ pub struct Record {
     pub call: CallId,
     /// Where that stands.
     pub state: State,
+    /// What it came to, when that is kept.
+    pub result: Option<StoredResult>,
     /// Until when the key is kept whatever comes.
     pub kept: Timestamp,
     /// When it is free again.
@@ -183,6 +194,8 @@ pub struct Repeated {
     pub repeat: Repeat,
     /// The call of the key; none where there are too many.
     pub first: Option<CallId>,
+    /// What the first call came to, when that is kept.
+    pub result: Option<StoredResult>,
     /// When the same call would be made again; `None` for a key that the agent sent, which it has to change.
     pub until: Option<Timestamp>,
 }
@@ -271,6 +284,7 @@ impl Keys {
                 arguments: claims.arguments,
                 call,
                 state: State::Running,
+                result: None,
                 kept,
                 ends,
             };
@@ -278,6 +292,17 @@ impl Keys {
         }
         if let Some(before) = claims.continues {
             self.take_over(before, call);
+        }
+    }
+
+    /// Notes where the result of an open call is kept.
+    pub fn note_result(&mut self, call: CallId, result: StoredResult) {
+        let ids = self.open.get(&call).into_iter().flatten();
+        for id in ids {
+            let slot = self.slots.get_mut(id);
+            if let Some(record) = slot.and_then(|slot| slot.record.as_mut()) {
+                record.result = Some(result);
+            }
         }
     }
 
@@ -357,6 +382,7 @@ impl Keys {
         is_full.then_some(Repeated {
             repeat: Repeat::TooMany,
             first: None,
+            result: None,
             until: None,
         })
     }
@@ -434,6 +460,7 @@ fn repeated(claims: &Claims, record: &Record) -> Option<Repeated> {
             stands
         },
         first: Some(record.call),
+        result: record.result.filter(|_| !is_other),
         until: (!record.is_given).then_some(record.ends),
     })
 }

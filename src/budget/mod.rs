@@ -19,7 +19,7 @@ pub use count::{
 pub use key_table::{load_keys, look_up_keys, sweep_keys, write_keys};
 pub use keys::{
     Claim, Claims, KeyEnding, KeyId, KeyScope, Keys, Lasts, MAX_KEYS_OF_AGENT, Outcome, Repeat,
-    Repeated,
+    Repeated, StoredResult,
 };
 pub use ledger::{LedgerRows, load, seeds, write};
 pub use rate::RateLimits;

@@ -7,14 +7,18 @@ use crate::audit::{Entry, Kind};
 use crate::budget::{Charged, Claims, Ending, Held, Span};
 use crate::clock::Turn;
 use crate::policy::{Capture, Charge, Place, keeping};
-use crate::protocol::{error_code, json_string};
+use crate::protocol::{Object, error_code, json_string};
 use crate::types::{CallId, Timestamp};
+use crate::upstream::Era;
 
 use super::exchange::Round;
-use super::keys::in_log;
+use super::keys::{has_keys, in_log};
 use super::shape::needs_input;
 use super::stages::{Authenticated, Caller, Forwarded, Outcome, Subject, Why};
 use super::visits;
+
+/// The word for a server of 2026-07-28 in closing events.
+pub(super) const MODERN: &str = "modern";
 
 /// The longest text of an agent's own making that one field of an event keeps, in characters.
 const MAX_TEXT: usize = 256;
@@ -151,6 +155,34 @@ pub(super) fn closing(forwarded: &Forwarded) -> Entry {
         return entry;
     }
     entry.json("rounds", list(&forwarded.rounds, write_round))
+}
+
+/// Says in the closing event of a call with a key that a repeat is given its result: it is kept as it came.
+pub(super) fn with_replay(entry: Entry, forwarded: &Forwarded) -> Entry {
+    match replays(&entry, forwarded) {
+        Some(Era::Modern) => entry.text("replays", MODERN),
+        Some(Era::Legacy) => entry.text("replays", "legacy"),
+        None => entry,
+    }
+}
+
+/// What the server speaks whose result is kept as it came.
+fn replays(entry: &Entry, forwarded: &Forwarded) -> Option<Era> {
+    let (Some(body), Outcome::Answered(reply)) = (&entry.body, &forwarded.outcome) else {
+        return None;
+    };
+    let result = reply.outcome.as_ref().ok()?;
+    let is_kept = !body.is_truncated && body.kept == result.get();
+    if !is_kept || !has_keys(&forwarded.request) {
+        return None;
+    }
+    let fields = Object::parse(result.get()).ok()?;
+    // A task is asked about by its id, which is made for one answer.
+    let is_task = fields.get("task").is_some()
+        || fields
+            .get_str("resultType")
+            .is_some_and(|kind| kind == "task");
+    (!is_task).then_some(reply.era)
 }
 
 /// Adds what a closed call cost.

@@ -1,5 +1,7 @@
 //! Keys of calls, as they come: in a header or in `_meta`, and which of them a call has.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use crate::budget::{Claim, Claims, KeyId, KeyScope, Lasts};
@@ -95,8 +97,7 @@ pub(super) fn claims(request: &Authenticated) -> Option<Claims> {
     let (Method::ToolsCall, Subject::Tool(tool)) = (wish.request.method, &wish.subject) else {
         return None;
     };
-    let rules = caller.permissions.servers().get(&wish.server);
-    let dedupe = rules.and_then(|rules| rules.dedupe_of(tool));
+    let dedupe = dedupe(request, tool);
     if wish.key.is_none() && dedupe.is_none() && wish.continues.is_none() {
         return None;
     }
@@ -120,6 +121,19 @@ pub(super) fn claims(request: &Authenticated) -> Option<Claims> {
         continues: wish.continues,
         keys: given.into_iter().chain(same).collect(),
     })
+}
+
+fn dedupe(request: &Authenticated, tool: &str) -> Option<Duration> {
+    let servers = request.caller.permissions.servers();
+    servers.get(&request.wish.server)?.dedupe_of(tool)
+}
+
+/// Whether a call has any key; also when its arguments are gone.
+pub(super) fn has_keys(request: &Authenticated) -> bool {
+    match &request.wish.subject {
+        Subject::Tool(tool) => request.wish.key.is_some() || dedupe(request, tool).is_some(),
+        Subject::Prompt(_) | Subject::Resource(_) | Subject::Listing => false,
+    }
 }
 
 /// SHA-256 of the arguments as canonical JSON. None at all are the same as empty ones.

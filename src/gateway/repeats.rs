@@ -1,4 +1,4 @@
-//! The words of refusals of calls that were made before. Pure.
+//! The words for calls that were made before: refused, or answered with what they came to then. Pure.
 
 use std::time::Duration;
 
@@ -6,10 +6,19 @@ use serde_json::{Map, Value};
 
 use crate::audit::Entry;
 use crate::budget::{MAX_KEYS_OF_AGENT, Repeat, Repeated};
-use crate::types::{Timestamp, Zone};
+use crate::protocol::{META, Object, json_string, raw};
+use crate::types::{CallId, Timestamp, Zone};
+use crate::upstream::{Era, Reply};
 
 use super::entries;
 use super::refusal::millis;
+use super::writer::Replay;
+
+/// The key of `_meta` of a result that is given a second time.
+const REPLAYED: &str = "dev.hayward/replayed";
+
+/// The key of `_meta` with the call that such a result is of.
+const FIRST_CALL: &str = "dev.hayward/first_call_id";
 
 /// When to ask again for a call that is still running.
 const RETRY: Duration = Duration::from_secs(2);
@@ -102,6 +111,32 @@ pub(super) fn denied_as_repeat(entry: Entry, repeated: &Repeated) -> Entry {
     match outcome(repeated) {
         Some(outcome) => entry.text("first_outcome", outcome),
         None => entry,
+    }
+}
+
+/// The event of a call that is answered with what it came to when it was made. It is told like a refusal, for it is no
+/// second call, and an agent in a loop cannot fill the log with it either.
+pub(super) fn denied_as_replayed(entry: Entry, first: CallId) -> Entry {
+    let message = "the result of the first call was given again";
+    entries::denied(entry, "replayed", message).text("first_call", &first.to_string())
+}
+
+/// What the server answered the first time, with a word that it is that.
+pub(super) fn replayed(replay: Replay) -> Reply {
+    let Replay {
+        first,
+        is_modern,
+        result,
+    } = replay;
+    let mut result = Object::parse(&result).unwrap_or_default();
+    let mut meta = result.get_object(META).unwrap_or_default();
+    meta.set(REPLAYED, raw("true".into()));
+    meta.set(FIRST_CALL, raw(json_string(&first.to_string())));
+    result.set(META, meta.to_json());
+    Reply {
+        era: if is_modern { Era::Modern } else { Era::Legacy },
+        status: 200,
+        outcome: Ok(result.to_json()),
     }
 }
 

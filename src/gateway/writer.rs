@@ -92,8 +92,21 @@ pub(super) enum NotAdmitted {
     Full(Box<Shortage>),
     /// It was made before; the refusal is written down.
     Repeated(Box<Repeated>),
+    /// It was made before, and this is what it came to; that is written down.
+    Replayed(Box<Replay>),
     /// Nothing can be written.
     Unrecorded,
+}
+
+/// What a call came to that was made before.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// That call.
+    pub(super) first: CallId,
+    /// Whether its server spoke 2026-07-28.
+    pub(super) is_modern: bool,
+    /// Its result, as it came from the server.
+    pub(super) result: String,
 }
 
 /// The state that one task owns.
@@ -257,6 +270,9 @@ impl Writer {
     ) -> Result<(), DbError> {
         self.look_up_keys(&jobs).await?;
         for job in jobs {
+            let Some(job) = self.replay(batch, job, at).await? else {
+                continue;
+            };
             self.seed(batch, &job, at).await?;
             self.job(batch, job, at);
         }

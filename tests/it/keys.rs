@@ -7,6 +7,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hayward::db::Readers;
 use serde_json::{Value, json};
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::support::{Client, Event, FakeUpstream, Sending, World, find, rpc, without_lists};
 
@@ -668,4 +670,113 @@ async fn every_repeat_is_written_down_with_the_call_it_repeats() {
     let bytes = std::fs::read(&stopped.file).unwrap();
     let is_there = bytes.windows(10).any(|part| part == b"secret-key");
     assert!(!is_there, "a key stands in the file only as a digest");
+}
+
+#[tokio::test]
+async fn a_repeat_gets_the_result_where_the_log_keeps_it_whole() {
+    for (script, speaks) in [
+        (FakeUpstream::legacy(), "legacy"),
+        (FakeUpstream::modern(), "modern"),
+    ] {
+        let policy = World::small_policy("budgets: [99/day], capture: full, dedupe: 1h");
+        let policy = policy.replace("servers: [\"*\"]", "servers: [\"*\"], capture: full");
+        let builder = World::builder().server("images", script);
+        let mut world = builder.start(&policy).await;
+        let arguments = json!({"prompt": "a cat", "n": 1});
+        let clawd = world.agent("clawd");
+        let first = call(&clawd, "imagine", arguments.clone(), "k").await;
+        assert!(first["result"]["_meta"].is_null(), "{first}");
+        for round in ["in the same run", "after a restart"] {
+            let clawd = world.agent("clawd");
+            let again = call(&clawd, "imagine", arguments.clone(), "k").await;
+            let fresh = call(&clawd, "imagine", arguments.clone(), "made-up").await;
+            let events = without_lists(world.events().await);
+            let admitted = find(&events, "admitted")[0].text("call").to_owned();
+            for mut repeat in [again, fresh] {
+                let meta =
+                    json!({"dev.hayward/replayed": true, "dev.hayward/first_call_id": admitted});
+                assert_eq!(repeat["result"]["_meta"], meta, "{round}: {repeat}");
+                repeat["result"].as_object_mut().unwrap().remove("_meta");
+                assert_eq!(repeat, first, "{round}");
+            }
+            let modern = clawd.modern(PATH, "tools/call", params("imagine", &arguments));
+            let modern = modern.send().await.json();
+            assert_eq!(modern["result"]["resultType"], "complete", "{modern}");
+            assert_eq!(modern["result"]["_meta"]["dev.hayward/replayed"], true);
+            world.restart(&policy).await;
+        }
+        let events = without_lists(world.events().await);
+        assert_eq!(find(&events, "settled")[0].text("replays"), speaks);
+        let denied = find(&events, "denied");
+        assert_eq!(denied.len(), 6);
+        let admitted = find(&events, "admitted")[0].text("call");
+        for event in denied {
+            assert_eq!(
+                (event.text("reason"), event.text("first_call")),
+                ("replayed", admitted)
+            );
+        }
+        assert_eq!(world.server("images").calls(), 1);
+        assert_eq!(world.used("servers.images").await, 1);
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_result_that_is_not_kept_as_it_came_is_not_given_again() {
+    let policy = World::small_policy("capture: full");
+    let policy = policy.replace("servers: [\"*\"]", "servers: [\"*\"], capture: full");
+    let builder = World::builder().server("images", FakeUpstream::legacy());
+    let world = builder.start(&policy).await;
+    let clawd = world.agent("clawd");
+    for (what, arguments, expected) in [
+        ("small", json!({"n": "x".repeat(9_000)}), None),
+        (
+            "large",
+            json!({"n": "x".repeat(20_000)}),
+            Some("already_executed"),
+        ),
+        (
+            "secret",
+            json!({"password": "hunter2"}),
+            Some("already_executed"),
+        ),
+        ("failed", json!({"do": "fail"}), None),
+        (
+            "error",
+            json!({"do": "rpc_error"}),
+            Some("already_executed"),
+        ),
+    ] {
+        call(&clawd, "imagine", arguments.clone(), what).await;
+        let repeat = call(&clawd, "imagine", arguments, what).await;
+        match expected {
+            Some(expected) => assert_eq!(reason(&repeat), expected, "{what}: {repeat}"),
+            None => {
+                let is_replayed = &repeat["result"]["_meta"]["dev.hayward/replayed"];
+                assert_eq!(*is_replayed, true, "{what}: {repeat}");
+            }
+        }
+    }
+    assert_eq!(world.server("images").calls(), 5);
+    // Once the log has it no more, nobody gets it.
+    let failed = "SELECT result_seq FROM call_key WHERE outcome = 'tool_error'";
+    let mut file =
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(world.file()))
+            .await
+            .unwrap();
+    let seq: i64 = sqlx::query_scalar(failed)
+        .fetch_one(&mut file)
+        .await
+        .unwrap();
+    for (from, to, expected) in [(seq, -seq, "already_executed"), (-seq, seq, "none")] {
+        let moved = sqlx::query("UPDATE body SET seq = $1 WHERE seq = $2")
+            .bind(to)
+            .bind(from);
+        moved.execute(&mut file).await.unwrap();
+        let repeat = call(&clawd, "imagine", json!({"do": "fail"}), "failed").await;
+        assert_eq!(reason(&repeat), expected, "{repeat}");
+    }
+    file.close().await.unwrap();
+    world.stop().await;
 }

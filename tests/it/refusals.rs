@@ -93,6 +93,7 @@ fn repeats() -> Vec<Failure> {
         let repeated = Box::new(Repeated {
             first: (repeat != Repeat::TooMany).then(|| CallId::new(NOW, [1; 10])),
             repeat,
+            result: None,
             until: (!is_given).then(|| NOW.after(Duration::from_secs(540))),
         });
         let zone = Zone::named("Europe/Berlin").unwrap();

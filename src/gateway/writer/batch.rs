@@ -23,7 +23,7 @@ pub(super) enum Reply {
 pub(super) struct Batch {
     events: Vec<Chained>,
     pub(super) ledger: LedgerRows,
-    replies: Vec<Reply>,
+    pub(super) replies: Vec<Reply>,
     pub(super) closed: Vec<Closing>,
     /// A refusal was only counted, which is to be written too.
     has_counted: bool,
@@ -171,9 +171,9 @@ impl Writer {
     pub(super) fn close(&mut self, batch: &mut Batch, closing: Closing, at: Timestamp) {
         // Not open any more: an earlier commit, of which nobody knew whether it held, did close it.
         if let Some(charged) = self.books.close(&closing.hold, &closing.ending) {
-            self.close_keys(closing.hold.call(), &closing.entry);
             let entry = entries::with_charges(closing.entry.clone(), &charged);
-            self.chain(batch, &entry, at);
+            let seq = self.chain(batch, &entry, at);
+            self.close_keys(closing.hold.call(), &closing.entry, seq);
             let kept_until = match closing.ending {
                 Ending::Kept(until) => Some(until),
                 Ending::Unsent

@@ -3,9 +3,12 @@
 
 use std::time::Duration;
 
-use super::{Job, Writer};
-use crate::audit::{Entry, Kind};
-use crate::budget::{self, Claims, KeyEnding};
+use super::super::entries::MODERN;
+use super::super::repeats::denied_as_replayed;
+use super::batch::{Batch, Reply};
+use super::{Job, NotAdmitted, Replay, Writer};
+use crate::audit::{self, Entry, Kind};
+use crate::budget::{self, Claims, KeyEnding, StoredResult};
 use crate::db::DbError;
 use crate::policy::Charge;
 use crate::types::{CallId, Timestamp, Zone};
@@ -44,9 +47,47 @@ impl Writer {
         self.keys.take(claims, call, ends.max().unwrap_or(at), at);
     }
 
-    /// Notes how a call ended.
-    pub(super) fn close_keys(&mut self, call: CallId, closing: &Entry) {
+    /// Notes how a call ended, and where its result is kept.
+    pub(super) fn close_keys(&mut self, call: CallId, closing: &Entry, event: i64) {
+        if let Some(era) = detail(closing, "replays") {
+            let is_modern = era == MODERN;
+            self.keys
+                .note_result(call, StoredResult { event, is_modern });
+        }
         self.keys.close(call, &ending(closing));
+    }
+
+    /// Answers a call that was made before with what it came to then; gives back a job that is anything else.
+    ///
+    /// A result that was kept in this very batch is not there yet: its repeat hears only that the call was made.
+    pub(super) async fn replay(
+        &mut self,
+        batch: &mut Batch,
+        job: Job,
+        at: Timestamp,
+    ) -> Result<Option<Job>, DbError> {
+        let claims = job.claims();
+        let found = claims.and_then(|claims| self.keys.find_repeat(claims, at));
+        let Some((first, stored)) = found.and_then(|found| found.first.zip(found.result)) else {
+            return Ok(Some(job));
+        };
+        let connection = self.database.connection();
+        let result = audit::whole_result(connection, stored.event).await?;
+        match (result, job) {
+            (Some(result), Job::Admit { entry, reply, .. }) if !reply.is_closed() => {
+                self.note(batch, &denied_as_replayed(*entry, first), at);
+                let is_modern = stored.is_modern;
+                let replay = Replay {
+                    first,
+                    is_modern,
+                    result,
+                };
+                let replayed = NotAdmitted::Replayed(Box::new(replay));
+                batch.replies.push(Reply::Refused(reply, replayed));
+                Ok(None)
+            }
+            (_, job) => Ok(Some(job)),
+        }
     }
 
     /// Takes away keys whose time is over. No caller waits for it but those that come meanwhile.
@@ -83,20 +124,22 @@ impl Job {
     }
 }
 
+/// A text in an event.
+fn detail(entry: &Entry, name: &str) -> Option<String> {
+    let found = entry.details.iter().find(|(key, _)| key == name);
+    found.and_then(|(_, value)| serde_json::from_str(value).ok())
+}
+
 /// How a call ended, by its closing event.
 fn ending(closing: &Entry) -> KeyEnding {
-    let detail = |name: &str| {
-        let found = closing.details.iter().find(|(key, _)| key == name);
-        found.and_then(|(_, value)| serde_json::from_str::<String>(value).ok())
-    };
-    let outcome = detail("outcome").unwrap_or_default().into();
+    let outcome = detail(closing, "outcome").unwrap_or_default().into();
     if closing.kind == Kind::Released {
         return KeyEnding::Free;
     }
     if closing.kind != Kind::Settled {
         return KeyEnding::Unknown(outcome);
     }
-    match detail("asks").as_deref() {
+    match detail(closing, "asks").as_deref() {
         // The server did nothing and says so: it waits for its user.
         Some("visit") => KeyEnding::Free,
         Some(_) => KeyEnding::Asked,

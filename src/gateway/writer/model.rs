@@ -531,7 +531,7 @@ async fn call(recorder: &Recorder, history: &mut History, now: i64) -> Result<()
             prop_assert!(!expected, "refused with room: {}", history.name);
         }
         Err(NotAdmitted::Unrecorded) => prop_assert!(false, "the log can be written"),
-        Err(NotAdmitted::Repeated(_)) => {
+        Err(NotAdmitted::Repeated(_) | NotAdmitted::Replayed(_)) => {
             prop_assert!(false, "no call here has a key");
         }
     }

@@ -69,8 +69,9 @@ impl Writer {
             };
             let held = self.books.budgets_of(call);
             if let Some(charged) = self.books.abandon(call, &ending) {
-                self.close_keys(call, &entry);
-                self.chain(batch, &entries::with_charges(entry, &charged), at);
+                let entry = entries::with_charges(entry, &charged);
+                let seq = self.chain(batch, &entry, at);
+                self.close_keys(call, &entry, seq);
                 batch.ledger.closed.push(call);
                 batch
                     .ledger
