@@ -498,6 +498,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/0007_lookups_and_rollups.sql"),
     ),
     (
+        9,
+        "keys of calls",
+        include_str!("../migrations/0009_keys_of_calls.sql"),
+    ),
+    (
         10,
         "refunds",
         include_str!("../migrations/0010_refunds.sql"),

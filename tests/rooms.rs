@@ -82,6 +82,7 @@ mod plan {
         "budget/seed.rs",
         "budget/standing.rs",
         "budget/books/",
+        "budget/keys.rs",
         "budget/window.rs",
         "audit/body.rs",
         "audit/event.rs",
@@ -113,6 +114,7 @@ mod plan {
     const SQL_ROOMS: &[&str] = &[
         "db.rs",
         "db/",
+        "budget/key_table.rs",
         "budget/ledger.rs",
         "budget/corrections.rs",
         "budget/read.rs",

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
-use crate::budget::{Books, Ending, Hold, Shortage, Standing};
+use crate::budget::{Books, Claims, Ending, Hold, Keys, Repeated, Shortage, Standing};
 use crate::clock::{Clock, Guard, Turn};
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
@@ -23,6 +23,7 @@ use super::entries;
 
 mod batch;
 mod behind;
+mod keys;
 mod orders;
 mod recover;
 mod repair;
@@ -58,6 +59,8 @@ pub(super) enum Job {
         continues: Option<CallId>,
         /// The zone of the rules in force.
         zone: Zone,
+        /// The keys it comes with; a call that was made before is refused.
+        keys: Option<Box<Claims>>,
         /// Hears the answer, after the commit.
         reply: oneshot::Sender<Result<Hold, NotAdmitted>>,
     },
@@ -119,8 +122,23 @@ pub(super) struct Budgets {
 pub(super) enum NotAdmitted {
     /// A budget has no room; the refusal is written down. With it, how all budgets of the call stand.
     Full(Box<Shortage>, Vec<Standing>),
+    /// It was made before; the refusal is written down.
+    Repeated(Box<Repeated>),
+    /// It was made before, and this is what it came to; that is written down.
+    Replayed(Box<Replay>),
     /// Nothing can be written.
     Unrecorded,
+}
+
+/// What a call came to that was made before.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// That call.
+    pub(super) first: CallId,
+    /// Whether its server spoke 2026-07-28.
+    pub(super) is_modern: bool,
+    /// Its result, as it came from the server.
+    pub(super) result: String,
 }
 
 /// The state that one task owns.
@@ -149,6 +167,9 @@ pub(super) struct Writer {
     folds: Folds,
     checkpoints: Checkpoints,
     building: Building,
+    keys: Keys,
+    /// When the table of keys was last swept.
+    keys_swept: Timestamp,
     is_wal_large: bool,
 }
 
@@ -214,6 +235,8 @@ impl Writer {
             folds: Folds::default(),
             checkpoints,
             building: Building::default(),
+            keys: Keys::default(),
+            keys_swept: Timestamp::from_micros(i64::MIN),
             is_wal_large: false,
         };
         writer.read_back().await?;
@@ -277,6 +300,7 @@ impl Writer {
             self.commit(std::mem::take(&mut waiting)).await;
             self.build_when_due().await;
             self.checkpoint_when_due().await;
+            self.sweep_keys_when_due().await;
         }
         self.stop().await
     }
@@ -310,7 +334,11 @@ impl Writer {
         jobs: Vec<Job>,
         at: Timestamp,
     ) -> Result<(), DbError> {
+        self.look_up_keys(&jobs).await?;
         for job in jobs {
+            let Some(job) = self.replay(batch, job, at).await? else {
+                continue;
+            };
             self.seed(batch, &job, at).await?;
             self.job(batch, job, at);
         }

@@ -8,6 +8,7 @@ mod canary;
 mod checkpoints;
 mod crash;
 mod gateway;
+mod keys;
 mod mismatch;
 mod orders;
 mod quiet;
