@@ -42,6 +42,8 @@ pub enum Kind {
     Seeded,
     /// Nobody went on with a call in time whose hold was kept for that; it costs what it held.
     Expired,
+    /// The wall clock jumped ahead and is not followed, or is followed again.
+    Clock,
 }
 
 impl Kind {
@@ -60,6 +62,7 @@ impl Kind {
         Self::Redacted,
         Self::Seeded,
         Self::Expired,
+        Self::Clock,
     ];
 
     /// The word in the column and in the hashed text.
@@ -79,6 +82,7 @@ impl Kind {
             Self::Redacted => "redacted",
             Self::Seeded => "seeded",
             Self::Expired => "expired",
+            Self::Clock => "clock",
         }
     }
 
@@ -95,7 +99,8 @@ impl Kind {
             | Self::Denied
             | Self::Redacted
             | Self::Seeded
-            | Self::Expired => false,
+            | Self::Expired
+            | Self::Clock => false,
         }
     }
 }

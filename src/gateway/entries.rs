@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::audit::{Entry, Kind};
 use crate::budget::{Charged, Ending, Held, Span};
+use crate::clock::Turn;
 use crate::policy::{Capture, Charge, Place, keeping};
 use crate::protocol::{error_code, json_string};
 use crate::types::{CallId, Timestamp};
@@ -156,6 +157,17 @@ pub(super) fn seeded(charge: &Charge, used: &[(Span, u64)]) -> Entry {
         let _ = write!(text, r#"{{"key":{key},"window":{starts},"seeded":{used}}}"#);
     });
     entry.json("budgets", budgets)
+}
+
+/// The event of a wall clock that is not followed, or followed again.
+pub(super) fn of_clock(turn: Turn) -> Entry {
+    let entry = Entry::new(Kind::Clock);
+    match turn {
+        Turn::Suspect { wall } => entry
+            .text("clock", "suspect")
+            .json("wall_us", wall.micros().to_string()),
+        Turn::Agrees => entry.text("clock", "agrees"),
+    }
 }
 
 /// The event of a hold that was kept for a call that never came.

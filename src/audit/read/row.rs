@@ -77,7 +77,8 @@ impl CallState {
             | Kind::Denied
             | Kind::Redacted
             | Kind::Seeded
-            | Kind::Expired => Self::Open,
+            | Kind::Expired
+            | Kind::Clock => Self::Open,
         }
     }
 }

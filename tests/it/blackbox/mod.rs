@@ -8,6 +8,7 @@ mod canary;
 mod checkpoints;
 mod crash;
 mod gateway;
+mod mismatch;
 mod quiet;
 mod records;
 mod start;
