@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::super::recorder::{OpenCall, QUEUE, Recorder};
 use super::*;
-use crate::audit::{self, Entry, Kind};
+use crate::audit::{self, Entry, Kind, Redactor};
 use crate::budget::{Ending, Reported};
 use crate::clock::ManualClock;
 use crate::db::{self, Durability, Readers};
@@ -252,7 +252,12 @@ impl Desk {
         let writer = writer.await.unwrap();
         let (jobs, job_queue) = mpsc::channel(QUEUE);
         let (closings, closing_queue) = mpsc::unbounded_channel();
-        let recorder = Recorder::new(jobs, closings, writer.health());
+        let recorder = Recorder::new(
+            jobs,
+            closings,
+            writer.health(),
+            Arc::new(Redactor::new(Vec::new())),
+        );
         let writing = tokio::spawn(writer.run(job_queue, closing_queue));
         Self {
             file,

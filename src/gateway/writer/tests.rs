@@ -264,7 +264,8 @@ async fn a_log_without_lookups_gets_them_while_calls_go_on() {
         .unwrap();
     let (jobs, job_queue) = mpsc::channel(QUEUE);
     let (closings, closing_queue) = mpsc::unbounded_channel();
-    let recorder = Recorder::new(jobs, closings, writer.health());
+    let redactor = Arc::new(Redactor::new(Vec::new()));
+    let recorder = Recorder::new(jobs, closings, writer.health(), redactor);
     let writing = tokio::spawn(writer.run(job_queue, closing_queue));
     let (entry, call, charges) = wish(9);
     let open = recorder.admit(entry, call, (charges, None), Zone::utc());
