@@ -44,6 +44,14 @@ pub enum Kind {
     Expired,
     /// The wall clock jumped ahead and is not followed, or is followed again.
     Clock,
+    /// An operator gave back what a closed call had cost.
+    Refunded,
+    /// An operator had the counts put right after the events.
+    Repaired,
+    /// An operator let a budget be used again that was frozen.
+    Unfrozen,
+    /// A checkpoint stands in the file elsewhere.
+    Exported,
 }
 
 impl Kind {
@@ -63,6 +71,10 @@ impl Kind {
         Self::Seeded,
         Self::Expired,
         Self::Clock,
+        Self::Refunded,
+        Self::Repaired,
+        Self::Unfrozen,
+        Self::Exported,
     ];
 
     /// The word in the column and in the hashed text.
@@ -83,6 +95,10 @@ impl Kind {
             Self::Seeded => "seeded",
             Self::Expired => "expired",
             Self::Clock => "clock",
+            Self::Refunded => "refunded",
+            Self::Repaired => "repaired",
+            Self::Unfrozen => "unfrozen",
+            Self::Exported => "exported",
         }
     }
 
@@ -100,7 +116,35 @@ impl Kind {
             | Self::Redacted
             | Self::Seeded
             | Self::Expired
-            | Self::Clock => false,
+            | Self::Clock
+            | Self::Refunded
+            | Self::Repaired
+            | Self::Unfrozen
+            | Self::Exported => false,
+        }
+    }
+
+    /// Whether it begins a call; one that is denied has no other event.
+    pub fn opens(self) -> bool {
+        match self {
+            Self::Admitted | Self::Denied => true,
+            Self::Started
+            | Self::Stopped
+            | Self::Accepted
+            | Self::Policy
+            | Self::Checkpoint
+            | Self::Settled
+            | Self::Failed
+            | Self::Released
+            | Self::Abandoned
+            | Self::Redacted
+            | Self::Seeded
+            | Self::Expired
+            | Self::Clock
+            | Self::Refunded
+            | Self::Repaired
+            | Self::Unfrozen
+            | Self::Exported => false,
         }
     }
 }

@@ -14,6 +14,7 @@ mod redact;
 mod rollups;
 mod row;
 mod seen;
+mod trace;
 mod verify;
 
 pub use behind::Behind;
@@ -28,4 +29,7 @@ pub use log::{
     write_checkpoint, write_repeats,
 };
 pub use redact::{Redacted, Redactor};
-pub use verify::{Fault, Known, Verified, verify, verify_against, verify_quickly};
+pub use trace::{Closed, Cost, Traced, is_signed, trace};
+pub use verify::{
+    Difference, Fault, Known, Proof, Sums, Verified, verify, verify_against, verify_quickly,
+};

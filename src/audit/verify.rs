@@ -18,12 +18,17 @@ mod check;
 mod columns;
 mod derived;
 mod fault;
+mod ledger;
 mod marks;
 mod meta;
+mod proof;
 mod quick;
+mod refunds;
 mod source;
 
 pub use fault::Fault;
+pub use ledger::{Difference, Sums};
+pub use proof::Proof;
 pub use quick::verify_quickly;
 
 use check::Check;

@@ -15,6 +15,8 @@ use super::rings::{Rings, frees};
 use super::seed::{self, Relatives};
 use super::{Span, span};
 
+mod corrections;
+
 /// What the books are read from: budgets, their windows, open calls, and holds that wait for the call that goes on with
 /// them.
 #[derive(Debug, Default)]

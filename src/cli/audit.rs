@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use super::{Exit, Failure, Screen, plain};
+use super::{Exit, Failure, RedactArguments, Screen, plain};
 use crate::audit::{
     Checkpoint, Fault, Known, PublicKey, SigningKey, Verified, bytes, verify_against,
     verify_quickly,
@@ -38,6 +38,8 @@ pub enum AuditCommand {
     /// Compute the whole chain and all budgets again, and compare with what was kept elsewhere
     #[command(after_help = CODES)]
     Verify(VerifyArguments),
+    /// Delete what is kept of arguments and results, of one call or of all before a day; written down with who and why
+    Redact(RedactArguments),
     /// Make a key that signs checkpoints, and print its public half
     Key(KeyArguments),
 }
@@ -108,7 +110,7 @@ pub(super) async fn verify(
         "the last event that a checkpoint covers is {}",
         found.checkpoint
     ))?;
-    Ok(Exit::Verdict(code(first)))
+    Ok(Exit::Verdict(exit_code(first)))
 }
 
 fn say_sound(found: &Verified, exported: usize, screen: &mut Screen) -> Result<(), Failure> {
@@ -138,6 +140,14 @@ async fn read(arguments: &VerifyArguments, known: Known) -> Result<Verified, DbE
     found?.ok_or_else(|| DbError::Missing(arguments.db.clone()))
 }
 
+/// Reads the whole log.
+pub(super) async fn read_log(db: &Path, known: Known) -> Result<Verified, DbError> {
+    let readers = Readers::open(db).await?;
+    let found = verify_against(&readers, known, |_| ()).await;
+    readers.close().await;
+    found
+}
+
 fn unreadable(error: &anyhow::Error, screen: &mut Screen) -> Result<Exit, Failure> {
     let why = plain(&format!("{error:#}")).to_string();
     screen.answer(&format!("cannot be verified: {why}"))?;
@@ -145,7 +155,7 @@ fn unreadable(error: &anyhow::Error, screen: &mut Screen) -> Result<Exit, Failur
 }
 
 /// The code of the first thing that is wrong; see [`CODES`].
-fn code(fault: &Fault) -> u8 {
+pub(super) fn exit_code(fault: &Fault) -> u8 {
     match fault {
         Fault::Changed { .. }
         | Fault::Column { .. }
@@ -155,7 +165,10 @@ fn code(fault: &Fault) -> u8 {
         Fault::Missing { .. } | Fault::BodyMissing { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,
         Fault::OtherLog { .. } | Fault::NotSigned { .. } => 5,
-        Fault::Call { .. } | Fault::Ledger { .. } => 6,
+        Fault::Call { .. }
+        | Fault::Ledger { .. }
+        | Fault::Frozen { .. }
+        | Fault::Overspent { .. } => 6,
         Fault::Stale { .. } => 8,
     }
 }
@@ -178,7 +191,7 @@ fn known(arguments: &VerifyArguments) -> anyhow::Result<Known> {
 fn read_checkpoints(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the checkpoints in `{}`", path.display()))?;
-    let lines = text
+    let lines = without_half_a_line(&text)
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty());
@@ -191,6 +204,17 @@ fn read_checkpoints(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
         bail!("`{}` holds no checkpoint", path.display());
     }
     Ok(read)
+}
+
+/// A gateway that was killed in the middle of a line left half of one, which the next one takes off; it says nothing.
+fn without_half_a_line(text: &str) -> &str {
+    let end = text.rfind('\n').map_or(0, |end| end.saturating_add(1));
+    let (whole, rest) = text.split_at(end);
+    if Checkpoint::from_line(rest).is_ok() {
+        text
+    } else {
+        whole
+    }
 }
 
 /// Makes a key. Never overwrites: the old file may hold the only copy of a key in use.

@@ -4,27 +4,35 @@
 //! come before `HAYWARD_…` variables, those before defaults. The environment is read here and nowhere else.
 
 mod audit;
+mod budget;
 mod demo;
 mod demo_agent;
 mod example;
 mod exit;
 mod health;
 mod log;
+mod operate;
+mod redact;
 mod screen;
 mod serve;
+mod show;
 mod token;
 
 use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
 pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
+pub use budget::{BudgetCommand, CountsArguments, RefundArguments, UnfreezeArguments};
 pub use demo::DemoArguments;
 pub use example::Which;
 pub use exit::{Exit, Failure};
 pub use health::HealthArguments;
 pub use log::LogArguments;
+pub use operate::OperateArguments;
+pub use redact::RedactArguments;
 pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
+pub use show::ShowArguments;
 pub use token::{NewArguments, TokenCommand};
 
 use crate::telemetry::Logging;
@@ -67,6 +75,9 @@ pub enum Command {
     /// Check the log
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// See and correct what is used of budgets
+    #[command(subcommand)]
+    Budget(BudgetCommand),
     /// Ask a running gateway how it is
     Health(HealthArguments),
     /// Run one of the small MCP servers of the demo on standard input and output
@@ -87,6 +98,7 @@ impl Arguments {
             Command::Demo(arguments) => arguments.log.logging(color),
             Command::Token(_)
             | Command::Audit(_)
+            | Command::Budget(_)
             | Command::Health(_)
             | Command::ExampleServer { .. } => LogArguments::quiet(color),
         }
@@ -106,7 +118,18 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::ExampleServer { which } => example::run(which).await,
         Command::Serve(arguments) => serve::run(arguments, screen).await,
         Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
+        Command::Audit(AuditCommand::Redact(arguments)) => redact::run(arguments, screen).await,
         Command::Audit(AuditCommand::Key(arguments)) => audit::key(&arguments, screen),
+        Command::Budget(BudgetCommand::Show(arguments)) => show::run(&arguments, screen).await,
+        Command::Budget(BudgetCommand::Verify(arguments)) => {
+            budget::verify(arguments, screen).await
+        }
+        Command::Budget(BudgetCommand::Unfreeze(arguments)) => {
+            budget::unfreeze(arguments, screen).await
+        }
+        Command::Budget(BudgetCommand::Refund(arguments)) => {
+            budget::refund(arguments, screen).await
+        }
         Command::Demo(arguments) => demo::run(arguments, screen).await,
     };
     done.unwrap_or_else(|failure| {
@@ -163,7 +186,7 @@ mod tests {
     #[test]
     fn the_help_names_every_command_a_person_needs() {
         let help = Arguments::command().render_help().to_string();
-        for command in ["serve", "demo", "token", "audit", "health"] {
+        for command in ["serve", "demo", "token", "audit", "budget", "health"] {
             assert!(help.contains(&format!("\n  {command} ")), "{help}");
         }
         assert!(!help.contains("example-server"), "{help}");

@@ -28,6 +28,7 @@ mod listener;
 mod lists;
 mod names;
 mod opening;
+mod operator;
 mod pages;
 mod parked;
 mod places;
@@ -76,6 +77,9 @@ pub use failure::{Failure, REFUSAL};
 pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
+pub use operator::{
+    Alone, AloneError, By, GivenBack, Instruction, Order, Outcome, PutRight, Refused,
+};
 pub use places::{Return, StreamId, StreamPlace};
 pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
@@ -199,6 +203,8 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct Gateway {
     permissions: Arc<Permissions>,
+    /// The file of ledger and log.
+    file: PathBuf,
     forwarder: Forwarder,
     recorder: Recorder,
     redactor: Arc<Redactor>,
@@ -243,6 +249,7 @@ impl Gateway {
             redactor,
             accepted,
         } = setup;
+        let file = database.path().to_path_buf();
         let accepted = accepted.map(|what| Entry::new(Kind::Accepted).text("mismatch", &what));
         let first = [started(durability)].into_iter().chain(accepted);
         let first = first.chain([policy_in_force(&permissions)]).collect();
@@ -262,6 +269,7 @@ impl Gateway {
         let gateway = Self {
             rates: RateLimits::new(&permissions, Arc::clone(&clock)),
             permissions,
+            file,
             forwarder: Forwarder::new(upstreams, Arc::clone(&clock)),
             recorder,
             redactor,

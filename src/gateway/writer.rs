@@ -23,10 +23,13 @@ use super::entries;
 
 mod batch;
 mod behind;
+mod orders;
 mod recover;
+mod repair;
 
 use batch::Batch;
 use behind::Building;
+pub(super) use orders::Ordered;
 
 /// Requests in one transaction.
 const MAX_BATCH: usize = 1_024;
@@ -65,6 +68,8 @@ pub(super) enum Job {
         /// Hears about it after the commit; dropped when it was not written.
         reply: oneshot::Sender<()>,
     },
+    /// Carry out what an operator ordered.
+    Order(Box<Ordered>),
     /// See whether something is due: counts of refusals, a checkpoint.
     Tick,
 }
@@ -123,12 +128,45 @@ pub(super) struct Writer {
 impl Writer {
     /// Reads the file, closes what a crash left open, and notes that the gateway started.
     pub(super) async fn start(
-        mut database: Database,
+        database: Database,
         clock: Arc<dyn Clock>,
         fresh_log: [u8; 16],
         first: Vec<Entry>,
         checkpoints: Checkpoints,
     ) -> Result<Self, DbError> {
+        let opened = Self::open(database, clock, fresh_log, first, checkpoints).await?;
+        let (mut writer, mut batch) = opened;
+        let at = writer.last_at;
+        // The states that would bring them back died with the process that sealed them.
+        writer.expire(&mut batch, Timestamp::LAST, at);
+        writer.sweep(&mut batch, at, entries::abandoned).await?;
+        writer.write(&mut batch).await?;
+        writer.deliver(batch);
+        Ok(writer)
+    }
+
+    /// The same without closing anything: the list of open calls is to be put right first.
+    pub(super) async fn start_unswept(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        fresh_log: [u8; 16],
+        first: Vec<Entry>,
+        checkpoints: Checkpoints,
+    ) -> Result<Self, DbError> {
+        let opened = Self::open(database, clock, fresh_log, first, checkpoints).await?;
+        let (mut writer, mut batch) = opened;
+        writer.write(&mut batch).await?;
+        writer.deliver(batch);
+        Ok(writer)
+    }
+
+    async fn open(
+        mut database: Database,
+        clock: Arc<dyn Clock>,
+        fresh_log: [u8; 16],
+        first: Vec<Entry>,
+        checkpoints: Checkpoints,
+    ) -> Result<(Self, Batch), DbError> {
         let log = database.identity(fresh_log, clock.now()).await?;
         let mut writer = Self {
             database,
@@ -162,12 +200,7 @@ impl Writer {
             }
         }
         writer.unfold(&mut batch, at, true);
-        // The states that would bring them back died with the process that sealed them.
-        writer.expire(&mut batch, Timestamp::LAST, at);
-        writer.sweep(&mut batch, at, entries::abandoned);
-        writer.write(&mut batch).await?;
-        writer.checkpoints.written(batch.checkpoint);
-        Ok(writer)
+        Ok((writer, batch))
     }
 
     /// The end of the chain.
@@ -228,7 +261,13 @@ impl Writer {
             self.close(&mut batch, closing, at);
         }
         match self.decide(&mut batch, jobs, at).await {
-            Ok(()) => self.deliver(batch),
+            Ok(()) => {
+                let orders = std::mem::take(&mut batch.orders);
+                self.deliver(batch);
+                for ordered in orders {
+                    self.obey(ordered).await;
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "the log cannot be written; calls are refused until it can");
                 self.set_suspect(true);
@@ -286,7 +325,7 @@ impl Writer {
         self.expire(&mut batch, Timestamp::LAST, at);
         self.checkpoint(&mut batch, Entry::new(Kind::Stopped), at);
         self.write(&mut batch).await?;
-        self.checkpoints.written(batch.checkpoint);
+        self.deliver(batch);
         self.checkpoints.close().await;
         self.build_rest().await;
         self.database.close().await?;

@@ -44,6 +44,15 @@ impl Unit {
         }
     }
 
+    /// The unit that the name of a budget gives.
+    pub fn of_key(text: &str) -> Self {
+        match (text, text.strip_prefix("argument:")) {
+            ("calls", _) => Self::Calls,
+            (_, Some(name)) => Self::Argument(name.into()),
+            (_, None) => Self::Cost(text.into()),
+        }
+    }
+
     /// The unit as people say it: `calls`, the name of the argument, `USD`.
     pub fn word(&self) -> &str {
         match self {

@@ -30,6 +30,8 @@ mod messages;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
+mod orders;
+#[cfg(test)]
 mod parked;
 #[cfg(test)]
 mod refusals;

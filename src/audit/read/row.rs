@@ -78,7 +78,11 @@ impl CallState {
             | Kind::Redacted
             | Kind::Seeded
             | Kind::Expired
-            | Kind::Clock => Self::Open,
+            | Kind::Clock
+            | Kind::Refunded
+            | Kind::Repaired
+            | Kind::Unfrozen
+            | Kind::Exported => Self::Open,
         }
     }
 }

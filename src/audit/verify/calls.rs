@@ -1,23 +1,16 @@
 //! Every call opens once and closes once, and the budgets count what closed calls cost. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Fault;
 use super::columns::call;
+use super::ledger::{Difference, LedgerTables, Sums, Windows, compare};
 use super::meta::{Meta, MetaBudget};
-use crate::types::CallId;
+use super::refunds::Refunds;
+use crate::types::{BudgetKey, CallId, Timestamp};
 
 /// One window of one budget: the number of its key, and its start.
 type WindowId = (usize, i64);
-
-/// The tables of the ledger, to be compared with what the events add up to.
-#[derive(Debug, Default)]
-pub(super) struct LedgerTables {
-    /// Of every window: key, start, used, held.
-    pub(super) windows: Vec<(String, i64, i64, i64)>,
-    /// Calls in the list of open ones.
-    pub(super) open_calls: i64,
-}
 
 #[derive(Debug, PartialEq, Eq)]
 struct Holding {
@@ -34,6 +27,11 @@ pub(super) struct Calls {
     /// What closed calls keep for those that go on with them.
     kept: HashMap<CallId, Vec<Holding>>,
     used: HashMap<WindowId, i64>,
+    /// What servers reported beyond what was held, and whether the budget is frozen for it.
+    overrun: HashMap<WindowId, (i64, bool)>,
+    pub(super) refunds: Refunds,
+    /// When the first event was written.
+    since: Option<i64>,
     /// Set when there were events before the first one here.
     is_part: bool,
 }
@@ -51,6 +49,7 @@ impl Calls {
 
     /// Takes one event in.
     pub(super) fn event(&mut self, seq: i64, meta: &Meta<'_>) -> Option<Fault> {
+        self.since.get_or_insert(meta.at_us);
         let what = match (&*meta.kind, call(meta.call.as_ref())) {
             ("admitted", Some(call)) => self.open(call, meta),
             ("settled" | "failed" | "released" | "abandoned", Some(call)) => self.close(call, meta),
@@ -60,6 +59,20 @@ impl Calls {
                     Some(held) => self.charge(&held, &meta.budgets),
                     None => self.unknown(&meta.budgets, "what runs out was not kept"),
                 }
+            }
+            ("refunded", _) => {
+                for budget in &meta.budgets {
+                    let window = self.window(budget);
+                    self.use_up(window, budget.refunded.saturating_neg());
+                }
+                self.refunds.note(seq, meta)
+            }
+            ("unfrozen", _) => {
+                for budget in &meta.budgets {
+                    let window = self.window(budget);
+                    self.overrun.entry(window).or_default().1 = false;
+                }
+                None
             }
             ("seeded", _) => {
                 for budget in &meta.budgets {
@@ -136,6 +149,11 @@ impl Calls {
         for budget in charged {
             let window = self.window(budget);
             self.use_up(window, budget.charged);
+            if budget.overrun > 0 {
+                let (over, frozen) = self.overrun.entry(window).or_default();
+                *over = over.saturating_add(budget.overrun);
+                *frozen = true;
+            }
             windows.push(window);
         }
         windows
@@ -146,58 +164,112 @@ impl Calls {
         *used = used.saturating_add(amount);
     }
 
-    /// Compares the tables with the events, after the last of them; `seq` is its number.
-    pub(super) fn ledger(&mut self, seq: i64, tables: LedgerTables) -> Vec<Fault> {
-        let mut held: HashMap<WindowId, i64> = HashMap::new();
-        for holding in self.open.values().chain(self.kept.values()).flatten() {
-            let amount = held.entry(holding.window).or_default();
-            *amount = amount.saturating_add(holding.amount);
+    /// Compares the tables with the events, after the last of them. Of a part of the log, only what it is enough for.
+    pub(super) fn differences(&self, tables: LedgerTables) -> Vec<Difference> {
+        let LedgerTables {
+            mut windows,
+            open_calls,
+            holds,
+            refunds,
+            ..
+        } = tables;
+        let said = self.windows();
+        if self.is_part {
+            self.forget_earlier(&mut windows, &said);
         }
-        let mut faults = Vec::new();
-        for (key, starts, counted_used, counted_held) in tables.windows {
-            let window = self.keys.get(&key).map(|number| (*number, starts));
-            let take = |sums: &mut HashMap<WindowId, i64>| {
-                window.and_then(|window| sums.remove(&window)).unwrap_or(0)
-            };
-            let pairs = [
-                (counted_used, take(&mut self.used)),
-                (counted_held, take(&mut held)),
-            ];
-            let wrong = pairs
-                .into_iter()
-                .filter(|(counted, events)| counted != events);
-            faults.extend(wrong.map(|(counted, events)| Fault::Ledger {
-                key: key.clone(),
-                counted,
-                events,
-            }));
+        let mut all = compare(said, windows)
+            .map(|((key, starts), events, counted)| Difference::Window {
+                key: BudgetKey::new(&key),
+                starts: Timestamp::from_micros(starts),
+                counted: counted.unwrap_or_default(),
+                events: events.unwrap_or_default(),
+            })
+            .collect::<Vec<_>>();
+        let open = self.open.keys().map(|call| (*call, ())).collect();
+        let open_calls = open_calls.into_iter().map(|call| (call, ())).collect();
+        all.extend(
+            compare(open, open_calls).map(|(call, open, _)| Difference::Call {
+                call,
+                is_open: open.is_some(),
+            }),
+        );
+        let differing = compare(self.holds(), holds);
+        all.extend(
+            differing.map(|((call, key, starts), amount, _)| Difference::Hold {
+                call,
+                key: BudgetKey::new(&key),
+                starts: Timestamp::from_micros(starts),
+                amount: amount.unwrap_or(0),
+                is_kept: self.kept.contains_key(&call),
+            }),
+        );
+        let listed = refunds.into_iter().map(|(call, seq, _)| (call, seq));
+        let differing = compare(self.refunds.calls(), listed.collect());
+        all.extend(differing.map(|(call, refunded, _)| Difference::Refund { call, refunded }));
+        if self.is_part {
+            all.retain(Difference::is_of_known);
         }
-        faults.extend(self.lost(held));
-        let listed = usize::try_from(tables.open_calls).unwrap_or(usize::MAX);
-        if listed < self.open.len() || listed > self.open.len() && !self.is_part {
-            let what = "the list of open calls is not that of the events";
-            faults.push(Fault::Call { seq, what });
-        }
-        faults
+        all
     }
 
-    /// Windows that the events know and the tables do not.
-    fn lost(&mut self, held: HashMap<WindowId, i64>) -> Vec<Fault> {
-        let names: HashMap<usize, &String> = self
-            .keys
-            .iter()
-            .map(|(key, number)| (*number, key))
-            .collect();
-        let sums = self.used.drain().chain(held);
-        let lost = sums.filter(|(_, events)| *events != 0);
-        let lost = lost.filter_map(|((number, _), events)| {
-            Some(Fault::Ledger {
-                key: (*names.get(&number)?).clone(),
-                counted: 0,
-                events,
-            })
-        });
-        lost.collect()
+    /// Of windows that began before the first event here, only what is held is known, and not all of that.
+    fn forget_earlier(&self, windows: &mut [((String, i64), Sums)], said: &Windows) {
+        for (id, counted) in windows {
+            let events = said.get(id).copied().unwrap_or_default();
+            if self.since.is_none_or(|since| id.1 <= since) {
+                let held = if counted.held >= events.held {
+                    events.held
+                } else {
+                    counted.held
+                };
+                *counted = Sums { held, ..events };
+            }
+        }
+    }
+
+    /// Windows in which anything is used or held.
+    fn windows(&self) -> Windows {
+        let names = self.names();
+        let id = |window: WindowId| Some(((*names.get(&window.0)?).clone(), window.1));
+        let mut windows = Windows::new();
+        for (window, used) in self.used.iter().filter(|(_, used)| **used != 0) {
+            if let Some(id) = id(*window) {
+                windows.entry(id).or_default().used = *used;
+            }
+        }
+        let held = self.open.values().chain(self.kept.values()).flatten();
+        for holding in held {
+            if let Some(id) = id(holding.window) {
+                let held = &mut windows.entry(id).or_default().held;
+                *held = held.saturating_add(holding.amount);
+            }
+        }
+        for (window, (overrun, frozen)) in &self.overrun {
+            if let Some(id) = id(*window) {
+                let sums = windows.entry(id).or_default();
+                (sums.overrun, sums.frozen) = (*overrun, *frozen);
+            }
+        }
+        windows
+    }
+
+    fn holds(&self) -> BTreeMap<(CallId, String, i64), i64> {
+        let names = self.names();
+        let mut holds = BTreeMap::new();
+        for (call, held) in self.open.iter().chain(&self.kept) {
+            for holding in held {
+                if let Some(key) = names.get(&holding.window.0) {
+                    let id = (*call, (*key).clone(), holding.window.1);
+                    holds.insert(id, holding.amount);
+                }
+            }
+        }
+        holds
+    }
+
+    fn names(&self) -> HashMap<usize, &String> {
+        let keys = self.keys.iter();
+        keys.map(|(key, number)| (*number, key)).collect()
     }
 }
 

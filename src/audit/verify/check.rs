@@ -1,9 +1,10 @@
 //! The check itself: takes the log in pieces, in the order they are read, and says what is wrong. Pure.
 
 use super::bodies::Bodies;
-use super::calls::{Calls, LedgerTables};
+use super::calls::Calls;
 use super::columns::Columns;
 use super::derived::{Derived, Lookup, Refusal};
+use super::ledger::{Difference, LedgerTables};
 use super::marks::Marks;
 use super::meta::Meta;
 use super::{Fault, Known, Verified};
@@ -102,8 +103,11 @@ impl Check {
             Piece::Deleted(deleted) => self.bodies.set_deleted(deleted),
             Piece::Mark(mark) => self.derived.set_mark(mark),
             Piece::Ledger(tables) => {
-                let faults = self.calls.ledger(self.head.seq, tables);
+                let seq = self.head.seq;
+                let faults = self.calls.refunds.faults(&tables);
                 self.report(faults);
+                let differences = self.calls.differences(tables);
+                self.report(differences.iter().flat_map(|differs| differs.faults(seq)));
             }
             Piece::Lookups(rows) => self.derived.lookups(&rows),
             Piece::Sums(rows) => {
@@ -155,6 +159,21 @@ impl Check {
         self.bodies.event(seq, &meta);
         let fault = self.calls.event(seq, &meta);
         self.report(fault);
+    }
+
+    /// The last event that was taken in.
+    pub(super) fn last(&self) -> i64 {
+        self.head.seq
+    }
+
+    /// What is wrong so far.
+    pub(super) fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Where the tables of the ledger are not what the events add up to.
+    pub(super) fn differences(&self, tables: LedgerTables) -> Vec<Difference> {
+        self.calls.differences(tables)
     }
 
     /// Notes what is wrong.

@@ -54,6 +54,9 @@ pub(super) struct Meta<'a> {
     /// The closed call that this event is about.
     #[serde(borrow)]
     pub(super) of: Option<Text<'a>>,
+    /// The call whose cost this event gives back.
+    #[serde(borrow)]
+    pub(super) refunds: Option<Text<'a>>,
     /// What it took from budgets, or cost.
     #[serde(borrow, default)]
     pub(super) budgets: Vec<MetaBudget<'a>>,
@@ -111,6 +114,12 @@ pub(super) struct MetaBudget<'a> {
     /// What a new count begins with.
     #[serde(default)]
     pub(super) seeded: i64,
+    /// What the server reported beyond what was held.
+    #[serde(default)]
+    pub(super) overrun: i64,
+    /// What was given back of the cost of a closed call.
+    #[serde(default)]
+    pub(super) refunded: i64,
 }
 
 #[cfg(test)]

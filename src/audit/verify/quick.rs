@@ -5,7 +5,6 @@
 
 use sqlx::SqliteConnection;
 
-use super::calls::LedgerTables;
 use super::check::{Check, Piece};
 use super::marks::Marks;
 use super::meta::Meta;
@@ -57,7 +56,7 @@ pub async fn verify_quickly(readers: &Readers, known: Known) -> Result<Option<Ve
         }
     }
     check.report(holds(db).await?);
-    let tables: LedgerTables = source::load_ledger(db).await?;
+    let tables = source::load_ledger(db).await?;
     check.piece(Piece::Ledger(tables));
     Ok(Some(check.finish()))
 }

@@ -5,9 +5,10 @@ use tokio::sync::oneshot;
 
 use super::super::entries;
 use super::super::refusal::denied_by_budget;
+use super::orders::Ordered;
 use super::{Closing, Job, NotAdmitted, Writer};
 use crate::audit::{self, Chained, Checkpoint, Entry, Kind};
-use crate::budget::{self, Ending, Hold, LedgerRows, Shortage};
+use crate::budget::{self, Correction, Ending, Hold, LedgerRows, Shortage};
 use crate::db::DbError;
 use crate::policy::Charge;
 use crate::types::{CallId, Timestamp, Zone};
@@ -28,12 +29,27 @@ pub(super) struct Batch {
     has_counted: bool,
     /// Taken in this batch, with the sequence of its event.
     pub(super) checkpoint: Option<(i64, Checkpoint)>,
+    /// The last event that the file elsewhere covers, when this batch says so.
+    exported: Option<i64>,
+    /// Orders of an operator, for afterwards: each is a batch of its own.
+    pub(super) orders: Vec<Ordered>,
+    /// Calls that were refunded, with the sequence of the event.
+    pub(super) refunds: Vec<(CallId, i64)>,
+    /// Events whose bodies are deleted.
+    pub(super) forgotten: Vec<i64>,
+    /// Rows of the ledger that are put right; the books are to be read back afterwards.
+    pub(super) corrections: Option<Vec<Correction>>,
 }
 
 impl Writer {
-    /// A batch, which begins with a checkpoint when one is due: no event is further than that from one.
+    /// A batch, which begins with a checkpoint when one is due: no event is further than that from one. What was
+    /// exported meanwhile is told before.
     pub(super) fn begin(&mut self, at: Timestamp) -> Batch {
         let mut batch = Batch::default();
+        if let Some((through, entry)) = self.checkpoints.exported() {
+            self.chain(&mut batch, &entry, at);
+            batch.exported = Some(through);
+        }
         if self.checkpoints.is_due(self.head, at) {
             self.checkpoint(&mut batch, Entry::new(Kind::Checkpoint), at);
         }
@@ -74,6 +90,7 @@ impl Writer {
                 self.note(batch, &entry, at);
                 batch.replies.push(Reply::Noted(reply));
             }
+            Job::Order(ordered) => batch.orders.push(*ordered),
             Job::Tick => {
                 self.unfold(batch, at, false);
                 self.expire(batch, at, at);
@@ -190,7 +207,12 @@ impl Writer {
         if let Some((seq, taken)) = &batch.checkpoint {
             audit::write_checkpoint(&mut tx, (*seq, taken.at)).await?;
         }
+        if let Some(corrections) = &batch.corrections {
+            budget::correct(&mut tx, corrections).await?;
+        }
         budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
+        budget::write_refunds(&mut tx, &batch.refunds).await?;
+        audit::forget(&mut tx, &batch.forgotten).await?;
         tx.commit().await?;
         self.database.ensure_in_place()?;
         self.written = self.head;
@@ -204,6 +226,7 @@ impl Writer {
 
     pub(super) fn deliver(&mut self, batch: Batch) {
         self.checkpoints.written(batch.checkpoint);
+        self.checkpoints.noted(batch.exported.unwrap_or_default());
         for closing in batch.closed {
             self.live.remove(&closing.hold.call());
             if let Some(reply) = closing.reply {

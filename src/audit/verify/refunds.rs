@@ -1,0 +1,79 @@
+//! Refunds against the calls they are about. Pure.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::Fault;
+use super::columns::call;
+use super::ledger::LedgerTables;
+use super::meta::Meta;
+use crate::audit::Closed;
+use crate::types::CallId;
+
+/// The refunds of one log on the way through it; they are few.
+#[derive(Debug, Default)]
+pub(super) struct Refunds(BTreeMap<CallId, Noted>);
+
+#[derive(Debug)]
+struct Noted {
+    seq: i64,
+    /// Of each budget and window, how much.
+    budgets: Vec<(String, i64, i64)>,
+}
+
+impl Refunds {
+    /// An event that refunds. Says what is wrong with it by itself.
+    pub(super) fn note(&mut self, seq: i64, meta: &Meta<'_>) -> Option<&'static str> {
+        let Some(call) = call(meta.refunds.as_ref()) else {
+            return Some("it refunds no call");
+        };
+        let budgets = meta.budgets.iter();
+        let budgets = budgets.map(|one| (one.key.to_string(), one.window, one.refunded));
+        let budgets = budgets.collect();
+        match self.0.insert(call, Noted { seq, budgets }) {
+            Some(_) => Some("it refunds a call that was refunded before"),
+            None => None,
+        }
+    }
+
+    /// The calls that were refunded, each with the sequence of its event.
+    pub(super) fn calls(&self) -> BTreeMap<CallId, i64> {
+        let calls = self.0.iter();
+        calls.map(|(call, noted)| (*call, noted.seq)).collect()
+    }
+
+    /// What is wrong with them beside the ends of their calls, as the list of refunds has them.
+    pub(super) fn faults(&self, tables: &LedgerTables) -> Vec<Fault> {
+        let listed = tables.refunds.iter();
+        let faults = listed.filter_map(|(call, _, closed)| {
+            let noted = self.0.get(call)?;
+            let what = noted.doubt(closed.as_ref())?;
+            Some(Fault::Call {
+                seq: noted.seq,
+                what,
+            })
+        });
+        let overspent = tables.overspent.iter().cloned();
+        faults
+            .chain(overspent.map(|key| Fault::Overspent { key }))
+            .collect()
+    }
+}
+
+impl Noted {
+    fn doubt(&self, closed: Option<&Closed>) -> Option<&'static str> {
+        let Some(closed) = closed.filter(|closed| closed.seq < self.seq) else {
+            return Some("it refunds a call that was not over");
+        };
+        let is_covered = |(key, window, refunded): &(String, i64, i64)| {
+            let mut costs = closed.costs.iter();
+            let cost =
+                costs.find(|cost| cost.key.as_str() == key && cost.starts.micros() == *window);
+            let refunded = u64::try_from(*refunded);
+            cost.is_some_and(|cost| refunded.is_ok_and(|refunded| refunded <= cost.amount))
+        };
+        let places = self.budgets.iter().map(|(key, window, _)| (key, window));
+        let places: HashSet<_> = places.collect();
+        let is_covered = places.len() == self.budgets.len() && self.budgets.iter().all(is_covered);
+        (!is_covered).then_some("it refunds more than the call cost")
+    }
+}
