@@ -59,6 +59,11 @@ pub enum Order {
         /// Why; written down.
         why: String,
     },
+    /// Follow the wall clock again, which jumped ahead and is right all the same.
+    AcceptTime {
+        /// Why; written down.
+        why: String,
+    },
     /// Put the counts right after the events.
     Repair {
         /// Why; written down.
@@ -73,6 +78,7 @@ impl Order {
             Self::Refund { .. } => "refund",
             Self::Unfreeze { .. } => "unfreeze",
             Self::RedactCall { .. } | Self::RedactBefore { .. } => "redact",
+            Self::AcceptTime { .. } => "accept_time",
             Self::Repair { .. } => "repair",
         }
     }
@@ -84,6 +90,7 @@ impl Order {
             | Self::RedactBefore { why, .. }
             | Self::Refund { why, .. }
             | Self::Unfreeze { why, .. }
+            | Self::AcceptTime { why }
             | Self::Repair { why } => why,
         }
     }
@@ -135,6 +142,13 @@ pub enum Outcome {
         bodies: usize,
         /// Whether there is more than one order may delete.
         more: bool,
+    },
+    /// The wall clock is followed again.
+    TimeAccepted {
+        /// The sequence of the event.
+        seq: i64,
+        /// What it shows, in microseconds since 1970.
+        wall: i64,
     },
     /// The counts are what the events say.
     Repaired {
@@ -215,6 +229,9 @@ pub enum Refused {
     /// It is not frozen.
     #[error("budget `{0}` is not frozen")]
     NotFrozen(String),
+    /// The clock did not jump.
+    #[error("the wall clock is followed; there is nothing to accept")]
+    ClockAgrees,
     /// The events contradict one another, so nothing can be put right after them.
     #[error(
         "the log itself is not sound ({0}), so nothing can be put right after it; see `hayward audit verify`"
@@ -259,7 +276,8 @@ async fn obey(
         Order::Refund { .. }
         | Order::Unfreeze { .. }
         | Order::RedactCall { .. }
-        | Order::RedactBefore { .. } => None,
+        | Order::RedactBefore { .. }
+        | Order::AcceptTime { .. } => None,
         Order::Repair { .. } => Some(prove(file).await.map_err(unreadable)?),
     };
     recorder.order(instruction, proof).await
@@ -337,7 +355,8 @@ impl Alone {
             Order::Refund { .. }
             | Order::Unfreeze { .. }
             | Order::RedactCall { .. }
-            | Order::RedactBefore { .. } => {
+            | Order::RedactBefore { .. }
+            | Order::AcceptTime { .. } => {
                 Writer::start(database, clock, random(), first, checkpoints).await?
             }
             // Closing calls may wait until it is sure which are open.
@@ -347,12 +366,9 @@ impl Alone {
         };
         let (jobs, job_queue) = mpsc::channel(QUEUE);
         let (closings, closing_queue) = mpsc::unbounded_channel();
-        let recorder = Recorder::new(
-            jobs,
-            closings,
-            writer.health(),
-            Arc::new(Redactor::new(Vec::new())),
-        );
+        // Nothing of an agent or a server goes through here.
+        let redactor = Arc::new(Redactor::new(Vec::new()));
+        let recorder = Recorder::new(jobs, closings, writer.health(), redactor);
         let writing = tokio::spawn(writer.run(job_queue, closing_queue));
         let done = obey(&recorder, &file, instruction).await;
         drop(recorder);
