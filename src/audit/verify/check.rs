@@ -57,6 +57,8 @@ pub(super) struct Check {
     /// Set when nobody gives any.
     skips_bodies: bool,
     derived: Derived,
+    /// Whether the tables that follow from the events were read to their end.
+    has_tables: bool,
     faults: Vec<Fault>,
 }
 
@@ -81,6 +83,7 @@ impl Check {
             bodies: Bodies::default(),
             skips_bodies: false,
             derived: Derived::default(),
+            has_tables: false,
         }
     }
 
@@ -129,9 +132,8 @@ impl Check {
                 self.derived.refusals(&rows);
             }
             Piece::End => {
+                self.has_tables = true;
                 let faults = self.bodies.missing();
-                self.report(faults);
-                let faults = self.derived.faults();
                 self.report(faults);
             }
         }
@@ -207,6 +209,11 @@ impl Check {
         }
         if !self.broken {
             self.faults.extend(self.marks.end(self.head));
+        }
+        // Last: a log that was cut off is worse than what it leaves behind in the tables.
+        if self.has_tables && !self.broken {
+            let faults = self.derived.faults();
+            self.report(faults);
         }
         Verified {
             log: self.log,

@@ -3,7 +3,7 @@
 
 use super::{
     Denial, DenialReason, Grant, Permissions, Question, Reason, Target, agent_switched_on, denial,
-    may_see_server, not_forbidden,
+    keeping, may_see_server, not_forbidden,
 };
 
 /// Whether the rules let an agent use it.
@@ -26,7 +26,7 @@ pub(super) fn check(permissions: &Permissions, question: &Question<'_>) -> Resul
 }
 
 /// Leave to use it: no budget counts it, and no rate.
-pub(super) fn grant(question: &Question<'_>) -> Grant {
+pub(super) fn grant(permissions: &Permissions, question: &Question<'_>) -> Grant {
     let rule = question.agent.place.clone();
     let reason = Reason {
         place: rule.clone(),
@@ -39,5 +39,6 @@ pub(super) fn grant(question: &Question<'_>) -> Grant {
         reasons: vec![reason],
         charges: Vec::new(),
         rates: Vec::new(),
+        keeping: keeping(permissions, question.agent, question.server),
     }
 }
