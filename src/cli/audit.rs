@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use super::{Exit, Failure, Screen, plain};
+use super::{Exit, Failure, RedactArguments, Screen, plain};
 use crate::audit::{
     Checkpoint, Fault, Known, PublicKey, SigningKey, Verified, bytes, verify_against,
     verify_quickly,
@@ -38,6 +38,8 @@ pub enum AuditCommand {
     /// Compute the whole chain and all budgets again, and compare with what was kept elsewhere
     #[command(after_help = CODES)]
     Verify(VerifyArguments),
+    /// Delete what is kept of arguments and results, of one call or of all before a day; written down with who and why
+    Redact(RedactArguments),
     /// Make a key that signs checkpoints, and print its public half
     Key(KeyArguments),
 }
@@ -136,6 +138,14 @@ async fn read(arguments: &VerifyArguments, known: Known) -> Result<Verified, DbE
     };
     readers.close().await;
     found?.ok_or_else(|| DbError::Missing(arguments.db.clone()))
+}
+
+/// Reads the whole log.
+pub(super) async fn read_log(db: &Path, known: Known) -> Result<Verified, DbError> {
+    let readers = Readers::open(db).await?;
+    let found = verify_against(&readers, known, |_| ()).await;
+    readers.close().await;
+    found
 }
 
 fn unreadable(error: &anyhow::Error, screen: &mut Screen) -> Result<Exit, Failure> {

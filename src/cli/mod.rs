@@ -12,6 +12,7 @@ mod exit;
 mod health;
 mod log;
 mod operate;
+mod redact;
 mod screen;
 mod serve;
 mod show;
@@ -29,6 +30,7 @@ pub use exit::{Exit, Failure};
 pub use health::HealthArguments;
 pub use log::LogArguments;
 pub use operate::OperateArguments;
+pub use redact::RedactArguments;
 pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
 pub use show::ShowArguments;
@@ -122,6 +124,7 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::ExampleServer { which } => example::run(which).await,
         Command::Serve(arguments) => serve::run(arguments, screen).await,
         Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
+        Command::Audit(AuditCommand::Redact(arguments)) => redact::run(arguments, screen).await,
         Command::Audit(AuditCommand::Key(arguments)) => audit::key(&arguments, screen),
         Command::Time(TimeCommand::Accept(arguments)) => time::accept(arguments, screen).await,
         Command::Budget(BudgetCommand::Show(arguments)) => show::run(&arguments, screen).await,

@@ -37,6 +37,8 @@ pub(super) struct Batch {
     pub(super) orders: Vec<Ordered>,
     /// Calls that were refunded, with the sequence of the event.
     pub(super) refunds: Vec<(CallId, i64)>,
+    /// Events whose bodies are deleted.
+    pub(super) forgotten: Vec<i64>,
     /// Rows of the ledger that are put right; the books are to be read back afterwards.
     pub(super) corrections: Option<Vec<Correction>>,
 }
@@ -243,6 +245,7 @@ impl Writer {
         budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
         budget::write_refunds(&mut tx, &batch.refunds).await?;
         budget::write_keys(&mut tx, &mut self.keys).await?;
+        audit::forget(&mut tx, &batch.forgotten).await?;
         tx.commit().await?;
         self.database.ensure_in_place()?;
         self.keys.forget_closed();

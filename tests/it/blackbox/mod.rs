@@ -13,6 +13,7 @@ mod mismatch;
 mod orders;
 mod quiet;
 mod records;
+mod redact;
 mod start;
 mod stop;
 mod truth;
