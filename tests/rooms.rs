@@ -78,6 +78,11 @@ mod plan {
         "budget/window.rs",
         "audit/event.rs",
         "audit/chain.rs",
+        "audit/csv.rs",
+        "audit/export/line.rs",
+        "audit/export/manifest.rs",
+        "audit/export/table.rs",
+        "audit/filter.rs",
     ];
     const IMPURE: &[&str] = &[
         "async fn",
@@ -102,6 +107,7 @@ mod plan {
         "db/",
         "budget/ledger.rs",
         "budget/read.rs",
+        "audit/export/source.rs",
         "audit/log.rs",
         "audit/verify.rs",
         "audit/read.rs",

@@ -2,7 +2,10 @@
 
 mod chain;
 mod checkpoint;
+pub mod csv;
 mod event;
+mod export;
+pub mod filter;
 mod folds;
 mod log;
 pub mod read;
@@ -11,9 +14,13 @@ mod verify;
 pub use chain::{Head, genesis, next_hash};
 pub use checkpoint::{Checkpoint, EVENTS, EVERY, PublicKey, Signed, SigningKey, bytes};
 pub use event::{Entry, Kind};
+pub use export::{Export, ExportError, Form, Line, Manifest, Paths, Plan, copy, plan, read_line};
 pub use folds::{Folds, Repeats};
 pub use log::{
     Chained, Names, append, contains, load_checkpoint, load_head, load_names, load_repeats,
     write_checkpoint, write_repeats,
 };
-pub use verify::{Fault, Known, Verified, verify, verify_against};
+pub use verify::{
+    Fault, Known, UnreadableExport, Verified, VerifiedExport, verify, verify_against,
+    verify_exports,
+};

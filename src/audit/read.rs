@@ -7,6 +7,7 @@
 mod calls;
 mod day;
 mod row;
+mod tail;
 
 use sqlx::SqliteConnection;
 
@@ -16,6 +17,7 @@ use crate::types::Timestamp;
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, day, refusals, totals};
 pub use row::{CallRow, CallState, Closing, Opening};
+pub use tail::{Ended, ended_since};
 
 /// Sequence numbers that one page searches at most.
 pub const SCAN: i64 = 200_000;

@@ -15,8 +15,10 @@ use crate::types::{CallId, Timestamp, hex};
 use super::chain::{Head, next_hash};
 use super::{Checkpoint, Names, PublicKey};
 
+mod export;
 mod marks;
 
+pub use export::{UnreadableExport, VerifiedExport, verify_exports};
 use marks::Marks;
 
 /// Events read at once.
@@ -82,6 +84,13 @@ pub enum Fault {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// An export is not the file that was written, or does not join the one before it.
+    Export {
+        /// Where.
+        seq: i64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// A checkpoint was due and is not there.
     Stale {
         /// The first event without one; the last when there is none at all since.
@@ -126,6 +135,7 @@ impl fmt::Display for Fault {
                 write!(f, "this is not the log {}: it was replaced", hex(&meant.0))
             }
             Self::NotSigned { seq, what } => write!(f, "checkpoint {seq}: {what}"),
+            Self::Export { seq, what } => write!(f, "event {seq}: {what}"),
             Self::Stale { seq } => write!(
                 f,
                 "event {seq}: no checkpoint for more than an hour: some were taken out, or the gateway ended without \

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 
-use super::{Exit, Failure, Screen, plain};
+use super::{Exit, ExportArguments, Failure, QueryArguments, Screen, plain};
 use crate::audit::{
-    Checkpoint, Fault, Known, PublicKey, SigningKey, Verified, bytes, verify_against,
+    Checkpoint, Fault, Head, Known, PublicKey, SigningKey, Verified, VerifiedExport, bytes,
+    verify_against, verify_exports,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::db::{DbError, LogId, Readers};
@@ -37,6 +38,10 @@ pub enum AuditCommand {
     /// Compute the whole chain and all budgets again, and compare with what was kept elsewhere
     #[command(after_help = CODES)]
     Verify(VerifyArguments),
+    /// Print calls, newest last, in the words of the dashboard's filter
+    Query(QueryArguments),
+    /// Hand events over in a file that can be verified without the database
+    Export(ExportArguments),
     /// Make a key that signs checkpoints, and print its public half
     Key(KeyArguments),
 }
@@ -64,6 +69,9 @@ pub struct VerifyArguments {
     /// A file of exported checkpoints, all of which the log must contain; may be repeated
     #[arg(long, value_name = "FILE")]
     pub checkpoints: Vec<PathBuf>,
+    /// Check exports instead of the database; they must join one another
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub export: Vec<PathBuf>,
 }
 
 /// Flags of `hayward audit key`.
@@ -83,25 +91,62 @@ pub(super) async fn verify(
         Ok(known) => known,
         Err(error) => return unreadable(&error, screen),
     };
+    if !arguments.export.is_empty() {
+        return match verify_exports(&arguments.export, known, &mut |_, _| ()) {
+            Ok(found) => say_export(&found, screen),
+            Err(error) => unreadable(&error.into(), screen),
+        };
+    }
     let exported = known.checkpoints.len();
     let found = match read(&arguments.db, known).await {
         Ok(found) => found,
         Err(error) => return unreadable(&error.into(), screen),
     };
-    let head = format!("{} {}", found.head.seq, found.head.hex());
-    let Some(first) = found.faults.first() else {
+    if found.faults.is_empty() {
         say_sound(&found, exported, screen)?;
+    }
+    verdict(&found.faults, (found.head, found.checkpoint), screen)
+}
+
+/// Says what is wrong, if anything is, and how far it is not.
+fn verdict(
+    faults: &[Fault],
+    (head, checkpoint): (Head, i64),
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    let Some(first) = faults.first() else {
         return Ok(Exit::Yes);
     };
-    for fault in &found.faults {
+    for fault in faults {
         screen.answer(&format!("broken: {}", plain(&fault.to_string())))?;
     }
-    screen.answer(&format!("the last event that verifies is {head}"))?;
+    let (seq, hash) = (head.seq, head.hex());
+    screen.answer(&format!("the last event that verifies is {seq} {hash}"))?;
     screen.answer(&format!(
-        "the last event that a checkpoint covers is {}",
-        found.checkpoint
+        "the last event that a checkpoint covers is {checkpoint}"
     ))?;
     Ok(Exit::Verdict(code(first)))
+}
+
+fn say_export(found: &VerifiedExport, screen: &mut Screen) -> Result<Exit, Failure> {
+    if found.faults.is_empty() {
+        let (before, head) = (found.before, found.head);
+        screen.answer(&format!(
+            "ok: {} events, {} to {}, head {}",
+            head.seq.saturating_sub(before.seq),
+            before.seq.saturating_add(1),
+            head.seq,
+            head.hex()
+        ))?;
+        screen.answer(&format!(
+            "log {}, joins {}, checkpoints cover them up to {}, {} exported ones compared",
+            hex(&found.log.0),
+            before.hex(),
+            found.checkpoint,
+            found.compared
+        ))?;
+    }
+    verdict(&found.faults, (found.head, found.checkpoint), screen)
 }
 
 fn say_sound(found: &Verified, exported: usize, screen: &mut Screen) -> Result<(), Failure> {
@@ -136,7 +181,7 @@ fn unreadable(error: &anyhow::Error, screen: &mut Screen) -> Result<Exit, Failur
 /// The code of the first thing that is wrong; see [`CODES`].
 fn code(fault: &Fault) -> u8 {
     match fault {
-        Fault::Changed { .. } | Fault::Column { .. } => 2,
+        Fault::Changed { .. } | Fault::Column { .. } | Fault::Export { .. } => 2,
         Fault::Missing { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,
         Fault::OtherLog { .. } | Fault::NotSigned { .. } => 5,

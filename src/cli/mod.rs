@@ -8,8 +8,12 @@ mod demo;
 mod demo_agent;
 mod example;
 mod exit;
+mod export;
 mod health;
 mod log;
+mod progress;
+mod query;
+mod rows;
 mod screen;
 mod serve;
 mod token;
@@ -21,8 +25,11 @@ pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
 pub use demo::DemoArguments;
 pub use example::Which;
 pub use exit::{Exit, Failure};
+pub use export::{ExportArguments, ExportForm};
 pub use health::HealthArguments;
 pub use log::LogArguments;
+pub use query::QueryArguments;
+pub use rows::Format;
 pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
 pub use token::{NewArguments, TokenCommand};
@@ -64,7 +71,7 @@ pub enum Command {
     /// Make bearer tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Check the log
+    /// Check the log, and read it
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Ask a running gateway how it is
@@ -106,6 +113,8 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::ExampleServer { which } => example::run(which).await,
         Command::Serve(arguments) => serve::run(arguments, screen).await,
         Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
+        Command::Audit(AuditCommand::Query(arguments)) => query::query(&arguments, screen).await,
+        Command::Audit(AuditCommand::Export(arguments)) => export::export(&arguments, screen).await,
         Command::Audit(AuditCommand::Key(arguments)) => audit::key(&arguments, screen),
         Command::Demo(arguments) => demo::run(arguments, screen).await,
     };
@@ -142,6 +151,9 @@ mod tests {
             "hayward token new clawd --expires tomorrow",
             "hayward health --url ftp://x",
             "hayward audit verify --expect-head 12",
+            "hayward audit query --format xml",
+            "hayward audit query --limit 0",
+            "hayward audit query --tz Mars/Olympus",
             "hayward example-server videos",
             "hayward --color pink health",
         ] {

@@ -8,6 +8,7 @@ mod ids;
 mod limit;
 mod names;
 mod secret;
+pub mod shown;
 mod time;
 mod token;
 mod window;

@@ -7,6 +7,8 @@ mod agent;
 mod checkpoints;
 mod crash;
 mod gateway;
+mod handover;
+mod query;
 mod quiet;
 mod records;
 mod start;
