@@ -25,6 +25,9 @@ const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 /// How long a statement waits for another process's lock before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes of the write-ahead log that stay on disk when all of it was moved.
+const WAL_KEPT: &str = "67108864";
+
 /// Connections for pages; each holds a thread.
 const READERS: u32 = 4;
 
@@ -96,6 +99,7 @@ pub struct LogId(pub [u8; 16]);
 #[derive(Debug)]
 pub struct Writer {
     options: SqliteConnectOptions,
+    durability: Durability,
     connection: SqliteConnection,
     /// Which file is open, whatever stands under its name by now.
     file: Option<FileId>,
@@ -127,7 +131,9 @@ pub async fn open(path: &Path, durability: Durability) -> Result<Writer, DbError
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")
         // The writer checkpoints between batches, so that no caller waits for it inside a commit.
-        .pragma("wal_autocheckpoint", "0");
+        .pragma("wal_autocheckpoint", "0")
+        // After a reader that kept it from being moved, it does not stay as large as it grew.
+        .pragma("journal_size_limit", WAL_KEPT);
     let mut connection = connect(path, &options).await?;
     check_version(&mut connection).await?;
     migrator()
@@ -140,6 +146,7 @@ pub async fn open(path: &Path, durability: Durability) -> Result<Writer, DbError
     Ok(Writer {
         // Made once; should the file be gone one day, an empty one in its place would be no help.
         options: options.create_if_missing(false),
+        durability,
         connection,
         file: file_id(&real),
         _lock: lock,
@@ -155,6 +162,20 @@ impl Writer {
         // A deferred transaction that turns into a writer fails at once where an immediate one waits.
         let tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         Ok(WriteTx { tx })
+    }
+
+    /// Whether commits from here on wait for the disk, where the durability says so. Between transactions only.
+    ///
+    /// # Errors
+    /// When SQLite refuses; a connection that may not wait is no good for anything that must last.
+    pub async fn sync_commits(&mut self, sync: bool) -> Result<(), DbError> {
+        let text = match (self.durability, sync) {
+            (Durability::Process, _) => return Ok(()),
+            (Durability::Power, true) => "PRAGMA synchronous = FULL",
+            (Durability::Power, false) => "PRAGMA synchronous = NORMAL",
+        };
+        sqlx::query(text).execute(&mut self.connection).await?;
+        Ok(())
     }
 
     /// Makes sure that the file that was just written is still the one under its name. SQLite goes on writing a
@@ -425,7 +446,7 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), DbError>
 }
 
 /// The migrations, oldest first. What shipped is never edited.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (
         1,
         "ledger and log",
@@ -445,6 +466,11 @@ const MIGRATIONS: [(i64, &str, &str); 4] = [
         4,
         "checkpoints",
         include_str!("../migrations/0004_checkpoints.sql"),
+    ),
+    (
+        7,
+        "lookups and rollups",
+        include_str!("../migrations/0007_lookups_and_rollups.sql"),
     ),
 ];
 

@@ -83,6 +83,8 @@ mod plan {
         "audit/export/manifest.rs",
         "audit/export/table.rs",
         "audit/filter.rs",
+        "audit/row.rs",
+        "audit/seen.rs",
     ];
     const IMPURE: &[&str] = &[
         "async fn",
@@ -109,7 +111,11 @@ mod plan {
         "budget/read.rs",
         "audit/export/source.rs",
         "audit/log.rs",
+        "audit/lookups.rs",
+        "audit/rollups.rs",
+        "audit/behind.rs",
         "audit/verify.rs",
+        "audit/verify/source.rs",
         "audit/read.rs",
         "audit/read/",
     ];

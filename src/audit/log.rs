@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::SqliteConnection;
 
 use crate::db::{Bulk, DbError, LogId, WriteTx};
-use crate::types::{AgentName, CallId, ServerName, Timestamp};
+use crate::types::{AgentName, CallId, ServerName, Timestamp, hex};
 
 use super::folds::{Folds, Repeats};
+use super::row::EventRow;
+use super::seen::Opened;
 use super::{Entry, Head, Kind};
 
 /// Names the log numbers. Whatever comes beyond stands only in an event's text, so that an agent that makes
@@ -143,6 +145,20 @@ impl Chained {
     pub fn seq(&self) -> i64 {
         self.seq
     }
+
+    /// As it stands in the file.
+    pub(super) fn row(&self) -> EventRow<'_> {
+        EventRow {
+            seq: self.seq,
+            at_us: self.at.micros(),
+            ids: [self.agent, self.server, self.tool],
+            call: self.call,
+            kind: self.kind.as_str(),
+            reason: self.reason.as_deref(),
+            meta: &self.meta,
+            hash: self.hash,
+        }
+    }
 }
 
 /// Adds events, in order.
@@ -204,6 +220,64 @@ pub async fn contains(connection: &mut SqliteConnection, head: &Head) -> Result<
         .fetch_optional(connection)
         .await?;
     Ok(hash.is_some_and(|hash| hash == head.hash))
+}
+
+/// See [`super::row`] for what is made of it. Nothing here is NULL, or the event would be left out and missed.
+const PIECE: &str = "SELECT max(seq), group_concat(concat(
+        seq, ',', at_us, ',', agent_id, ',', server_id, ',', tool_id, ',', hex(call_id), ',', hex(hash), ',',
+        typeof(meta) = 'text' AND typeof(hash) = 'blob', ',',
+        octet_length(kind), ',', octet_length(reason), ',', octet_length(meta), ',', kind, reason, meta), '')
+    FROM (SELECT * FROM event WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3)";
+
+/// Reads events in one piece, with the sequence of the last of them: those after one event, up to another, at most
+/// so many. `None` when there are none.
+///
+/// # Errors
+/// When SQLite refuses.
+pub(super) async fn load_piece(
+    connection: &mut SqliteConnection,
+    after: i64,
+    until: i64,
+    at_most: i64,
+) -> Result<Option<(i64, Vec<u8>)>, DbError> {
+    let (last, events): (Option<i64>, Option<Vec<u8>>) = sqlx::query_as(PIECE)
+        .bind(after)
+        .bind(until)
+        .bind(at_most)
+        .fetch_one(connection)
+        .await?;
+    Ok(last.zip(events))
+}
+
+type OpeningColumns = (Vec<u8>, i64, Option<i64>, Option<i64>, Option<i64>);
+
+/// Finds the events that opened some calls.
+///
+/// # Errors
+/// When SQLite refuses.
+pub(super) async fn load_openings(
+    connection: &mut SqliteConnection,
+    calls: &[CallId],
+) -> Result<Vec<(CallId, Opened)>, DbError> {
+    if calls.is_empty() {
+        return Ok(Vec::new());
+    }
+    let calls = calls.iter().map(|call| hex(call.as_bytes()));
+    let calls = serde_json::Value::from_iter(calls).to_string();
+    // The comparison is written as in the index `event_of_call`, or SQLite would not use it whole.
+    let text = "SELECT call_id, seq, agent_id, server_id, tool_id FROM event
+        WHERE call_id IN (SELECT unhex(value) FROM json_each($1)) AND (kind IN ('admitted', 'denied')) = 1";
+    let rows: Vec<OpeningColumns> = sqlx::query_as(text)
+        .bind(calls)
+        .fetch_all(connection)
+        .await?;
+    let found = rows
+        .into_iter()
+        .filter_map(|(call, seq, agent, server, tool)| {
+            let ids = [agent, server, tool];
+            Some((CallId::from_slice(&call)?, Opened { seq, ids }))
+        });
+    Ok(found.collect())
 }
 
 /// Reads the names.

@@ -1,5 +1,6 @@
 //! The log: events that are only ever added, chained by hash, read back page by page and verified.
 
+mod behind;
 mod chain;
 mod checkpoint;
 pub mod csv;
@@ -8,9 +9,14 @@ mod export;
 pub mod filter;
 mod folds;
 mod log;
+mod lookups;
 pub mod read;
+mod rollups;
+mod row;
+mod seen;
 mod verify;
 
+pub use behind::Behind;
 pub use chain::{Head, genesis, next_hash};
 pub use checkpoint::{Checkpoint, EVENTS, EVERY, PublicKey, Signed, SigningKey, bytes};
 pub use event::{Entry, Kind};

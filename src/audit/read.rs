@@ -6,6 +6,7 @@
 
 mod calls;
 mod day;
+mod found;
 mod row;
 mod tail;
 
@@ -15,7 +16,7 @@ use crate::db::DbError;
 use crate::types::Timestamp;
 
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
-pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, day, refusals, totals};
+pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
 pub use row::{CallRow, CallState, Closing, Opening};
 pub use tail::{Ended, ended_since};
 

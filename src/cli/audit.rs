@@ -24,7 +24,7 @@ const KEY_PREFIX: &str = "hayward-signing-key:";
 const CODES: &str = "\
 Exit codes:
   0  sound
-  2  an event, a column or a checkpoint is not what was written
+  2  an event, a column, a checkpoint or what pages find and count with is not what was written
   3  events are missing or stand elsewhere
   4  the log was cut, rolled back or rewritten since a checkpoint or a head was kept elsewhere
   5  another log, another key, or no signature
@@ -181,7 +181,11 @@ fn unreadable(error: &anyhow::Error, screen: &mut Screen) -> Result<Exit, Failur
 /// The code of the first thing that is wrong; see [`CODES`].
 fn code(fault: &Fault) -> u8 {
     match fault {
-        Fault::Changed { .. } | Fault::Column { .. } | Fault::Export { .. } => 2,
+        Fault::Changed { .. }
+        | Fault::Column { .. }
+        | Fault::Lookup { .. }
+        | Fault::Rollup { .. }
+        | Fault::Export { .. } => 2,
         Fault::Missing { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,
         Fault::OtherLog { .. } | Fault::NotSigned { .. } => 5,

@@ -51,7 +51,7 @@ pub(super) async fn page(
             .map(|at| watch.tell_minutes(at).line()),
         counted: count(read::COUNTED),
         figures: figures(&found.today, found.before),
-        chart: chart(&found.today, now, watch),
+        chart: chart(&found.today, found.from, watch),
         calls_allowed: count(total.calls.saturating_sub(total.refused)),
         budgets: found
             .budgets
@@ -79,6 +79,8 @@ pub(super) async fn page(
 /// What the database says.
 #[derive(Debug, Default)]
 struct Found {
+    /// Where the day begins.
+    from: Timestamp,
     today: Day,
     before: Totals,
     refusals: Vec<CallRow>,
@@ -91,12 +93,13 @@ struct Found {
 async fn gather(dashboard: &Dashboard, now: Timestamp) -> Result<Found, Failure> {
     let mut db = dashboard.readers.page().await?;
     let mut found = Found {
+        from: read::countable(earlier(now, DAY)),
         budgets: open_windows(&mut db, now, BUDGETS).await?,
         newest: read::newest(&mut db).await?,
         ..Found::default()
     };
     if let Some(extent) = read::extent(&mut db).await? {
-        let yesterday = earlier(now, DAY);
+        let yesterday = found.from;
         found.events = Some(extent.events());
         found.has_calls = read::has_calls(&mut db, extent).await?;
         found.today = read::day(&mut db, extent, yesterday, now).await?;
@@ -291,9 +294,8 @@ fn figures(today: &Day, before: Totals) -> Vec<Figure> {
     ]
 }
 
-fn chart(day: &Day, now: Timestamp, watch: Watch<'_>) -> Chart {
+fn chart(day: &Day, begin: Timestamp, watch: Watch<'_>) -> Chart {
     let tallest = day.hours.iter().map(height).max().unwrap_or(0).max(1);
-    let begin = earlier(now, DAY);
     let hour = Duration::from_secs(3_600);
     let mut from = begin;
     let mut bars = Vec::new();

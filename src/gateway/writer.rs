@@ -22,9 +22,11 @@ use super::checkpoints::Checkpoints;
 use super::entries;
 
 mod batch;
+mod behind;
 mod recover;
 
 use batch::Batch;
+use behind::Building;
 
 /// Requests in one transaction.
 const MAX_BATCH: usize = 1_024;
@@ -104,6 +106,7 @@ pub(super) struct Writer {
     events_since_checkpoint: usize,
     folds: Folds,
     checkpoints: Checkpoints,
+    building: Building,
 }
 
 impl Writer {
@@ -132,6 +135,7 @@ impl Writer {
             events_since_checkpoint: 0,
             folds: Folds::default(),
             checkpoints,
+            building: Building::default(),
         };
         writer.read_back().await?;
         let mut batch = Batch::default();
@@ -167,6 +171,7 @@ impl Writer {
         mut closings: mpsc::UnboundedReceiver<Closing>,
     ) -> Result<Head, DbError> {
         let mut waiting = Vec::new();
+        let mut is_last = false;
         loop {
             if self.suspect && !self.recover().await {
                 refuse_all(&mut waiting, &mut jobs);
@@ -174,15 +179,27 @@ impl Writer {
                 continue;
             }
             if self.unwritten.is_empty() && waiting.is_empty() {
+                if is_last {
+                    break;
+                }
+                let pause = self.pause();
                 tokio::select! {
                     biased;
                     Some(closing) = closings.recv() => self.unwritten.push(closing),
-                    Some(job) = jobs.recv() => waiting.push(job),
-                    else => break,
+                    job = jobs.recv() => match job {
+                        Some(job) => waiting.push(job),
+                        // Whoever could send a closing is gone as well; what they sent is taken below.
+                        None => is_last = true,
+                    },
+                    () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
+                        self.build().await;
+                        continue;
+                    }
                 }
             }
             drain(&mut closings, &mut jobs, &mut self.unwritten, &mut waiting);
             self.commit(std::mem::take(&mut waiting)).await;
+            self.build_when_due().await;
             self.checkpoint_when_due().await;
         }
         self.stop().await

@@ -10,33 +10,6 @@ use crate::types::Timestamp;
 
 use super::{Form, Plan};
 
-/// An event as it stands in the table.
-pub(super) struct Row {
-    pub(super) seq: i64,
-    pub(super) meta: String,
-    pub(super) hash: Vec<u8>,
-}
-
-/// Reads the next events after one, up to another.
-pub(super) async fn events(
-    db: &mut SqliteConnection,
-    (after, through): (i64, i64),
-    at_most: i64,
-) -> Result<Vec<Row>, DbError> {
-    let text =
-        "SELECT seq, meta, hash FROM event WHERE seq > $1 AND seq <= $2 ORDER BY seq LIMIT $3";
-    let rows: Vec<(i64, String, Vec<u8>)> = sqlx::query_as(text)
-        .bind(after)
-        .bind(through)
-        .bind(at_most)
-        .fetch_all(db)
-        .await?;
-    let rows = rows.into_iter();
-    Ok(rows
-        .map(|(seq, meta, hash)| Row { seq, meta, hash })
-        .collect())
-}
-
 /// Which events there are of a time: `None` for none. An instant that is missing leaves that end open.
 ///
 /// # Errors

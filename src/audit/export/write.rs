@@ -16,12 +16,14 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::audit::checkpoint::read_signed;
+use crate::audit::log::load_piece;
+use crate::audit::row::{self, EventRow};
 use crate::audit::{Checkpoint, Head, next_hash};
 use crate::db::{DbError, Readers};
 use crate::types::Timestamp;
 
 use super::line::{add_line, read_line};
-use super::source::{self, Row};
+use super::source;
 use super::{Form, Manifest, Plan, table};
 
 /// Events that are read at once; with the longest text of one, what is held in memory.
@@ -241,16 +243,16 @@ impl Export {
         self.sums.head.seq.saturating_sub(self.plan.before.seq)
     }
 
-    fn add(&mut self, row: &Row) -> Result<(), ExportError> {
+    fn add(&mut self, row: &EventRow<'_>) -> Result<(), ExportError> {
         let broken = ExportError::Broken(self.sums.head.seq.saturating_add(1));
-        let Some(hash) = self.sums.fits(&self.plan, row.seq, &row.hash, &row.meta) else {
+        let Some(hash) = self.sums.fits(&self.plan, row.seq, &row.hash, row.meta) else {
             return Err(broken);
         };
         match self.plan.form {
-            Form::Jsonl => add_line(&mut self.text, row.seq, &hash, &row.meta),
-            Form::Csv => table::add_row(&mut self.text, row.seq, &hash, &row.meta),
+            Form::Jsonl => add_line(&mut self.text, row.seq, &hash, row.meta),
+            Form::Csv => table::add_row(&mut self.text, row.seq, &hash, row.meta),
         }
-        if !self.sums.note(&self.plan, row.seq, hash, &row.meta) {
+        if !self.sums.note(&self.plan, row.seq, hash, row.meta) {
             return Err(broken);
         }
         if self.text.len() >= BUFFER {
@@ -309,12 +311,11 @@ pub async fn copy(
     }
     while export.sums.head.seq < last.seq {
         let span = (export.sums.head.seq, last.seq);
-        let rows = source::events(&mut *readers.page().await?, span, CHUNK).await?;
-        if rows.is_empty() {
-            return Err(ExportError::Broken(span.0.saturating_add(1)));
-        }
-        for row in &rows {
-            export.add(row)?;
+        let broken = || ExportError::Broken(span.0.saturating_add(1));
+        let piece = load_piece(&mut *readers.page().await?, span.0, span.1, CHUNK).await?;
+        let (_, piece) = piece.ok_or_else(broken)?;
+        for row in row::all(&piece).ok_or_else(broken)? {
+            export.add(&row)?;
         }
         progress(export.written());
     }

@@ -2,9 +2,11 @@
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
+use crate::audit::lookups::{CHUNK, Dimension, place};
 use crate::db::DbError;
 use crate::types::{CallId, Timestamp};
 
+use super::found::{CHUNKS_AT_ONCE, Condition, Found};
 use super::row::load;
 use super::{CallRow, CallState, Extent, SCAN, at_of, extent, first_since, has_calls};
 
@@ -13,6 +15,12 @@ pub const CALLS_A_PAGE: i64 = 100;
 
 /// Refusals that one page of refusals searches at most; an index finds them, however far apart they are.
 const SCAN_REFUSALS: i64 = 20_000;
+
+/// Calls out of the lookups that one page looks at; nearly always, all of them are what is asked for.
+const CHECKED: usize = 20_000;
+
+/// Of these in one statement.
+const CHECKED_AT_ONCE: usize = 512;
 
 /// Names that are compared with one that nobody knows.
 const NAMES_COMPARED: i64 = 5_000;
@@ -152,13 +160,16 @@ async fn search(
     if matching.nothing {
         return Ok(CallsPage::default());
     }
+    let conditions = matching.conditions(wanted);
+    let found = Found::prepare(db, conditions, wanted.states.as_deref(), extent).await?;
+    let search = Search { matching, found };
     match wanted.cursor {
-        Cursor::Newest => back(db, &matching, reach, None).await,
-        Cursor::Before(seq) => back(db, &matching, reach, Some(seq)).await,
-        Cursor::After(seq) => match forward(db, &matching, reach, seq).await? {
+        Cursor::Newest => back(db, &search, reach, None).await,
+        Cursor::Before(seq) => back(db, &search, reach, Some(seq)).await,
+        Cursor::After(seq) => match forward(db, &search, reach, seq).await? {
             Some(page) => Ok(page),
             // The newest page is always full, not what happens to be left of it.
-            None => back(db, &matching, reach, None).await,
+            None => back(db, &search, reach, None).await,
         },
     }
 }
@@ -181,13 +192,12 @@ async fn reach(
 
 async fn back(
     db: &mut SqliteConnection,
-    matching: &Matching,
+    search: &Search,
     reach: Reach,
     before: Option<i64>,
 ) -> Result<CallsPage, DbError> {
     let high = before.map_or(reach.high, |seq| reach.high.min(seq.saturating_sub(1)));
-    let low = matching.floor(db, Reach { high, ..reach }).await?;
-    let mut seqs = matching.find(db, Reach { low, high }, false).await?;
+    let (mut seqs, low) = search.back(db, Reach { high, ..reach }).await?;
     let older = cut(&mut seqs).map(Cursor::Before);
     let stopped = if older.is_none() && low > reach.low {
         let at = at_of(db, low).await?;
@@ -211,13 +221,12 @@ async fn back(
 /// The page after a call; `None` when that is the newest page.
 async fn forward(
     db: &mut SqliteConnection,
-    matching: &Matching,
+    search: &Search,
     reach: Reach,
     after: i64,
 ) -> Result<Option<CallsPage>, DbError> {
     let low = reach.low.max(after.saturating_add(1));
-    let high = reach.high.min(low.saturating_add(SCAN));
-    let mut seqs = matching.find(db, Reach { low, high }, true).await?;
+    let (mut seqs, high) = search.forward(db, Reach { low, ..reach }).await?;
     let newer = cut(&mut seqs).map(Cursor::After);
     if newer.is_none() && high >= reach.high {
         return Ok(None);
@@ -251,6 +260,100 @@ fn cut(seqs: &mut Vec<i64>) -> Option<i64> {
     seqs.last().copied()
 }
 
+/// The conditions, and the lookups as far as they help.
+#[derive(Debug)]
+struct Search {
+    matching: Matching,
+    found: Option<Found>,
+}
+
+impl Search {
+    /// Calls of a reach, newest first, one more than a page; and the number down to which they are all of them.
+    async fn back(
+        &self,
+        db: &mut SqliteConnection,
+        reach: Reach,
+    ) -> Result<(Vec<i64>, i64), DbError> {
+        let Some(found) = &self.found else {
+            let low = self.matching.floor(db, reach).await?;
+            let seqs = self
+                .matching
+                .find(db, Reach { low, ..reach }, false)
+                .await?;
+            return Ok((seqs, low));
+        };
+        let low = reach.low.max(found.mark.saturating_add(1));
+        let mut seqs = self
+            .matching
+            .find(db, Reach { low, ..reach }, false)
+            .await?;
+        let mut rest = Reach {
+            high: reach.high.min(found.mark),
+            ..reach
+        };
+        let (mut at_once, mut checked) = (1, 0_usize);
+        while !is_full(&seqs) && rest.low <= rest.high {
+            if checked >= CHECKED {
+                return Ok((seqs, rest.high.saturating_add(1)));
+            }
+            let last = place(rest.high).0;
+            let first = last.saturating_sub(at_once - 1).max(place(rest.low).0);
+            let calls = found.calls(db, first, last).await?;
+            let calls: Vec<i64> = calls.range(rest.low..=rest.high).rev().copied().collect();
+            checked = checked.saturating_add(calls.len());
+            self.matching.check(db, &calls, false, &mut seqs).await?;
+            rest.high = first.saturating_mul(CHUNK).saturating_sub(1);
+            at_once = at_once.saturating_mul(2).min(CHUNKS_AT_ONCE);
+        }
+        Ok((seqs, reach.low))
+    }
+
+    /// The same upwards, oldest first.
+    async fn forward(
+        &self,
+        db: &mut SqliteConnection,
+        reach: Reach,
+    ) -> Result<(Vec<i64>, i64), DbError> {
+        let Some(found) = &self.found else {
+            let high = reach.high.min(reach.low.saturating_add(SCAN));
+            let seqs = self
+                .matching
+                .find(db, Reach { high, ..reach }, true)
+                .await?;
+            return Ok((seqs, high));
+        };
+        let mut seqs = Vec::new();
+        let mut rest = Reach {
+            high: reach.high.min(found.mark),
+            ..reach
+        };
+        let (mut at_once, mut checked) = (1, 0_usize);
+        while !is_full(&seqs) && rest.low <= rest.high {
+            if checked >= CHECKED {
+                return Ok((seqs, rest.low.saturating_sub(1)));
+            }
+            let first = place(rest.low).0;
+            let last = first.saturating_add(at_once - 1).min(place(rest.high).0);
+            let calls = found.calls(db, first, last).await?;
+            let calls: Vec<i64> = calls.range(rest.low..=rest.high).copied().collect();
+            checked = checked.saturating_add(calls.len());
+            self.matching.check(db, &calls, true, &mut seqs).await?;
+            rest.low = last.saturating_add(1).saturating_mul(CHUNK);
+            at_once = at_once.saturating_mul(2).min(CHUNKS_AT_ONCE);
+        }
+        if !is_full(&seqs) {
+            let low = reach.low.max(found.mark.saturating_add(1));
+            seqs.extend(self.matching.find(db, Reach { low, ..reach }, true).await?);
+        }
+        Ok((seqs, reach.high))
+    }
+}
+
+/// Whether there is one more than a page.
+fn is_full(seqs: &[i64]) -> bool {
+    i64::try_from(seqs.len()).is_ok_and(|found| found > CALLS_A_PAGE)
+}
+
 /// The conditions as the statement takes them: lists as JSON texts, `None` for no condition.
 #[derive(Debug, Default)]
 struct Matching {
@@ -265,6 +368,9 @@ struct Matching {
 
 #[derive(Debug, Default)]
 struct Lists {
+    /// The numbers of the names, where there are conditions on them.
+    only_found: Option<Vec<i64>>,
+    not_found: Option<Vec<i64>>,
     only_ids: Option<String>,
     only: Option<String>,
     not_ids: Option<String>,
@@ -309,6 +415,54 @@ impl Matching {
         Ok(floor.unwrap_or(reach.low))
     }
 
+    /// What lookups can tell of the conditions.
+    fn conditions(&self, wanted: &Wanted) -> Vec<Condition> {
+        let names = [
+            (Dimension::Agent, &self.agents),
+            (Dimension::Server, &self.servers),
+            (Dimension::Tool, &self.tools),
+        ];
+        let names = names.into_iter().filter_map(|(dimension, lists)| {
+            Condition::on_names(
+                dimension,
+                lists.only_found.as_deref(),
+                lists.not_found.as_deref(),
+            )
+        });
+        let reasons = &wanted.reasons;
+        let reasons = Condition::on_words(Dimension::Reason, &reasons.only, &reasons.not);
+        let states = wanted.states.iter().flatten();
+        let states: Vec<String> = states.map(|state| state.as_str().to_owned()).collect();
+        let states = Condition::on_words(Dimension::State, &states, &[]);
+        names.chain(reasons).chain(states).collect()
+    }
+
+    /// Keeps those of some calls that meet the conditions, up to one more than a page altogether.
+    async fn check(
+        &self,
+        db: &mut SqliteConnection,
+        calls: &[i64],
+        upwards: bool,
+        seqs: &mut Vec<i64>,
+    ) -> Result<(), DbError> {
+        for some in calls.chunks(CHECKED_AT_ONCE) {
+            if is_full(seqs) {
+                break;
+            }
+            let (low, high) = (some.iter().min(), some.iter().max());
+            let Some((low, high)) = low.copied().zip(high.copied()) else {
+                break;
+            };
+            let list = serde_json::Value::from(some).to_string();
+            seqs.extend(
+                self.among(db, Reach { low, high }, upwards, Some(list))
+                    .await?,
+            );
+        }
+        seqs.truncate(usize::try_from(CALLS_A_PAGE.saturating_add(1)).unwrap_or(usize::MAX));
+        Ok(())
+    }
+
     /// Finds one more than a page, in the order asked for.
     async fn find(
         &self,
@@ -316,8 +470,19 @@ impl Matching {
         reach: Reach,
         upwards: bool,
     ) -> Result<Vec<i64>, DbError> {
+        self.among(db, reach, upwards, None).await
+    }
+
+    /// The same among some calls only, if there is a list of them.
+    async fn among(
+        &self,
+        db: &mut SqliteConnection,
+        reach: Reach,
+        upwards: bool,
+        list: Option<String>,
+    ) -> Result<Vec<i64>, DbError> {
         // The text is put together from constants of this program alone.
-        let mut query = sqlx::query_scalar(AssertSqlSafe(self.text(upwards)))
+        let mut query = sqlx::query_scalar(AssertSqlSafe(self.text(upwards, list.is_some())))
             .bind(reach.low)
             .bind(reach.high)
             .bind(CALLS_A_PAGE.saturating_add(1));
@@ -331,10 +496,10 @@ impl Matching {
         for reasons in &self.reasons {
             query = query.bind(reasons);
         }
-        Ok(query.bind(&self.states).fetch_all(db).await?)
+        Ok(query.bind(&self.states).bind(list).fetch_all(db).await?)
     }
 
-    fn text(&self, upwards: bool) -> String {
+    fn text(&self, upwards: bool, has_list: bool) -> String {
         let kinds = if self.only_refusals {
             "o.kind = 'denied'"
         } else {
@@ -343,12 +508,15 @@ impl Matching {
         let states = if self.states.is_some() { STATES } else { "" };
         let closing = if self.states.is_some() { CLOSING } else { "" };
         let order = if upwards { "ASC" } else { "DESC" };
+        let from = if has_list { LISTED } else { "event AS o" };
         format!(
-            "SELECT o.seq FROM event AS o {closing} WHERE o.seq BETWEEN $1 AND $2 AND {kinds}
+            "SELECT o.seq FROM {from} {closing} WHERE o.seq BETWEEN $1 AND $2 AND {kinds}
             {CONDITIONS} {states} ORDER BY o.seq {order} LIMIT $3"
         )
     }
 }
+
+const LISTED: &str = "json_each($19) AS listed CROSS JOIN event AS o ON o.seq = listed.value";
 
 const CLOSING: &str = "LEFT JOIN event AS c
     ON c.call_id = o.call_id AND (c.kind IN ('admitted', 'denied')) = 0";
@@ -384,14 +552,16 @@ const STATES: &str = "
 impl Lists {
     async fn of(db: &mut SqliteConnection, picks: &Picks) -> Result<Self, DbError> {
         let only = ids(db, &picks.only).await?;
+        let not = ids(db, &picks.not).await?;
+        let json = |ids: &Vec<i64>| serde_json::Value::from(ids.as_slice()).to_string();
         Ok(Self {
             none_known: only.as_ref().is_some_and(Vec::is_empty),
-            only_ids: only.map(|ids| serde_json::Value::from(ids).to_string()),
+            only_ids: only.as_ref().map(json),
             only: list(&picks.only),
-            not_ids: ids(db, &picks.not)
-                .await?
-                .map(|ids| serde_json::Value::from(ids).to_string()),
+            not_ids: not.as_ref().map(json),
             not: list(&picks.not),
+            only_found: only,
+            not_found: not,
         })
     }
 }

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
+use crate::audit::behind::load_mark;
+use crate::audit::rollups;
 use crate::db::DbError;
 use crate::types::Timestamp;
 
 use super::row::load;
 use super::{CallRow, Extent, at_of, first_since};
+
+mod sums;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -29,6 +33,16 @@ pub struct Hour {
     pub refused: i64,
     /// Calls that ended in an error; counted when they ended.
     pub errors: i64,
+}
+
+impl Hour {
+    fn and(self, more: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_add(more.calls),
+            refused: self.refused.saturating_add(more.refused),
+            errors: self.errors.saturating_add(more.errors),
+        }
+    }
 }
 
 /// How often an agent called.
@@ -71,11 +85,8 @@ pub struct Day {
 impl Day {
     /// All hours together.
     pub fn total(&self) -> Hour {
-        self.hours.iter().fold(Hour::default(), |sum, hour| Hour {
-            calls: sum.calls.saturating_add(hour.calls),
-            refused: sum.refused.saturating_add(hour.refused),
-            errors: sum.errors.saturating_add(hour.errors),
-        })
+        let hours = self.hours.iter();
+        hours.fold(Hour::default(), |sum, hour| sum.and(*hour))
     }
 }
 
@@ -88,7 +99,13 @@ pub struct Totals {
     pub agents: i64,
 }
 
-/// Reads what happened from one instant up to, not including, another, by the hour and by name.
+/// The first instant at or after this one that sums can begin with: they are kept by the quarter of an hour.
+pub fn countable(at: Timestamp) -> Timestamp {
+    let begins = rollups::quarter(at.micros().saturating_sub(1));
+    Timestamp::from_micros(begins.saturating_add(rollups::QUARTER_US))
+}
+
+/// Reads what happened from one instant, a [`countable`] one, up to, not including, another, by the hour and by name.
 ///
 /// # Errors
 /// When SQLite refuses.
@@ -98,13 +115,22 @@ pub async fn day(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Day, DbError> {
-    let (reach, counted_from) = reach(db, extent, from, to).await?;
+    let (part, counted_from) = part(db, extent, from, to).await?;
+    let hours = to.since(from).as_micros().div_ceil(HOUR.as_micros());
     let mut day = Day {
+        hours: vec![Hour::default(); usize::try_from(hours).unwrap_or(0)],
         counted_from,
         ..Day::default()
     };
-    count_hours(db, &mut day, reach, from, to).await?;
-    count_names(db, &mut day, reach).await?;
+    if part.has_sums {
+        sums::hours(db, &mut day.hours, from, to).await?;
+    }
+    count_hours(db, &mut day.hours, part.rest, from).await?;
+    let mut combinations = combinations(db, part.rest).await?;
+    if part.has_sums {
+        combinations.extend(sums::combinations(db, from, to).await?);
+    }
+    count_names(&mut day, combinations);
     Ok(day)
 }
 
@@ -118,18 +144,51 @@ pub async fn totals(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Totals, DbError> {
-    let (reach, _) = reach(db, extent, from, to).await?;
-    let agents = sqlx::query_scalar(
-        "SELECT count(DISTINCT agent_id) FROM event WHERE seq BETWEEN $1 AND $2",
-    )
-    .bind(reach.first)
-    .bind(reach.last)
-    .fetch_one(&mut *db)
-    .await?;
-    Ok(Totals {
-        counted: count(db, reach).await?,
-        agents,
-    })
+    let (part, _) = part(db, extent, from, to).await?;
+    let mut counted = count(db, part.rest).await?;
+    if !part.has_sums {
+        let agents = sqlx::query_scalar(
+            "SELECT count(DISTINCT agent_id) FROM event WHERE seq BETWEEN $1 AND $2",
+        );
+        let agents = agents.bind(part.rest.first).bind(part.rest.last);
+        let agents = agents.fetch_one(&mut *db).await?;
+        return Ok(Totals { counted, agents });
+    }
+    counted = counted.and(sums::total(db, from, to).await?);
+    let agents = sums::agents(db, from, to, part.rest).await?;
+    Ok(Totals { counted, agents })
+}
+
+/// What has to be counted event by event.
+#[derive(Debug)]
+struct Part {
+    /// The events that are.
+    rest: Extent,
+    /// Whether everything before them has sums.
+    has_sums: bool,
+}
+
+/// The events that no sums cover yet; all of them, as far as a page may read, while the sums are far behind.
+async fn part(
+    db: &mut SqliteConnection,
+    extent: Extent,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<(Part, Option<Timestamp>), DbError> {
+    let mark = load_mark(db).await?;
+    if extent.last.saturating_sub(mark) > COUNTED {
+        let (rest, counted_from) = reach(db, extent, from, to).await?;
+        let has_sums = false;
+        return Ok((Part { rest, has_sums }, counted_from));
+    }
+    let first = mark.saturating_add(1).max(extent.first);
+    let tail = Extent { first, ..extent };
+    let rest = Extent {
+        first: first_since(db, tail, from).await?,
+        last: first_since(db, tail, to).await?.saturating_sub(1),
+    };
+    let has_sums = true;
+    Ok((Part { rest, has_sums }, None))
 }
 
 /// The events between two instants; the newest [`COUNTED`] of them, and then since when.
@@ -171,25 +230,29 @@ pub async fn refusals(
 /// One range of the log after the other: to group them in one statement, SQLite would sort their texts.
 async fn count_hours(
     db: &mut SqliteConnection,
-    day: &mut Day,
+    hours: &mut [Hour],
     reach: Extent,
     from: Timestamp,
-    to: Timestamp,
 ) -> Result<(), DbError> {
     let mut rest = reach;
-    let mut begins = from;
-    while begins < to {
-        begins = begins.after(HOUR);
-        let next = if rest.first <= rest.last {
-            first_since(db, rest, begins).await?
-        } else {
-            rest.first
-        };
-        let hour = Extent {
+    let Some(earliest) = at_of(db, rest.first).await? else {
+        return Ok(());
+    };
+    let mut ends = from;
+    for hour in hours {
+        ends = ends.after(HOUR);
+        if rest.first > rest.last {
+            break;
+        }
+        if ends <= earliest {
+            continue;
+        }
+        let next = first_since(db, rest, ends).await?;
+        let reach = Extent {
             first: rest.first,
             last: next.saturating_sub(1),
         };
-        day.hours.push(count(db, hour).await?);
+        *hour = hour.and(count(db, reach).await?);
         rest.first = next;
     }
     Ok(())
@@ -216,13 +279,13 @@ async fn count(db: &mut SqliteConnection, reach: Extent) -> Result<Hour, DbError
     })
 }
 
+/// Agent, server and tool, calls and refused ones among them.
 type Combination = (Option<String>, Option<String>, Option<String>, i64, i64);
 
-async fn count_names(
+async fn combinations(
     db: &mut SqliteConnection,
-    day: &mut Day,
     reach: Extent,
-) -> Result<(), DbError> {
+) -> Result<Vec<Combination>, DbError> {
     // Two statements, so that the many are grouped without their texts: SQLite would sort those along.
     let text = "
         WITH counted AS (
@@ -246,6 +309,10 @@ async fn count_names(
         .bind(COMBINATIONS)
         .fetch_all(db)
         .await?;
+    Ok(combinations)
+}
+
+fn count_names(day: &mut Day, combinations: Vec<Combination>) {
     let mut agents = BTreeMap::<String, Calls>::new();
     let mut tools = BTreeMap::<(String, String), Calls>::new();
     for (agent, server, tool, calls, refused) in combinations {
@@ -262,7 +329,6 @@ async fn count_names(
     // Stable, so that equal ones stay in the order of their names.
     day.agents.sort_by_key(|agent| Reverse(agent.calls));
     day.tools.sort_by_key(|tool| Reverse(tool.calls));
-    Ok(())
 }
 
 #[derive(Debug, Clone, Copy, Default)]

@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 use super::super::export::{Form, Manifest, Paths, read_line};
 use super::super::{Head, next_hash};
 use super::marks::Marks;
-use super::{Fault, Known, Meta};
+use super::meta::Meta;
+use super::{Fault, Known};
 use crate::db::LogId;
 
 /// The longest line and the longest manifest that are read.
@@ -225,7 +226,7 @@ impl Check {
             return false;
         }
         let hash = next_hash(self.log, seq, &self.head.hash, &read.meta);
-        let meta = serde_json::from_str::<Meta>(&read.meta);
+        let meta = serde_json::from_str::<Meta<'_>>(&read.meta);
         let (true, Ok(meta)) = (read.hash == hash, meta) else {
             self.faults.push(Fault::Changed { seq });
             return false;

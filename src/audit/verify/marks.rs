@@ -7,7 +7,8 @@ use crate::types::Timestamp;
 
 use super::super::checkpoint::{EVERY, read_signed};
 use super::super::{Checkpoint, Head, Kind, PublicKey};
-use super::{Fault, Known, Meta};
+use super::meta::Meta;
+use super::{Fault, Known};
 
 /// How late the last checkpoint of a log that is not closed may be.
 const LATE: std::time::Duration = std::time::Duration::from_secs(120);
@@ -58,11 +59,11 @@ impl Marks {
     }
 
     /// One event whose text is what the chain says.
-    pub(super) fn event(&mut self, before: Head, head: Head, meta: &Meta) -> Vec<Fault> {
+    pub(super) fn event(&mut self, before: Head, head: Head, meta: &Meta<'_>) -> Vec<Fault> {
         let mut faults: Vec<Fault> = self.compare(head).into_iter().collect();
         let at = Timestamp::from_micros(meta.at_us);
-        self.is_closed = meta.kind == Kind::Stopped.as_str();
-        let begins = meta.kind == Kind::Started.as_str();
+        self.is_closed = &*meta.kind == Kind::Stopped.as_str();
+        let begins = &*meta.kind == Kind::Started.as_str();
         // While nobody ran, or the machine slept, there was nobody to take one; the first thing after that is one.
         let takes_one = begins || meta.through.is_some();
         if !takes_one && !self.is_stale && self.last.is_some_and(|last| at > last.after(EVERY)) {
@@ -111,7 +112,7 @@ impl Marks {
     }
 
     /// What is wrong with the signature of a checkpoint in the log.
-    fn doubt(&self, head: Head, at: Timestamp, seq: i64, meta: &Meta) -> Option<Fault> {
+    fn doubt(&self, head: Head, at: Timestamp, seq: i64, meta: &Meta<'_>) -> Option<Fault> {
         let signed = match (&meta.key, &meta.signature) {
             (None, None) => None,
             (key, signature) => {

@@ -137,6 +137,8 @@ impl Writer {
         self.events_since_checkpoint = self
             .events_since_checkpoint
             .saturating_add(batch.events.len());
+        let events = std::mem::take(&mut batch.events);
+        self.building.behind.note(events);
         Ok(())
     }
 

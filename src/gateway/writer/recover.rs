@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::super::entries;
 use super::Writer;
 use super::batch::Batch;
-use crate::audit::{self, Entry, Kind};
+use crate::audit::{self, Behind, Entry, Kind};
 use crate::budget;
 use crate::db::DbError;
 use crate::types::{CallId, Timestamp};
@@ -47,6 +47,7 @@ impl Writer {
         self.books = budget::load(tx.connection(), now.max(last_at)).await?;
         self.folds = audit::load_repeats(tx.connection()).await?;
         self.checkpoints.last = audit::load_checkpoint(tx.connection()).await?;
+        self.building.behind = Behind::load(tx.connection()).await?;
         self.head = head;
         self.last_at = last_at;
         Ok(())

@@ -1,0 +1,261 @@
+//! One event as lookups and sums see it. Pure.
+//!
+//! What belongs to a call counts for whoever opened it: a closing event may name nobody.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::row::EventRow;
+use crate::types::CallId;
+
+/// The event that opened a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Opened {
+    /// Its sequence.
+    pub(super) seq: i64,
+    /// The numbers of agent, server and tool.
+    pub(super) ids: [Option<i64>; 3],
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Ok,
+    Error,
+    Failed,
+    Released,
+    Abandoned,
+}
+
+impl Ending {
+    /// The word of pages and lookups.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Failed => "failed",
+            Self::Released => "released",
+            Self::Abandoned => "abandoned",
+        }
+    }
+
+    fn of(kind: &str, is_ok: bool) -> Option<Self> {
+        match (kind, is_ok) {
+            ("settled", true) => Some(Self::Ok),
+            ("settled", false) => Some(Self::Error),
+            ("failed", _) => Some(Self::Failed),
+            ("released", _) => Some(Self::Released),
+            ("abandoned", _) => Some(Self::Abandoned),
+            _ => None,
+        }
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What<'a> {
+    /// A call was let through.
+    Admitted {
+        /// Whether agent, server and tool have names.
+        named: [bool; 3],
+    },
+    /// A call was refused, or several alike.
+    Denied {
+        /// Why.
+        reason: &'a str,
+        /// How many.
+        times: i64,
+        /// Whether agent, server and tool have names.
+        named: [bool; 3],
+    },
+    /// A call ended.
+    Closed {
+        /// The sequence of the event that opened it.
+        opened: i64,
+        /// How.
+        ending: Ending,
+        /// How long it took, in microseconds, when that is known.
+        latency_us: Option<i64>,
+        /// What its budgets were charged, together.
+        charged: i64,
+    },
+    /// No event of a call.
+    Other {
+        /// Its kind.
+        kind: &'a str,
+    },
+}
+
+/// An event that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen<'a> {
+    pub(super) seq: i64,
+    pub(super) at_us: i64,
+    /// The numbers of agent, server and tool.
+    pub(super) ids: [Option<i64>; 3],
+    pub(super) what: What<'a>,
+}
+
+/// What stands in the text and in no column.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Told<'a> {
+    #[serde(borrow)]
+    agent: Option<Word<'a>>,
+    #[serde(borrow)]
+    server: Option<Word<'a>>,
+    #[serde(borrow)]
+    tool: Option<Word<'a>>,
+    #[serde(borrow)]
+    outcome: Option<Word<'a>>,
+    latency_us: Option<i64>,
+    count: Option<i64>,
+    budgets: Vec<Charge>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+struct Word<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(Debug, Deserialize)]
+struct Charge {
+    #[serde(default)]
+    charged: i64,
+}
+
+/// The calls that were opened and not closed yet.
+#[derive(Debug, Default)]
+pub(super) struct Openings(HashMap<CallId, Opened>);
+
+impl Openings {
+    /// Adds calls that were opened earlier.
+    pub(super) fn add(&mut self, earlier: impl IntoIterator<Item = (CallId, Opened)>) {
+        self.0.extend(earlier);
+    }
+
+    /// Takes the next event in; `None` for a closing event of a call that never opened, which counts nowhere.
+    pub(super) fn see<'a>(&mut self, row: &EventRow<'a>) -> Option<Seen<'a>> {
+        let mut ids = row.ids;
+        let what = match row.kind {
+            "admitted" => {
+                let opened = Opened { seq: row.seq, ids };
+                self.0.extend(row.call.map(|call| (call, opened)));
+                let named = match ids {
+                    [Some(_), Some(_), Some(_)] => [true; 3],
+                    _ => told(row).named(),
+                };
+                What::Admitted { named }
+            }
+            "denied" => {
+                let told = told(row);
+                What::Denied {
+                    reason: row.reason.unwrap_or_default(),
+                    times: told.count.unwrap_or(1),
+                    named: told.named(),
+                }
+            }
+            kind if closes(kind) => {
+                let opened = self.0.remove(&row.call?)?;
+                ids = opened.ids;
+                closed(row, opened.seq)?
+            }
+            kind => What::Other { kind },
+        };
+        let (seq, at_us) = (row.seq, row.at_us);
+        Some(Seen {
+            seq,
+            at_us,
+            ids,
+            what,
+        })
+    }
+}
+
+/// Whether events of this kind end a call.
+pub(super) fn closes(kind: &str) -> bool {
+    Ending::of(kind, true).is_some()
+}
+
+fn closed<'a>(row: &EventRow<'_>, opened: i64) -> Option<What<'a>> {
+    let told = told(row);
+    let is_ok = told.outcome.as_ref().is_none_or(|word| word.0 == "ok");
+    let charged = told.budgets.iter().map(|budget| budget.charged);
+    Some(What::Closed {
+        opened,
+        ending: Ending::of(row.kind, is_ok)?,
+        latency_us: told.latency_us,
+        charged: charged.fold(0, i64::saturating_add),
+    })
+}
+
+/// A text that cannot be read tells nothing; that it was changed is for `verify` to say.
+fn told<'a>(row: &EventRow<'a>) -> Told<'a> {
+    serde_json::from_str(row.meta).unwrap_or_default()
+}
+
+impl Told<'_> {
+    fn named(&self) -> [bool; 3] {
+        [&self.agent, &self.server, &self.tool].map(Option::is_some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Timestamp;
+
+    fn row<'a>(seq: i64, kind: &'a str, meta: &'a str) -> EventRow<'a> {
+        EventRow {
+            seq,
+            at_us: 5,
+            ids: [Some(1), Some(2), None],
+            call: Some(CallId::new(Timestamp::default(), [9; 10])),
+            kind,
+            reason: None,
+            meta,
+            hash: [0; 32],
+        }
+    }
+
+    #[test]
+    fn a_closing_event_counts_for_whoever_opened_the_call() {
+        let mut openings = Openings::default();
+        let opening = row(3, "admitted", r#"{"agent":"a","server":"b"}"#);
+        let seen = openings.see(&opening).unwrap();
+        let named = [true, true, false];
+        assert_eq!(seen.what, What::Admitted { named });
+        let meta =
+            r#"{"outcome":"tool_error","latency_us":7,"budgets":[{"charged":2},{"charged":3}]}"#;
+        let closing = EventRow {
+            ids: [None; 3],
+            ..row(4, "settled", meta)
+        };
+        let seen = openings.see(&closing).unwrap();
+        assert_eq!(seen.ids, opening.ids);
+        let what = What::Closed {
+            opened: 3,
+            ending: Ending::Error,
+            latency_us: Some(7),
+            charged: 5,
+        };
+        assert_eq!(seen.what, what);
+        assert_eq!(openings.see(&closing), None, "a call closes once");
+    }
+
+    #[test]
+    fn refusals_count_as_often_as_they_say() {
+        let meta = r#"{"tool":"made up","count":12}"#;
+        let row = EventRow {
+            reason: Some("budget"),
+            ..row(3, "denied", meta)
+        };
+        let what = What::Denied {
+            reason: "budget",
+            times: 12,
+            named: [false, false, true],
+        };
+        assert_eq!(Openings::default().see(&row).unwrap().what, what);
+    }
+}

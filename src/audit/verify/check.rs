@@ -1,0 +1,160 @@
+//! The check itself: takes the log in pieces, in the order they are read, and says what is wrong. Pure.
+
+use super::calls::{Calls, LedgerTables};
+use super::columns::{self, Columns};
+use super::derived::{Derived, Lookup, Refusal};
+use super::marks::Marks;
+use super::meta::Meta;
+use super::{Fault, Known, Verified};
+use crate::audit::chain::{Head, next_hash};
+use crate::audit::row::{self, EventRow};
+use crate::db::LogId;
+
+/// Faults that are told; whoever changed every event is found out by the first of them.
+const MAX_FAULTS: usize = 100;
+
+/// What is read from the file.
+#[derive(Debug)]
+pub(super) enum Piece {
+    /// The table of names, as it is from here on.
+    Names(Vec<(i64, String)>),
+    /// Some events in a row, as [`row`] takes them apart.
+    Events(Vec<u8>),
+    /// The last event that lookups and sums cover.
+    Mark(i64),
+    /// The tables of the ledger, after the last event.
+    Ledger(LedgerTables),
+    /// Rows of the lookups.
+    Lookups(Vec<Lookup>),
+    /// Rows of the sums, as lines of numbers.
+    Sums(String),
+    /// Rows of the sums of refusals.
+    Refusals(Vec<Refusal>),
+    /// That was all of it.
+    End,
+}
+
+/// A log on the way through it.
+#[derive(Debug)]
+pub(super) struct Check {
+    log: LogId,
+    expected: Option<[u8; 32]>,
+    head: Head,
+    broken: bool,
+    marks: Marks,
+    columns: Columns,
+    calls: Calls,
+    derived: Derived,
+    faults: Vec<Fault>,
+}
+
+impl Check {
+    /// Before the first event of a log.
+    pub(super) fn new(log: LogId, known: Known) -> Self {
+        let head = Head::empty(log);
+        let expected = known.head.filter(|hash| *hash != head.hash);
+        let (marks, faults) = Marks::new(log, known);
+        Self {
+            log,
+            expected,
+            head,
+            // Of another log nothing else is worth saying.
+            broken: faults
+                .iter()
+                .any(|fault| matches!(fault, Fault::OtherLog { .. })),
+            marks,
+            faults,
+            columns: Columns::default(),
+            calls: Calls::default(),
+            derived: Derived::default(),
+        }
+    }
+
+    /// Takes a piece in. Says whether more are wanted: past the first break nothing can be said about the chain.
+    pub(super) fn piece(&mut self, piece: Piece) -> bool {
+        match piece {
+            Piece::Names(texts) => self.columns.set_texts(texts),
+            Piece::Events(events) => self.events(&events),
+            Piece::Mark(mark) => self.derived.set_mark(mark),
+            Piece::Ledger(tables) => {
+                let faults = self.calls.ledger(self.head.seq, tables);
+                self.report(faults);
+            }
+            Piece::Lookups(rows) => self.derived.lookups(&rows),
+            Piece::Sums(rows) => {
+                // Rows that are none are missed where they should be.
+                let _ = self.derived.sums(&rows);
+            }
+            Piece::Refusals(rows) => {
+                self.derived.refusals(&rows);
+            }
+            Piece::End => {
+                let faults = self.derived.faults();
+                self.report(faults);
+            }
+        }
+        !self.broken
+    }
+
+    fn events(&mut self, mut piece: &[u8]) {
+        while !self.broken && !piece.is_empty() {
+            let due = self.head.seq.saturating_add(1);
+            if row::peek(piece) != Some(due) {
+                return self.break_off(Fault::Missing { seq: due });
+            }
+            match row::next(&mut piece) {
+                Some(row) => self.event(&row),
+                None => self.break_off(Fault::Changed { seq: due }),
+            }
+        }
+    }
+
+    fn event(&mut self, row: &EventRow<'_>) {
+        let seq = row.seq;
+        let hash = next_hash(self.log, seq, &self.head.hash, row.meta);
+        let meta = serde_json::from_str::<Meta<'_>>(row.meta);
+        let (true, Ok(meta)) = (row.hash == hash, meta) else {
+            return self.break_off(Fault::Changed { seq });
+        };
+        let before = std::mem::replace(&mut self.head, Head { seq, hash });
+        if self.expected == Some(hash) {
+            self.expected = None;
+        }
+        let marks = self.marks.event(before, self.head, &meta);
+        self.report(marks);
+        let column = self.columns.event(row, &meta);
+        self.report(column);
+        self.derived.event(row);
+        if let Some(call) = columns::call(meta.call.as_ref()) {
+            let fault = self.calls.event(seq, call, &meta);
+            self.report(fault);
+        }
+    }
+
+    fn report(&mut self, faults: impl IntoIterator<Item = Fault>) {
+        let room = MAX_FAULTS.saturating_sub(self.faults.len());
+        self.faults.extend(faults.into_iter().take(room));
+    }
+
+    fn break_off(&mut self, fault: Fault) {
+        self.broken = true;
+        self.faults.push(fault);
+    }
+
+    /// After the last piece.
+    pub(super) fn finish(mut self) -> Verified {
+        if self.expected.is_some() && !self.broken {
+            self.faults.push(Fault::HeadNotFound);
+        }
+        if !self.broken {
+            self.faults.extend(self.marks.end(self.head));
+        }
+        Verified {
+            log: self.log,
+            head: self.head,
+            open_calls: self.calls.open_count(),
+            checkpoint: self.marks.covered(),
+            faults: self.faults,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The columns beside the hashed text must repeat it. Pure.
+
+use std::collections::HashMap;
+
+use super::Fault;
+use super::meta::{Meta, Text};
+use crate::audit::Names;
+use crate::audit::row::EventRow;
+use crate::types::CallId;
+
+/// Compares columns with texts, in the order of the log.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    /// The numbers that the events so far gave to names.
+    names: Names,
+    /// What the table of names says.
+    texts: HashMap<i64, String>,
+}
+
+impl Columns {
+    /// Takes the table of names as it stands in the file.
+    pub(super) fn set_texts(&mut self, texts: Vec<(i64, String)>) {
+        self.texts = texts.into_iter().collect();
+    }
+
+    /// The first column of an event that differs from its text.
+    pub(super) fn event(&mut self, row: &EventRow<'_>, meta: &Meta<'_>) -> Option<Fault> {
+        let names = [&meta.agent, &meta.server, &meta.tool].map(Option::as_deref);
+        let ids = self.names.of_event(&*meta.kind == "denied", names);
+        // A name without a number stands only in the text.
+        let name_differs = |at: usize| {
+            let (id, name) = (ids.get(at).copied().flatten(), names.get(at));
+            row.ids.get(at) != ids.get(at)
+                || id.is_some_and(|id| {
+                    self.texts.get(&id).map(String::as_str) != name.copied().flatten()
+                })
+        };
+        let checks = [
+            ("at_us", row.at_us != meta.at_us),
+            ("kind", row.kind != &*meta.kind),
+            ("call_id", row.call != call(meta.call.as_ref())),
+            ("agent_id", name_differs(0)),
+            ("server_id", name_differs(1)),
+            ("tool_id", name_differs(2)),
+            ("reason", row.reason != meta.reason.as_deref()),
+        ];
+        let seq = row.seq;
+        checks
+            .into_iter()
+            .find_map(|(column, differs)| differs.then_some(Fault::Column { seq, column }))
+    }
+}
+
+/// The id of the call as the text tells it.
+pub(super) fn call(text: Option<&Text<'_>>) -> Option<CallId> {
+    text.and_then(|call| call.parse().ok())
+}

@@ -1,0 +1,127 @@
+//! Lookups and sums must be what the events make them, or a call could be hidden from the pages. Pure.
+//!
+//! Each place in a list and each count in a row is a number that only this run knows, times how often it stands
+//! there. The numbers are added up for each stretch of the log and each quarter of an hour, once from the events
+//! and once from the tables: without knowing them nobody can make two different tables add up alike.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+
+use super::Fault;
+use crate::audit::lookups::{self, CHUNK};
+use crate::audit::rollups::{self, Sums};
+use crate::audit::row::EventRow;
+use crate::audit::seen::{Openings, What};
+
+/// One row of the lookups: stretch, dimension, term, places.
+pub(super) type Lookup = (i64, String, String, Vec<u8>);
+
+/// One row of the sums of refusals: quarter of an hour, agent, server, tool, reason, how many.
+pub(super) type Refusal = (i64, i64, i64, i64, String, i64);
+
+/// What the events and the tables add up to, and what is wrong where they do not agree.
+#[derive(Debug, Default)]
+pub(super) struct Derived {
+    secret: RandomState,
+    /// The last event that the tables cover.
+    mark: i64,
+    openings: Openings,
+    /// By stretch of the log: the events less the tables.
+    places: BTreeMap<i64, u64>,
+    /// By quarter of an hour: the events less the tables.
+    sums: BTreeMap<i64, u64>,
+}
+
+impl Derived {
+    /// Says up to which event the tables go.
+    pub(super) fn set_mark(&mut self, mark: i64) {
+        self.mark = mark;
+    }
+
+    /// Takes one event in.
+    pub(super) fn event(&mut self, row: &EventRow<'_>) {
+        if row.seq > self.mark {
+            return;
+        }
+        let Some(seen) = self.openings.see(row) else {
+            return;
+        };
+        let (secret, places) = (&self.secret, &mut self.places);
+        lookups::places(&seen, |dimension, term, seq| {
+            let sum = places.entry(seq.div_euclid(CHUNK)).or_default();
+            *sum = sum.wrapping_add(secret.hash_one((dimension.as_str(), term, seq)));
+        });
+        let Some(sums) = Sums::of(&seen) else { return };
+        let cell = rollups::cell(&seen);
+        for (column, value) in sums.columns().into_iter().enumerate() {
+            self.count(cell.0, (cell.1, column), value);
+        }
+        if let What::Denied { reason, times, .. } = seen.what {
+            self.count(cell.0, (cell.1, reason), times);
+        }
+    }
+
+    fn count(&mut self, quarter: i64, what: impl Hash, value: i64) {
+        if value != 0 {
+            let number = self.secret.hash_one((quarter, what));
+            let sum = self.sums.entry(quarter).or_default();
+            *sum = sum.wrapping_add(number.wrapping_mul(value.cast_unsigned()));
+        }
+    }
+
+    /// Takes rows of the lookups off.
+    pub(super) fn lookups(&mut self, rows: &[Lookup]) {
+        for (chunk, dimension, term, list) in rows {
+            let sum = self.places.entry(*chunk).or_default();
+            for seq in lookups::seqs(*chunk, list) {
+                let number = self
+                    .secret
+                    .hash_one((dimension.as_str(), term.as_str(), seq));
+                *sum = sum.wrapping_sub(number);
+            }
+        }
+    }
+
+    /// Takes rows of the sums off: numbers with commas between them, one row a line.
+    pub(super) fn sums(&mut self, rows: &str) -> Option<()> {
+        for row in rows.lines() {
+            let mut numbers = row.split(',').map(str::parse::<i64>);
+            let mut next = || numbers.next()?.ok();
+            let quarter = next()?;
+            let ids = [next()?, next()?, next()?];
+            for column in 0..15_usize {
+                let value = next()?;
+                self.count(quarter, (ids, column), value.wrapping_neg());
+            }
+        }
+        Some(())
+    }
+
+    /// Takes rows of the sums of refusals off.
+    pub(super) fn refusals(&mut self, rows: &[Refusal]) {
+        for (quarter, agent, server, tool, reason, refused) in rows {
+            let what = ([*agent, *server, *tool], reason.as_str());
+            self.count(*quarter, what, refused.wrapping_neg());
+        }
+    }
+
+    /// What is left over, after all events and all tables.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let wrong = |sums: &BTreeMap<i64, u64>| -> Vec<i64> {
+            let wrong = sums.iter().filter(|(_, sum)| **sum != 0);
+            wrong.map(|(key, _)| *key).collect()
+        };
+        let lookups = wrong(&self.places).into_iter().map(|chunk| {
+            let first = chunk.saturating_mul(CHUNK);
+            let last = first.saturating_add(CHUNK).saturating_sub(1);
+            Fault::Lookup {
+                first: first.max(1),
+                last,
+            }
+        });
+        let sums = wrong(&self.sums).into_iter();
+        lookups
+            .chain(sums.map(|at_us| Fault::Rollup { at_us }))
+            .collect()
+    }
+}

@@ -1,0 +1,150 @@
+//! What can be wrong with a log, and the sentence that says so.
+
+use std::fmt;
+
+use crate::db::LogId;
+use crate::types::{Timestamp, hex};
+
+/// What is wrong with a log; the sequence is the first one at which it shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The text or the hash of an event is not what was written.
+    Changed {
+        /// Where.
+        seq: i64,
+    },
+    /// An event is missing.
+    Missing {
+        /// Which.
+        seq: i64,
+    },
+    /// A column differs from the hashed text.
+    Column {
+        /// Where.
+        seq: i64,
+        /// Which column.
+        column: &'static str,
+    },
+    /// A call opens or closes twice, closes without having opened, or was forgotten.
+    Call {
+        /// Where; the last event when the call is one that never closed.
+        seq: i64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A counter is not what the events add up to.
+    Ledger {
+        /// Which budget.
+        key: String,
+        /// What the row says.
+        counted: i64,
+        /// What the events say.
+        events: i64,
+    },
+    /// The lists that pages find calls with are not those of the events.
+    Lookup {
+        /// The first event they are about.
+        first: i64,
+        /// The last.
+        last: i64,
+    },
+    /// The sums that pages count with are not those of the events.
+    Rollup {
+        /// The quarter of an hour, in microseconds since 1970.
+        at_us: i64,
+    },
+    /// The head that was kept elsewhere is nowhere in this log.
+    HeadNotFound,
+    /// An exported checkpoint covers events that this log does not have any more.
+    CutOff {
+        /// The last event that was exported.
+        seq: i64,
+    },
+    /// An event is not the one whose hash was exported.
+    Rewritten {
+        /// Which.
+        seq: i64,
+    },
+    /// This is another log than the one that was asked for or exported.
+    OtherLog {
+        /// The one that was meant.
+        meant: LogId,
+    },
+    /// A checkpoint is not signed with the key that was asked for, or its signature does not fit.
+    NotSigned {
+        /// Where.
+        seq: i64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// An export is not the file that was written, or does not join the one before it.
+    Export {
+        /// Where.
+        seq: i64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A checkpoint was due and is not there.
+    Stale {
+        /// The first event without one; the last when there is none at all since.
+        seq: i64,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed { seq } => write!(f, "event {seq} is not what was written"),
+            Self::Missing { seq } => write!(f, "event {seq} is missing"),
+            Self::Column { seq, column } => {
+                write!(
+                    f,
+                    "event {seq}: column `{column}` differs from the recorded text"
+                )
+            }
+            Self::Call { seq, what } => write!(f, "event {seq}: {what}"),
+            Self::Ledger {
+                key,
+                counted,
+                events,
+            } => {
+                write!(
+                    f,
+                    "budget `{key}` counts {counted}, its events add up to {events}"
+                )
+            }
+            Self::Lookup { first, last } => write!(
+                f,
+                "the lookups of events {first} to {last} are not what the events say: calls may be hidden from the pages"
+            ),
+            Self::Rollup { at_us } => {
+                let at = Timestamp::from_micros(*at_us).rfc3339_utc();
+                write!(
+                    f,
+                    "the sums of the quarter of an hour from {at} are not what the events add up to"
+                )
+            }
+            Self::HeadNotFound => f.write_str(
+                "the expected head is not in this log: it was cut, rolled back or replaced",
+            ),
+            Self::CutOff { seq } => write!(
+                f,
+                "event {seq} was exported and is gone: the log was cut or rolled back"
+            ),
+            Self::Rewritten { seq } => write!(
+                f,
+                "event {seq} is not the one that was exported: the log was rewritten, or rolled back and continued"
+            ),
+            Self::OtherLog { meant } => {
+                write!(f, "this is not the log {}: it was replaced", hex(&meant.0))
+            }
+            Self::NotSigned { seq, what } => write!(f, "checkpoint {seq}: {what}"),
+            Self::Export { seq, what } => write!(f, "event {seq}: {what}"),
+            Self::Stale { seq } => write!(
+                f,
+                "event {seq}: no checkpoint for more than an hour: some were taken out, or the gateway ended without \
+                 a word"
+            ),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Reads the log for the verifier, in pieces.
+//!
+//! What is written is never changed, so most of it is read piece by piece without a snapshot: one that stayed open
+//! for a minute would keep the write-ahead log from being moved into the file. Only the end, and the tables that
+//! must agree with it, are read in one.
+
+use sqlx::{Acquire, SqliteConnection};
+use tokio::sync::mpsc::Sender;
+
+use super::calls::LedgerTables;
+use super::check::Piece;
+use super::derived::Lookup;
+use crate::audit::behind::load_mark;
+use crate::audit::log::load_piece;
+use crate::db::DbError;
+
+/// Events in one piece.
+const CHUNK: i64 = 2_048;
+
+/// Microseconds of sums in one piece.
+const HOURS_US: i64 = 6 * 3_600 * 1_000_000;
+
+/// Whether the check wants more.
+type Wanted = Result<bool, DbError>;
+
+/// Reads everything, in order, until the check wants no more.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(super) async fn read(
+    db: &mut SqliteConnection,
+    pieces: &Sender<Piece>,
+    mut progress: impl FnMut(i64),
+) -> Result<(), DbError> {
+    let mut after = 0;
+    // Up to here lookups and sums are final; what comes after may be covered by the time it is read.
+    let mark = load_mark(db).await?;
+    let wanted = names(db, pieces).await?
+        && send(pieces, Piece::Mark(mark)).await?
+        && events(db, pieces, (&mut after, mark), &mut progress).await?;
+    if !wanted {
+        return Ok(());
+    }
+    let mut snapshot = db.begin().await?;
+    // Names that came up meanwhile, with the first reading that fixes what the snapshot holds.
+    let wanted = names(&mut snapshot, pieces).await?
+        && send(pieces, Piece::Mark(load_mark(&mut snapshot).await?)).await?
+        && events(&mut snapshot, pieces, (&mut after, i64::MAX), &mut progress).await?
+        && ledger(&mut snapshot, pieces).await?
+        && lookups(&mut snapshot, pieces).await?
+        && sums(&mut snapshot, pieces).await?
+        && refusals(&mut snapshot, pieces).await?;
+    if wanted {
+        send(pieces, Piece::End).await?;
+    }
+    Ok(())
+}
+
+async fn send(pieces: &Sender<Piece>, piece: Piece) -> Wanted {
+    Ok(pieces.send(piece).await.is_ok())
+}
+
+async fn names(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
+    let names = sqlx::query_as("SELECT id, text FROM name")
+        .fetch_all(db)
+        .await?;
+    send(pieces, Piece::Names(names)).await
+}
+
+async fn events(
+    db: &mut SqliteConnection,
+    pieces: &Sender<Piece>,
+    (after, until): (&mut i64, i64),
+    progress: &mut impl FnMut(i64),
+) -> Wanted {
+    loop {
+        let Some((last, events)) = load_piece(db, *after, until, CHUNK).await? else {
+            return Ok(true);
+        };
+        *after = last;
+        if pieces.send(Piece::Events(events)).await.is_err() {
+            return Ok(false);
+        }
+        progress(last);
+    }
+}
+
+async fn ledger(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
+    let windows =
+        "SELECT key, starts_at_us, used, held FROM budget_window JOIN budget ON id = budget_id";
+    let windows = sqlx::query_as(windows).fetch_all(&mut *db).await?;
+    let open_calls = sqlx::query_scalar("SELECT count(*) FROM open_call")
+        .fetch_one(db)
+        .await?;
+    let tables = LedgerTables {
+        windows,
+        open_calls,
+    };
+    send(pieces, Piece::Ledger(tables)).await
+}
+
+async fn lookups(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
+    let text = "SELECT chunk, dimension, term, places FROM lookup
+        WHERE (chunk, dimension, term) > ($1, $2, $3) ORDER BY chunk, dimension, term LIMIT $4";
+    let mut after = (-1, String::new(), String::new());
+    loop {
+        let rows: Vec<Lookup> = sqlx::query_as(text)
+            .bind(after.0)
+            .bind(after.1)
+            .bind(after.2)
+            .bind(CHUNK)
+            .fetch_all(&mut *db)
+            .await?;
+        let Some((chunk, dimension, term, _)) = rows.last() else {
+            return Ok(true);
+        };
+        after = (*chunk, dimension.clone(), term.clone());
+        if !send(pieces, Piece::Lookups(rows)).await? {
+            return Ok(false);
+        }
+    }
+}
+
+/// Some hours at a time, all rows of them in one value: see [`crate::audit::row`].
+async fn sums(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
+    let next = "SELECT min(quarter_us) FROM rollup WHERE quarter_us >= $1";
+    let text = "SELECT group_concat(concat_ws(',', quarter_us, agent_id, server_id, tool_id, admitted, refused, ok,
+            errors, failed, released, abandoned, charged, latency_us, under_10ms, under_100ms, under_1s,
+            under_10s, under_1min, longer), char(10))
+        FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2";
+    let mut from = next_quarter(db, next, i64::MIN).await?;
+    while let Some(begins) = from {
+        let until = begins.saturating_add(HOURS_US);
+        let rows = sqlx::query_scalar(text)
+            .bind(begins)
+            .bind(until)
+            .fetch_one(&mut *db)
+            .await?;
+        if !send(pieces, Piece::Sums(rows)).await? {
+            return Ok(false);
+        }
+        from = next_quarter(db, next, until).await?;
+    }
+    Ok(true)
+}
+
+async fn refusals(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
+    let next = "SELECT min(quarter_us) FROM rollup_refusal WHERE quarter_us >= $1";
+    let text =
+        "SELECT quarter_us, agent_id, server_id, tool_id, reason, refused FROM rollup_refusal
+        WHERE quarter_us >= $1 AND quarter_us < $2";
+    let mut from = next_quarter(db, next, i64::MIN).await?;
+    while let Some(begins) = from {
+        let until = begins.saturating_add(HOURS_US);
+        let rows = sqlx::query_as(text)
+            .bind(begins)
+            .bind(until)
+            .fetch_all(&mut *db)
+            .await?;
+        if !send(pieces, Piece::Refusals(rows)).await? {
+            return Ok(false);
+        }
+        from = next_quarter(db, next, until).await?;
+    }
+    Ok(true)
+}
+
+async fn next_quarter(
+    db: &mut SqliteConnection,
+    text: &'static str,
+    from: i64,
+) -> Result<Option<i64>, DbError> {
+    Ok(sqlx::query_scalar(text).bind(from).fetch_one(db).await?)
+}

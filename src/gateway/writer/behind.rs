@@ -1,0 +1,96 @@
+//! Lookups and sums are built between batches: some slices one after the other when enough events wait, the rest
+//! when nobody calls.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Writer;
+use crate::audit::Behind;
+use crate::db::DbError;
+
+/// Events that wait before slices are built between batches. As many are searched at most by a page.
+const RUN: i64 = 4_096;
+
+/// Events that may wait when that ends.
+const REST: i64 = 1_024;
+
+/// How long nobody calls before what waits is built, however little.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// The pause after a slice that could not be written.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What the writer knows about lookups and sums.
+#[derive(Debug)]
+pub(super) struct Building {
+    pub(super) behind: Behind,
+    is_running: bool,
+    not_before: Instant,
+}
+
+impl Default for Building {
+    fn default() -> Self {
+        Self {
+            behind: Behind::default(),
+            is_running: false,
+            not_before: Instant::now(),
+        }
+    }
+}
+
+impl Writer {
+    /// Builds a slice after a batch, while enough waits.
+    pub(super) async fn build_when_due(&mut self) {
+        let waiting = self.building.behind.waiting(&self.head);
+        self.building.is_running = waiting >= if self.building.is_running { REST } else { RUN };
+        if self.building.is_running && Instant::now() >= self.building.not_before {
+            self.build().await;
+        }
+    }
+
+    /// How long to wait for somebody to call before the next slice; `None` when none is left.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let waiting = self.building.behind.waiting(&self.head);
+        if self.suspect || waiting <= 0 {
+            return None;
+        }
+        let quiet = if waiting >= RUN {
+            Duration::ZERO
+        } else {
+            QUIET
+        };
+        let retry = self
+            .building
+            .not_before
+            .saturating_duration_since(Instant::now());
+        Some(quiet.max(retry))
+    }
+
+    /// Builds a slice. Calls need none of it, so a failure is told and tried again later.
+    pub(super) async fn build(&mut self) {
+        if let Err(error) = self.try_build().await {
+            tracing::warn!(%error, "lookups cannot be built now; pages search the log meanwhile");
+            self.building.not_before = Instant::now() + RETRY;
+        }
+    }
+
+    async fn try_build(&mut self) -> Result<(), DbError> {
+        // What a loss of power takes is built again, so its commit need not wait for the disk.
+        self.database.sync_commits(false).await?;
+        let built = async {
+            let mut tx = self.database.begin().await?;
+            let mark = self.building.behind.build(&mut tx).await?;
+            tx.commit().await?;
+            Ok(mark)
+        };
+        let built: Result<i64, DbError> = built.await;
+        if let Err(error) = self.database.sync_commits(true).await {
+            // Nobody's call may be written by a connection that does not wait.
+            self.set_suspect(true);
+            return Err(error);
+        }
+        self.building.behind.built(built?);
+        Ok(())
+    }
+}
