@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,10 @@ use crate::gateway::{Gateway, Setup, WriterTask};
 use crate::http::{Guard, Limits};
 use crate::upstream::Upstreams;
 use crate::{dashboard, db, http};
+
+pub mod socket;
+
+use socket::OrderSocket;
 
 /// How often refusals that were only counted are written down, and calls are given up whose agents did not come back
 /// in time.
@@ -75,6 +79,7 @@ pub struct Running {
     stop: CancellationToken,
     server: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
+    orders: JoinHandle<()>,
     writer: WriterTask,
 }
 
@@ -121,6 +126,11 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         head,
         server: tokio::spawn(http::serve(listener, routes, limits, stop.clone())),
         housekeeping: tokio::spawn(keep_house(Arc::clone(&gateway), stop.clone())),
+        orders: tokio::spawn(take_orders(
+            order_socket(&path),
+            Arc::clone(&gateway),
+            stop.clone(),
+        )),
         gateway,
         upstreams,
         readers,
@@ -147,6 +157,22 @@ fn routes(
     http::router(Arc::clone(gateway), clock)
         .merge(dashboard::mount(pages))
         .layer(from_fn_with_state(Arc::new(hosts), http::guard))
+}
+
+/// Without a socket the gateway does its work all the same: some file systems know none.
+fn order_socket(db: &Path) -> Option<OrderSocket> {
+    let socket = OrderSocket::bind(db);
+    let socket = socket.inspect_err(|error| {
+        let path = socket::path_of(db);
+        tracing::warn!(path = %path.display(), %error, "this gateway takes no orders while it runs");
+    });
+    socket.ok()
+}
+
+async fn take_orders(socket: Option<OrderSocket>, gateway: Arc<Gateway>, stop: CancellationToken) {
+    if let Some(socket) = socket {
+        socket.serve(gateway, stop).await;
+    }
 }
 
 async fn keep_house(gateway: Arc<Gateway>, stop: CancellationToken) {
@@ -181,6 +207,7 @@ impl Running {
             stop,
             server,
             housekeeping,
+            orders,
             writer,
             ..
         } = self;
@@ -189,6 +216,7 @@ impl Running {
         let announced = Instant::now();
         server.await.context("the listener failed")?;
         housekeeping.await.context("the housekeeping failed")?;
+        orders.await.context("the taking of orders failed")?;
         gateway
             .drain(CALLS_DRAIN.saturating_sub(announced.elapsed()))
             .await;

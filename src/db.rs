@@ -446,7 +446,7 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), DbError>
 }
 
 /// The migrations, oldest first. What shipped is never edited.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (
         1,
         "ledger and log",
@@ -467,11 +467,13 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
         "checkpoints",
         include_str!("../migrations/0004_checkpoints.sql"),
     ),
+    (5, "refunds", include_str!("../migrations/0005_refunds.sql")),
     (
         7,
         "lookups and rollups",
         include_str!("../migrations/0007_lookups_and_rollups.sql"),
     ),
+    (8, "pruned", include_str!("../migrations/0008_pruned.sql")),
 ];
 
 fn migrator() -> Migrator {

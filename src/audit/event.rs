@@ -31,10 +31,14 @@ pub enum Kind {
     Released,
     /// The gateway stopped in the middle of the call; it costs what it held.
     Abandoned,
+    /// An operator gave back what a closed call had cost.
+    Refunded,
+    /// Events, or bodies of events, that were too old are gone; they stand in an archive.
+    Pruned,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Started,
         Self::Stopped,
         Self::Policy,
@@ -45,6 +49,8 @@ impl Kind {
         Self::Failed,
         Self::Released,
         Self::Abandoned,
+        Self::Refunded,
+        Self::Pruned,
     ];
 
     /// The word in the column and in the hashed text.
@@ -60,6 +66,8 @@ impl Kind {
             Self::Failed => "failed",
             Self::Released => "released",
             Self::Abandoned => "abandoned",
+            Self::Refunded => "refunded",
+            Self::Pruned => "pruned",
         }
     }
 
@@ -72,7 +80,26 @@ impl Kind {
             | Self::Policy
             | Self::Checkpoint
             | Self::Admitted
-            | Self::Denied => false,
+            | Self::Denied
+            | Self::Refunded
+            | Self::Pruned => false,
+        }
+    }
+
+    /// Whether it begins a call; one that is denied has no other event.
+    pub fn opens(self) -> bool {
+        match self {
+            Self::Admitted | Self::Denied => true,
+            Self::Started
+            | Self::Stopped
+            | Self::Policy
+            | Self::Checkpoint
+            | Self::Settled
+            | Self::Failed
+            | Self::Released
+            | Self::Abandoned
+            | Self::Refunded
+            | Self::Pruned => false,
         }
     }
 }

@@ -13,4 +13,4 @@ mod write;
 pub use line::{Line, read_line};
 pub use manifest::{Form, Manifest, Plan};
 pub use source::plan;
-pub use write::{Export, ExportError, Paths, copy};
+pub use write::{Export, ExportError, Paths, copy, write_whole};

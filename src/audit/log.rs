@@ -69,6 +69,21 @@ pub struct Names {
 }
 
 impl Names {
+    /// The numbers up to one of them, as they stand in the table.
+    pub(super) fn up_to(table: &[(i64, String)], last: i64) -> Self {
+        let known = table.iter().filter(|(id, _)| *id <= last);
+        Self {
+            ids: known.map(|(id, text)| (text.clone(), *id)).collect(),
+            last,
+            fresh: Vec::new(),
+        }
+    }
+
+    /// How many numbers were given.
+    pub(super) fn count(&self) -> i64 {
+        self.last
+    }
+
     fn known(&self, text: &str) -> Option<i64> {
         self.ids.get(text).copied()
     }

@@ -20,10 +20,13 @@ mod export;
 mod fault;
 mod marks;
 mod meta;
+mod refunds;
+mod seam;
 mod source;
 
 pub use export::{UnreadableExport, VerifiedExport, verify_exports};
 pub use fault::Fault;
+pub use seam::{Carried, Seam, SeamMaker, Total, sha256_of};
 
 use check::Check;
 
@@ -35,6 +38,8 @@ const PIECES: usize = 2;
 pub struct Verified {
     /// Which log.
     pub log: LogId,
+    /// The last event that was pruned, where it begins; 0 when none was.
+    pub pruned: i64,
     /// Its head.
     pub head: Head,
     /// Calls that are in flight, or were when the gateway stopped.
@@ -99,7 +104,12 @@ pub async fn verify_against(
     });
     let read = source::read(&mut connection, &pieces, progress).await;
     drop(pieces);
-    let verified = checking.await.map_err(|_| sqlx::Error::WorkerCrashed)?;
+    let checked = checking.await.map_err(|_| sqlx::Error::WorkerCrashed)?;
     read?;
+    let (mut verified, refunds) = checked;
+    // Of a log that breaks off nobody knows whom the rest was about.
+    if verified.faults.is_empty() {
+        verified.faults = refunds.check(&mut connection).await?;
+    }
     Ok(verified)
 }

@@ -11,6 +11,8 @@ use crate::types::{BudgetKey, CallId, Timestamp, Window, Zone};
 use super::rings::{Rings, frees};
 use super::{Span, span};
 
+mod corrections;
+
 /// What one call holds in one budget.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {

@@ -5,10 +5,11 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 
-use super::{Exit, ExportArguments, Failure, QueryArguments, Screen, plain};
+use super::archive::{self, Archived};
+use super::{Exit, ExportArguments, Failure, PruneArguments, QueryArguments, Screen, plain};
 use crate::audit::{
     Checkpoint, Fault, Head, Known, PublicKey, SigningKey, Verified, VerifiedExport, bytes,
     verify_against, verify_exports,
@@ -42,6 +43,8 @@ pub enum AuditCommand {
     Query(QueryArguments),
     /// Hand events over in a file that can be verified without the database
     Export(ExportArguments),
+    /// Let old events go that stand in an archive; without --yes, say which
+    Prune(Box<PruneArguments>),
     /// Make a key that signs checkpoints, and print its public half
     Key(KeyArguments),
 }
@@ -72,6 +75,9 @@ pub struct VerifyArguments {
     /// Check exports instead of the database; they must join one another
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub export: Vec<PathBuf>,
+    /// The archives of what was pruned, to verify across the place where the log was cut
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "export")]
+    pub archive: Vec<PathBuf>,
 }
 
 /// Flags of `hayward audit key`.
@@ -97,19 +103,36 @@ pub(super) async fn verify(
             Err(error) => unreadable(&error.into(), screen),
         };
     }
-    let exported = known.checkpoints.len();
+    let seqs: Vec<i64> = known.checkpoints.iter().map(|kept| kept.head.seq).collect();
+    let archived = match archived(arguments, &known).await {
+        Ok(archived) => archived,
+        Err(error) => return unreadable(&error, screen),
+    };
+    if !archived.faults.is_empty() {
+        return verdict(
+            &archived.faults,
+            (archived.head, archived.checkpoint),
+            screen,
+        );
+    }
     let found = match read(&arguments.db, known).await {
         Ok(found) => found,
         Err(error) => return unreadable(&error.into(), screen),
     };
+    let compared = seqs.iter().filter(|seq| **seq >= found.pruned).count() + archived.compared;
+    if compared == 0 && !seqs.is_empty() {
+        let all =
+            "all checkpoints are about events that were pruned; name their archives with --archive";
+        return unreadable(&anyhow!(all), screen);
+    }
     if found.faults.is_empty() {
-        say_sound(&found, exported, screen)?;
+        say_sound(&found, compared, screen)?;
     }
     verdict(&found.faults, (found.head, found.checkpoint), screen)
 }
 
 /// Says what is wrong, if anything is, and how far it is not.
-fn verdict(
+pub(super) fn verdict(
     faults: &[Fault],
     (head, checkpoint): (Head, i64),
     screen: &mut Screen,
@@ -152,7 +175,7 @@ fn say_export(found: &VerifiedExport, screen: &mut Screen) -> Result<Exit, Failu
 fn say_sound(found: &Verified, exported: usize, screen: &mut Screen) -> Result<(), Failure> {
     screen.answer(&format!(
         "ok: {} events, head {} {}, {} calls open",
-        found.head.seq,
+        found.head.seq.saturating_sub(found.pruned),
         found.head.seq,
         found.head.hex(),
         found.open_calls
@@ -162,7 +185,21 @@ fn say_sound(found: &Verified, exported: usize, screen: &mut Screen) -> Result<(
         hex(&found.log.0),
         found.checkpoint
     ))?;
+    if found.pruned > 0 {
+        screen.answer(&format!("the events up to {} were pruned", found.pruned))?;
+    }
     Ok(())
+}
+
+/// What the archives prove, if any were named.
+async fn archived(arguments: &VerifyArguments, known: &Known) -> anyhow::Result<Archived> {
+    if arguments.archive.is_empty() {
+        return Ok(Archived::default());
+    }
+    let readers = Readers::open(&arguments.db).await?;
+    let found = archive::verify(&readers, &arguments.archive, known).await;
+    readers.close().await;
+    found
 }
 
 async fn read(db: &Path, known: Known) -> Result<Verified, DbError> {
@@ -186,7 +223,7 @@ fn code(fault: &Fault) -> u8 {
         | Fault::Lookup { .. }
         | Fault::Rollup { .. }
         | Fault::Export { .. } => 2,
-        Fault::Missing { .. } => 3,
+        Fault::Missing { .. } | Fault::Pruned { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,
         Fault::OtherLog { .. } | Fault::NotSigned { .. } => 5,
         Fault::Call { .. } | Fault::Ledger { .. } => 6,
@@ -209,7 +246,7 @@ fn known(arguments: &VerifyArguments) -> anyhow::Result<Known> {
 }
 
 /// All checkpoints of an exported file. One without any proves nothing, so it is refused.
-fn read_checkpoints(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
+pub(super) fn read_checkpoints(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the checkpoints in `{}`", path.display()))?;
     let lines = text
@@ -268,7 +305,7 @@ pub(super) fn read_signing_key(path: &Path) -> anyhow::Result<SigningKey> {
 }
 
 /// Hexadecimal digits, with or without `sha256:` before them.
-fn digits<const N: usize>(text: &str) -> Result<[u8; N], String> {
+pub(super) fn digits<const N: usize>(text: &str) -> Result<[u8; N], String> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     bytes(digits).ok_or_else(|| format!("it is written as {} hexadecimal digits", N * 2))
 }

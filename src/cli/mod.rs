@@ -3,7 +3,9 @@
 //! Answers go to standard output, everything else to standard error; exit codes stand in [`Exit`]. Flags
 //! come before `HAYWARD_…` variables, those before defaults. The environment is read here and nowhere else.
 
+mod archive;
 mod audit;
+mod budget;
 mod demo;
 mod demo_agent;
 mod example;
@@ -11,7 +13,9 @@ mod exit;
 mod export;
 mod health;
 mod log;
+mod operate;
 mod progress;
+mod prune;
 mod query;
 mod rows;
 mod screen;
@@ -22,12 +26,15 @@ use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
 pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
+pub use budget::{BudgetCommand, RefundArguments};
 pub use demo::DemoArguments;
 pub use example::Which;
 pub use exit::{Exit, Failure};
 pub use export::{ExportArguments, ExportForm};
 pub use health::HealthArguments;
 pub use log::LogArguments;
+pub use operate::OperateArguments;
+pub use prune::PruneArguments;
 pub use query::QueryArguments;
 pub use rows::Format;
 pub use screen::{Color, Screen, plain};
@@ -74,6 +81,9 @@ pub enum Command {
     /// Check the log, and read it
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// See and correct what is used of budgets
+    #[command(subcommand)]
+    Budget(BudgetCommand),
     /// Ask a running gateway how it is
     Health(HealthArguments),
     /// Run one of the small MCP servers of the demo on standard input and output
@@ -94,6 +104,7 @@ impl Arguments {
             Command::Demo(arguments) => arguments.log.logging(color),
             Command::Token(_)
             | Command::Audit(_)
+            | Command::Budget(_)
             | Command::Health(_)
             | Command::ExampleServer { .. } => LogArguments::quiet(color),
         }
@@ -114,8 +125,12 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Serve(arguments) => serve::run(arguments, screen).await,
         Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
         Command::Audit(AuditCommand::Query(arguments)) => query::query(&arguments, screen).await,
+        Command::Audit(AuditCommand::Prune(arguments)) => prune::prune(*arguments, screen).await,
         Command::Audit(AuditCommand::Export(arguments)) => export::export(&arguments, screen).await,
         Command::Audit(AuditCommand::Key(arguments)) => audit::key(&arguments, screen),
+        Command::Budget(BudgetCommand::Refund(arguments)) => {
+            budget::refund(arguments, screen).await
+        }
         Command::Demo(arguments) => demo::run(arguments, screen).await,
     };
     done.unwrap_or_else(|failure| {
@@ -175,7 +190,7 @@ mod tests {
     #[test]
     fn the_help_names_every_command_a_person_needs() {
         let help = Arguments::command().render_help().to_string();
-        for command in ["serve", "demo", "token", "audit", "health"] {
+        for command in ["serve", "demo", "token", "audit", "budget", "health"] {
             assert!(help.contains(&format!("\n  {command} ")), "{help}");
         }
         assert!(!help.contains("example-server"), "{help}");

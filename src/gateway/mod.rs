@@ -27,6 +27,7 @@ mod listener;
 mod lists;
 mod names;
 mod opening;
+mod operator;
 mod pages;
 mod parked;
 mod places;
@@ -75,6 +76,7 @@ pub use failure::{Failure, REFUSAL};
 pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
+pub use operator::{Alone, AloneError, By, GivenBack, Instruction, Order, Outcome, Refused};
 pub use places::{Return, StreamId, StreamPlace};
 pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
@@ -96,6 +98,7 @@ use rounds::Rounds;
 use seal::Sealer;
 use strangers::Strangers;
 use task_ids::Tasks;
+pub use writer::Prune;
 use writer::Writer;
 
 /// Requests of agents in hand at once; more are turned away before anything is done for them.

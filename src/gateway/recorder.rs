@@ -13,13 +13,17 @@ use crate::policy::Charge;
 use crate::types::{CallId, Zone};
 
 use super::entries;
-use super::writer::{Closing, Job, NotAdmitted};
+use super::operator::{Instruction, Outcome, Refused};
+use super::writer::{Closing, Job, NotAdmitted, Ordered};
 
 /// Requests that wait for the writer. Beyond it, calls are refused before anything is reserved.
 pub(super) const QUEUE: usize = 8_192;
 
 /// How long a caller waits for the log, in either direction. A disk that hangs is a disk that fails.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long an operator waits for an order: it may read much of the file, behind whatever waits for the writer.
+const ORDER_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The log cannot be written now; nothing was let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +104,17 @@ impl Recorder {
     pub(super) fn tick(&self) {
         // With a full queue the next time will do.
         drop(self.jobs.try_send(Job::Tick));
+    }
+
+    /// Has the writer carry out an order; returns when that is durable.
+    pub(super) async fn order(&self, instruction: Instruction) -> Result<Outcome, Refused> {
+        let (reply, done) = oneshot::channel();
+        let job = Job::Order(Box::new(Ordered { instruction, reply }));
+        self.jobs.try_send(job).map_err(|_| Refused::Busy)?;
+        match timeout(ORDER_PATIENCE, done).await {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) | Err(_) => Err(Refused::Unrecorded),
+        }
     }
 
     /// Writes one event, or counts it; returns after that is durable.

@@ -23,10 +23,15 @@ use super::entries;
 
 mod batch;
 mod behind;
+mod orders;
+mod pruning;
 mod recover;
 
 use batch::Batch;
 use behind::Building;
+pub(super) use orders::Ordered;
+pub use pruning::Prune;
+use pruning::Pruning;
 
 /// Requests in one transaction.
 const MAX_BATCH: usize = 1_024;
@@ -60,6 +65,8 @@ pub(super) enum Job {
         /// Hears about it after the commit; dropped when it was not written.
         reply: oneshot::Sender<()>,
     },
+    /// Carry out what an operator ordered.
+    Order(Box<Ordered>),
     /// See whether something is due: counts of refusals, a checkpoint.
     Tick,
 }
@@ -107,6 +114,7 @@ pub(super) struct Writer {
     folds: Folds,
     checkpoints: Checkpoints,
     building: Building,
+    pruning: Pruning,
 }
 
 impl Writer {
@@ -136,6 +144,7 @@ impl Writer {
             folds: Folds::default(),
             checkpoints,
             building: Building::default(),
+            pruning: Pruning::default(),
         };
         writer.read_back().await?;
         let mut batch = Batch::default();
@@ -192,6 +201,7 @@ impl Writer {
                         None => is_last = true,
                     },
                     () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
+                        self.prune_when_due().await;
                         self.build().await;
                         continue;
                     }
@@ -200,6 +210,7 @@ impl Writer {
             drain(&mut closings, &mut jobs, &mut self.unwritten, &mut waiting);
             self.commit(std::mem::take(&mut waiting)).await;
             self.build_when_due().await;
+            self.prune_when_due().await;
             self.checkpoint_when_due().await;
         }
         self.stop().await
@@ -215,7 +226,13 @@ impl Writer {
             self.job(&mut batch, job, at);
         }
         match self.write(&mut batch).await {
-            Ok(()) => self.deliver(batch),
+            Ok(()) => {
+                let orders = std::mem::take(&mut batch.orders);
+                self.deliver(batch);
+                for ordered in orders {
+                    self.obey(ordered).await;
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "the log cannot be written; calls are refused until it can");
                 self.set_suspect(true);

@@ -4,7 +4,7 @@
 use sqlx::SqliteConnection;
 
 use crate::audit::read::{extent, first_since};
-use crate::audit::{Head, genesis};
+use crate::audit::{Head, genesis, load_pruned};
 use crate::db::{DbError, LogId, Readers, read_identity};
 use crate::types::Timestamp;
 
@@ -24,10 +24,14 @@ pub async fn plan(
     let Some(extent) = extent(&mut db).await? else {
         return Ok(None);
     };
+    let pruned = load_pruned(&mut db).await?.map(|pruned| pruned.last);
+    // What was pruned and is still being deleted is gone already.
+    let oldest = pruned.map_or(0, |last| last.seq).saturating_add(1);
     let first = match since {
         Some(since) => first_since(&mut db, extent, since).await?,
         None => extent.first,
     };
+    let first = first.max(oldest);
     let last = match until {
         Some(until) => first_since(&mut db, extent, until).await?.saturating_sub(1),
         None => extent.last,
@@ -35,10 +39,14 @@ pub async fn plan(
     if first > last {
         return Ok(None);
     }
+    let before = first.saturating_sub(1);
     Ok(Some(Plan {
         form,
         log,
-        before: head_at(&mut db, log, first.saturating_sub(1)).await?,
+        before: match pruned.filter(|last| last.seq == before) {
+            Some(last) => last,
+            None => head_at(&mut db, log, before).await?,
+        },
         last: head_at(&mut db, log, last).await?,
     }))
 }

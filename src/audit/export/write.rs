@@ -98,6 +98,16 @@ impl Paths {
         file.with_added_extension("manifest.json")
     }
 
+    /// Whether all of it is there.
+    pub fn is_finished(&self) -> bool {
+        self.file.exists() && self.manifest.exists() && !self.plan.exists()
+    }
+
+    /// Whether it was begun and not finished.
+    pub fn is_begun(&self) -> bool {
+        self.plan.exists()
+    }
+
     /// The exports in a folder that were begun and not finished.
     ///
     /// # Errors
@@ -424,7 +434,10 @@ impl Meta {
 }
 
 /// Writes a small file so that it is there whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
     let fresh = path.with_added_extension("new");
     let written = File::create(&fresh).and_then(|mut file| {
         file.write_all(bytes)?;

@@ -73,7 +73,9 @@ impl CallState {
             | Kind::Policy
             | Kind::Checkpoint
             | Kind::Admitted
-            | Kind::Denied => Self::Open,
+            | Kind::Denied
+            | Kind::Refunded
+            | Kind::Pruned => Self::Open,
         }
     }
 }

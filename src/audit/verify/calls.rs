@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Fault;
 use super::meta::{Meta, MetaBudget};
+use super::seam::Total;
 use crate::types::CallId;
 
 /// One window of one budget: the number of its key, and its start.
@@ -39,6 +40,47 @@ impl Calls {
         self.open.len()
     }
 
+    /// Whether a call is open, or something is kept for those that go on with it.
+    pub(super) fn is_under_way(&self, call: CallId) -> bool {
+        self.open.contains_key(&call)
+    }
+
+    /// What every window has used, in order.
+    pub(super) fn totals(&self) -> Vec<Total> {
+        let names: HashMap<usize, &String> = self
+            .keys
+            .iter()
+            .map(|(key, number)| (*number, key))
+            .collect();
+        let used = self.used.iter().filter(|(_, used)| **used != 0);
+        let total = |((number, window), used): (&WindowId, &i64)| {
+            let key = (*names.get(number)?).clone();
+            let (window, used) = (*window, *used);
+            Some(Total { key, window, used })
+        };
+        let mut totals: Vec<Total> = used.filter_map(total).collect();
+        totals.sort_unstable();
+        totals
+    }
+
+    /// Begins with what earlier events added up to.
+    pub(super) fn set_used(&mut self, totals: &[Total]) {
+        self.used.clear();
+        for total in totals {
+            let window = (self.number(&total.key), total.window);
+            self.used.insert(window, total.used);
+        }
+    }
+
+    /// Takes what an operator gave back off.
+    pub(super) fn refund(&mut self, budgets: &[MetaBudget<'_>]) {
+        for budget in budgets {
+            let window = self.window(budget);
+            let used = self.used.entry(window).or_default();
+            *used = used.saturating_sub(budget.refunded);
+        }
+    }
+
     /// Takes one event in.
     pub(super) fn event(&mut self, seq: i64, call: CallId, meta: &Meta<'_>) -> Option<Fault> {
         let what = match &*meta.kind {
@@ -65,12 +107,16 @@ impl Calls {
     }
 
     fn window(&mut self, budget: &MetaBudget<'_>) -> WindowId {
-        if let Some(number) = self.keys.get(&*budget.key) {
-            return (*number, budget.window);
+        (self.number(&budget.key), budget.window)
+    }
+
+    fn number(&mut self, key: &str) -> usize {
+        if let Some(number) = self.keys.get(key) {
+            return *number;
         }
         let number = self.keys.len();
-        self.keys.insert(budget.key.to_string(), number);
-        (number, budget.window)
+        self.keys.insert(key.to_owned(), number);
+        number
     }
 
     fn charge(&mut self, held: &[Holding], charged: &[MetaBudget<'_>]) -> Option<&'static str> {

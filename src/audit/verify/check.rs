@@ -5,9 +5,12 @@ use super::columns::{self, Columns};
 use super::derived::{Derived, Lookup, Refusal};
 use super::marks::Marks;
 use super::meta::Meta;
+use super::refunds::Refunds;
+use super::seam::{Carried, Said, Seam, sha256_of};
 use super::{Fault, Known, Verified};
 use crate::audit::chain::{Head, next_hash};
 use crate::audit::row::{self, EventRow};
+use crate::audit::{Kind, Pruned};
 use crate::db::LogId;
 
 /// Faults that are told; whoever changed every event is found out by the first of them.
@@ -18,6 +21,8 @@ const MAX_FAULTS: usize = 100;
 pub(super) enum Piece {
     /// The table of names, as it is from here on.
     Names(Vec<(i64, String)>),
+    /// Where the log goes on after what was pruned; before the first event.
+    Pruned(Box<Pruned>),
     /// Some events in a row, as [`row`] takes them apart.
     Events(Vec<u8>),
     /// The last event that lookups and sums cover.
@@ -45,6 +50,10 @@ pub(super) struct Check {
     columns: Columns,
     calls: Calls,
     derived: Derived,
+    refunds: Refunds,
+    /// What was pruned, until the event comes that says so.
+    pruned: Option<(i64, Head, String)>,
+    begins_after: i64,
     faults: Vec<Fault>,
 }
 
@@ -67,6 +76,9 @@ impl Check {
             columns: Columns::default(),
             calls: Calls::default(),
             derived: Derived::default(),
+            refunds: Refunds::default(),
+            pruned: None,
+            begins_after: 0,
         }
     }
 
@@ -74,6 +86,7 @@ impl Check {
     pub(super) fn piece(&mut self, piece: Piece) -> bool {
         match piece {
             Piece::Names(texts) => self.columns.set_texts(texts),
+            Piece::Pruned(pruned) => self.go_on(*pruned),
             Piece::Events(events) => self.events(&events),
             Piece::Mark(mark) => self.derived.set_mark(mark),
             Piece::Ledger(tables) => {
@@ -94,6 +107,74 @@ impl Check {
             }
         }
         !self.broken
+    }
+
+    /// Goes on after the last event that was pruned. What is read here is believed until the event comes that
+    /// covers it; the chain itself goes on only from the right hash.
+    fn go_on(&mut self, pruned: Pruned) {
+        let (last, until) = (pruned.last, pruned.until);
+        let wrong = |what| Fault::Pruned {
+            seq: last.seq,
+            what,
+        };
+        let Ok(seam) = Seam::from_json(&pruned.seam) else {
+            return self.break_off(wrong("what goes on after them cannot be read"));
+        };
+        self.head = last;
+        self.begins_after = last.seq;
+        self.expected = self.expected.filter(|hash| *hash != last.hash);
+        let marks = self.marks.compare(last);
+        self.report(marks);
+        if !self.columns.go_on(&seam) {
+            self.report([wrong("the names in them are not what they were")]);
+        }
+        self.derived.go_on(last.seq, until.micros());
+        for carried in &seam.carried {
+            self.carried(carried);
+        }
+        self.calls.set_used(&seam.totals);
+        self.pruned = Some((pruned.event_seq, last, sha256_of(&pruned.seam)));
+    }
+
+    /// An event of a call that was under way where the log goes on.
+    fn carried(&mut self, carried: &Carried) {
+        let Ok(meta) = serde_json::from_str::<Meta<'_>>(&carried.event) else {
+            return;
+        };
+        let row = EventRow {
+            seq: carried.seq,
+            at_us: meta.at_us,
+            ids: self.columns.ids(&meta),
+            call: columns::call(meta.call.as_ref()),
+            kind: &meta.kind,
+            reason: meta.reason.as_deref(),
+            meta: &carried.event,
+            hash: [0; 32],
+        };
+        self.derived.carried(&row);
+        if let Some(call) = row.call {
+            let fault = self.calls.event(carried.seq, call, &meta);
+            self.report(fault);
+        }
+    }
+
+    /// An event that says what was pruned.
+    fn pruned(&mut self, seq: i64, text: &str) {
+        let Some((by, last, seam)) = self.pruned.take() else {
+            return;
+        };
+        if by != seq {
+            self.pruned = Some((by, last, seam));
+            return;
+        }
+        let said = serde_json::from_str::<Said>(text);
+        if !said.is_ok_and(|said| said.is_about(last, &seam)) {
+            let what = "the event that says so says something else";
+            self.report([Fault::Pruned {
+                seq: last.seq,
+                what,
+            }]);
+        }
     }
 
     fn events(&mut self, mut piece: &[u8]) {
@@ -120,12 +201,18 @@ impl Check {
         if self.expected == Some(hash) {
             self.expected = None;
         }
+        if &*meta.kind == Kind::Pruned.as_str() {
+            self.pruned(seq, row.meta);
+        }
         let marks = self.marks.event(before, self.head, &meta);
         self.report(marks);
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
-        if let Some(call) = columns::call(meta.call.as_ref()) {
+        if &*meta.kind == Kind::Refunded.as_str() {
+            self.calls.refund(&meta.budgets);
+            self.refunds.note(seq, &meta);
+        } else if let Some(call) = columns::call(meta.call.as_ref()) {
             let fault = self.calls.event(seq, call, &meta);
             self.report(fault);
         }
@@ -142,19 +229,26 @@ impl Check {
     }
 
     /// After the last piece.
-    pub(super) fn finish(mut self) -> Verified {
+    pub(super) fn finish(mut self) -> (Verified, Refunds) {
         if self.expected.is_some() && !self.broken {
             self.faults.push(Fault::HeadNotFound);
         }
         if !self.broken {
             self.faults.extend(self.marks.end(self.head));
+            self.faults
+                .extend(self.pruned.take().map(|(_, last, _)| Fault::Pruned {
+                    seq: last.seq,
+                    what: "no event says that they were pruned",
+                }));
         }
-        Verified {
+        let verified = Verified {
             log: self.log,
+            pruned: self.begins_after,
             head: self.head,
             open_calls: self.calls.open_count(),
             checkpoint: self.marks.covered(),
             faults: self.faults,
-        }
+        };
+        (verified, self.refunds)
     }
 }

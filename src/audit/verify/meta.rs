@@ -51,6 +51,9 @@ pub(super) struct Meta<'a> {
     /// What it took from budgets, or cost.
     #[serde(borrow, default)]
     pub(super) budgets: Vec<MetaBudget<'a>>,
+    /// Which call this gives back the cost of.
+    #[serde(borrow)]
+    pub(super) refunds: Option<Text<'a>>,
     /// The last event that this checkpoint covers.
     pub(super) through: Option<i64>,
     /// The hash of that event.
@@ -78,6 +81,9 @@ pub(super) struct MetaBudget<'a> {
     /// What an open call holds.
     #[serde(default)]
     pub(super) amount: i64,
+    /// What is given back.
+    #[serde(default)]
+    pub(super) refunded: i64,
 }
 
 #[cfg(test)]

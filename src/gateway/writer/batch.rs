@@ -5,11 +5,12 @@ use tokio::sync::oneshot;
 
 use super::super::entries;
 use super::super::refusal::denied_by_budget;
+use super::orders::Ordered;
 use super::{Closing, Job, NotAdmitted, Writer};
-use crate::audit::{self, Chained, Checkpoint, Entry, Kind};
+use crate::audit::{self, Chained, Checkpoint, Entry, Kind, Pruned};
 use crate::budget::{self, Hold, LedgerRows, Shortage};
 use crate::db::DbError;
-use crate::types::Timestamp;
+use crate::types::{CallId, Timestamp};
 
 pub(super) enum Reply {
     Admitted(oneshot::Sender<Result<Hold, NotAdmitted>>, Hold),
@@ -27,6 +28,12 @@ pub(super) struct Batch {
     has_counted: bool,
     /// Taken in this batch, with the sequence of its event.
     pub(super) checkpoint: Option<(i64, Checkpoint)>,
+    /// Orders of an operator, for afterwards: each is a batch of its own.
+    pub(super) orders: Vec<Ordered>,
+    /// What goes after an event of this batch.
+    pub(super) pruned: Option<Pruned>,
+    /// Calls that were refunded, with the sequence of the event.
+    pub(super) refunds: Vec<(CallId, i64)>,
 }
 
 impl Writer {
@@ -64,6 +71,7 @@ impl Writer {
                 self.note(batch, &entry, at);
                 batch.replies.push(Reply::Noted(reply));
             }
+            Job::Order(ordered) => batch.orders.push(*ordered),
             Job::Tick => self.unfold(batch, at, false),
         }
     }
@@ -131,9 +139,14 @@ impl Writer {
             audit::write_checkpoint(&mut tx, (*seq, taken.at)).await?;
         }
         budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
+        budget::write_refunds(&mut tx, &batch.refunds).await?;
+        if let Some(pruned) = &batch.pruned {
+            audit::write_pruned(&mut tx, pruned).await?;
+        }
         tx.commit().await?;
         self.database.ensure_in_place()?;
         self.written = self.head;
+        self.pruning.has_rest |= batch.pruned.is_some();
         self.events_since_checkpoint = self
             .events_since_checkpoint
             .saturating_add(batch.events.len());

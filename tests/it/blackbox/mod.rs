@@ -8,6 +8,8 @@ mod checkpoints;
 mod crash;
 mod gateway;
 mod handover;
+mod orders;
+mod prune;
 mod query;
 mod quiet;
 mod records;

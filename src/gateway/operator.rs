@@ -1,0 +1,252 @@
+//! What an operator can have done to the ledger and the log. An order takes the way of every event, through the
+//! writer, and is an event itself: it says who ordered it, and why.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tokio::sync::mpsc;
+
+use crate::audit::{self, SigningKey};
+use crate::clock::Clock;
+use crate::db::{DbError, Durability, Writer as Database};
+use crate::types::CallId;
+
+use super::checkpoints::Checkpoints;
+use super::recorder::{QUEUE, Recorder};
+use super::writer::{Prune, Writer};
+use super::{Gateway, random, started};
+
+/// The longest reason an order may have, in characters.
+pub(super) const MAX_WHY: usize = 1_000;
+
+/// The longest name of an operator that is kept, in characters.
+pub(super) const MAX_NAME: usize = 100;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Order {
+    /// Give back what a closed call cost.
+    Refund {
+        /// Which call.
+        #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+        call: CallId,
+        /// Why; written down.
+        why: String,
+    },
+    /// Let events go that are too old and stand in an archive.
+    Prune(Box<Prune>),
+}
+
+impl Order {
+    /// The word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refund { .. } => "refund",
+            Self::Prune(_) => "prune",
+        }
+    }
+
+    /// Why it is given.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Refund { why, .. } => why,
+            Self::Prune(order) => &order.why,
+        }
+    }
+}
+
+/// Who gives an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    /// The name of the user, as the program that asks says it.
+    pub name: String,
+    /// The number of the user, as the system says it.
+    pub uid: u32,
+}
+
+/// An order and who gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instruction {
+    /// What is to be done.
+    pub order: Order,
+    /// Who wants it.
+    pub by: By,
+}
+
+/// What became of an order that was carried out. It is durable when this is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// What a call had cost was given back.
+    Refunded {
+        /// The sequence of the event.
+        seq: i64,
+        /// What was given back, and where.
+        budgets: Vec<GivenBack>,
+    },
+    /// Events are gone; they are deleted between calls.
+    Pruned {
+        /// The sequence of the event.
+        seq: i64,
+        /// How many.
+        events: i64,
+    },
+}
+
+/// What one budget got back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenBack {
+    /// Which count.
+    pub key: String,
+    /// The start of the window, in microseconds since 1970.
+    pub window: i64,
+    /// How much, in the unit of the budget.
+    pub refunded: u64,
+}
+
+/// Why an order was not carried out. Nothing was changed then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It does not say why.
+    #[error("say why, in up to {MAX_WHY} characters: whoever reads the log will want to know")]
+    Why,
+    /// The log knows no such call.
+    #[error("there is no call `{0}` in this log; `hayward audit query` and the dashboard show ids")]
+    UnknownCall(CallId),
+    /// The call is not over.
+    #[error("call `{0}` is still open; what it costs is known when it is over")]
+    OpenCall(CallId),
+    /// It was not let through, or the server never saw it, or no budget is about it.
+    #[error("call `{0}` cost nothing, so there is nothing to give back")]
+    FreeCall(CallId),
+    /// It was refunded before.
+    #[error("call `{call}` was refunded before, by event {seq}; a call is refunded once")]
+    RefundedCall {
+        /// Which call.
+        call: CallId,
+        /// The sequence of the event.
+        seq: i64,
+    },
+    /// The ledger is not what the events say.
+    #[error(
+        "budget `{0}` has used less than the call cost, so it is not what the events add up to; \
+         see `hayward budget verify`"
+    )]
+    Counter(String),
+    /// The events cannot go.
+    #[error("these events cannot go: {0}")]
+    NotPrunable(&'static str),
+    /// What goes on after them cannot be read.
+    #[error("the file that says what goes on after the archive cannot be used: {0}")]
+    Seam(String),
+    /// Too many wait for the writer, or it has stopped.
+    #[error("the gateway takes no orders now; nothing was changed, try again")]
+    Busy,
+    /// The commit failed or takes too long.
+    #[error(
+        "the log cannot be written, and nobody knows whether the order still will be; \
+         look before you try again"
+    )]
+    Unrecorded,
+}
+
+impl Gateway {
+    /// Carries an order out. Returns when it is durable.
+    ///
+    /// # Errors
+    /// When it cannot be carried out, and why.
+    pub async fn obey(&self, instruction: Instruction) -> Result<Outcome, Refused> {
+        obey(&self.recorder, instruction).await
+    }
+}
+
+async fn obey(recorder: &Recorder, mut instruction: Instruction) -> Result<Outcome, Refused> {
+    let why = instruction.order.why().trim();
+    if why.is_empty() || why.chars().count() > MAX_WHY {
+        return Err(Refused::Why);
+    }
+    if let Order::Prune(order) = &mut instruction.order {
+        order.read_seam().await?;
+    }
+    let name = instruction.by.name.chars().take(MAX_NAME).collect();
+    instruction.by.name = name;
+    recorder.order(instruction).await
+}
+
+/// The file of a gateway that does not run.
+#[derive(Debug)]
+pub struct Alone {
+    /// The file of ledger and log.
+    pub database: Database,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The key that signs checkpoints.
+    pub signing_key: Option<SigningKey>,
+    /// The file that checkpoints are exported to.
+    pub checkpoints: Option<PathBuf>,
+}
+
+/// Why the file of a gateway that does not run cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum AloneError {
+    /// It cannot be read or written.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// Without the key its log would end unsigned.
+    #[error(
+        "the checkpoints of this log are signed; name the key with --signing-key, or start the gateway and ask it"
+    )]
+    NoKey,
+    /// The writer failed.
+    #[error("the writer failed: {0}")]
+    Writer(#[from] tokio::task::JoinError),
+}
+
+impl Alone {
+    /// Does what a gateway would that is started, carries out one order, and ends: so the log says from when to
+    /// when somebody had the file, and has its checkpoints. No policy comes into force.
+    ///
+    /// # Errors
+    /// When the file cannot be used. What comes of the order itself is in the result.
+    pub async fn obey(
+        mut self,
+        instruction: Instruction,
+    ) -> Result<Result<Outcome, Refused>, AloneError> {
+        let mut tx = self.database.begin().await?;
+        let is_signed = audit::is_signed(tx.connection()).await?;
+        drop(tx);
+        if is_signed && self.signing_key.is_none() {
+            return Err(AloneError::NoKey);
+        }
+        let opened = started(Durability::Power).text("for", instruction.order.word());
+        let writer = Writer::start(
+            self.database,
+            self.clock,
+            random(),
+            vec![opened],
+            Checkpoints::new(self.signing_key, self.checkpoints),
+        )
+        .await?;
+        let (jobs, job_queue) = mpsc::channel(QUEUE);
+        let (closings, closing_queue) = mpsc::unbounded_channel();
+        let recorder = Recorder::new(jobs, closings, writer.health());
+        let writing = tokio::spawn(writer.run(job_queue, closing_queue));
+        let done = obey(&recorder, instruction).await;
+        drop(recorder);
+        writing.await??;
+        Ok(done)
+    }
+}
+
+fn as_text<S: Serializer>(value: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}
+
+fn from_text<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
