@@ -6,16 +6,35 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection};
 
+use super::agent::Agent;
 use super::gateway::{Ended, Site};
 use super::records;
+use super::start::open_rules;
+use super::truth::Truth;
 use crate::support::{FakeUpstream, Stopped, World, events};
 
-const BUDGETS: &str = "budgets: [3/day, 40 total]";
+const BUDGETS: &str = "budgets: [{limit: 3/day, tools: [imagine]}, 40 total]";
 
 /// The log of a gateway that ran on four days, some calls of which lasted over midnight.
 struct Old {
     site: Site,
     log: Stopped,
+}
+
+/// A call that is let through on one day and ends on the next.
+async fn over_midnight(world: &World, midnight: &str) {
+    world.set_clock(Duration::from_secs(1), midnight);
+    let images = world.server("images");
+    let before = images.calls();
+    let agent = world.agent("clawd");
+    let slow = agent.call("slow", json!({}));
+    let ends = async {
+        images.until_calls(before + 1).await;
+        world.clock().advance(Duration::from_secs(2));
+        images.release(1);
+    };
+    let (answer, ()) = tokio::join!(slow, ends);
+    assert!(answer["result"].is_object(), "{answer}");
 }
 
 impl Old {
@@ -28,6 +47,7 @@ impl Old {
             for _ in 0..4 {
                 world.agent("clawd").call("imagine", json!({})).await;
             }
+            over_midnight(&world, &format!("2026-11-{day}T00:00:00Z")).await;
             world.set_clock(Duration::ZERO, &format!("2026-11-{day}T12:00:00Z"));
             world.restart(&World::small_policy(BUDGETS)).await;
         }
@@ -161,6 +181,11 @@ async fn old_days_go_and_the_rest_proves_itself_and_its_budgets() {
                 .filter(|event| event.text("tool") == "imagine")
                 .count()
     );
+
+    let carried = old
+        .count("SELECT json_array_length(seam, '$.carried') FROM pruned")
+        .await;
+    assert_eq!(carried, 1, "the call over midnight");
 
     // Once more, over what the first left behind.
     old.keep_checkpoints("kept").await;
@@ -412,4 +437,37 @@ async fn a_log_verifies_at_every_stage_of_the_deletion() {
     again.says(0, &[]);
     assert_eq!(old.count("SELECT min(seq) FROM event").await, last + 1);
     old.is_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_runs_prunes_between_calls() {
+    let old = Old::start().await;
+    let truth = Truth::start().await;
+    let agent = Agent::new("a-token-of-a-test");
+    old.site.write_policy(&open_rules(&truth, &agent));
+    let gateway = old
+        .site
+        .serve(&["--db", old.db(), "--checkpoints", "kept"])
+        .await;
+    let url = gateway.url();
+    let call = async |tag: &str| {
+        let call = agent.call(&url, "truth", "echo", json!({"tag": tag}));
+        assert!(call.await.unwrap().is_done(tag));
+    };
+    call("before").await;
+    old.prune(&["--before", "2026-11-23"])
+        .await
+        .says(0, &["the gateway deletes them"]);
+    call("meanwhile").await;
+    let rest = "SELECT count(*) FROM event WHERE seq <= (SELECT last_seq FROM pruned)";
+    while old.count(rest).await > 0 {
+        tokio::task::yield_now().await;
+    }
+    call("after").await;
+    old.is_sound().await;
+    gateway.stop().await.says(0, &[]);
+    old.is_sound().await;
+    let by = events(&old.log.file).await;
+    let pruned = by.iter().find(|event| event.kind == "pruned").unwrap();
+    assert!(pruned.meta["uid"].is_u64(), "{}", pruned.meta);
 }
