@@ -32,6 +32,7 @@ pub(super) struct Gateway {
     lines: Lines<BufReader<ChildStderr>>,
     binary: PathBuf,
     folder: TempDir,
+    file: PathBuf,
 }
 
 /// `hayward` in the folder of builds that this program is in.
@@ -52,8 +53,13 @@ impl Gateway {
         server: SocketAddr,
         durability: &str,
         era: Era,
+        file: Option<&Path>,
     ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
+        let file = match file {
+            Some(file) => file.canonicalize()?,
+            None => folder.path().join("hayward.db"),
+        };
         fs::write(folder.path().join("permissions.yaml"), rules(server, era))?;
         let mut child = Command::new(binary)
             .args([
@@ -62,7 +68,9 @@ impl Gateway {
                 "127.0.0.1:0",
                 "--durability",
                 durability,
+                "--db",
             ])
+            .arg(&file)
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -77,6 +85,7 @@ impl Gateway {
             lines,
             binary: binary.into(),
             folder,
+            file,
         })
     }
 
@@ -105,7 +114,8 @@ impl Gateway {
         let ended = timeout(PATIENCE, self.child.wait()).await??;
         ensure!(ended.success(), "the gateway ended with {ended}");
         let verified = Command::new(&self.binary)
-            .args(["audit", "verify"])
+            .args(["audit", "verify", "--db"])
+            .arg(&self.file)
             .current_dir(self.folder.path())
             .stdout(Stdio::null())
             .status()

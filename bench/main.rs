@@ -34,6 +34,9 @@ struct Arguments {
     /// Which revision the server speaks
     #[arg(long, value_enum, default_value = "modern")]
     era: Era,
+    /// A database that `fill` made: one gateway more is measured that goes on with it
+    #[arg(long)]
+    filled: Option<PathBuf>,
     /// The gateway's binary; by default the one built beside this program
     #[arg(long)]
     gateway: Option<PathBuf>,
@@ -55,8 +58,14 @@ async fn main() -> anyhow::Result<()> {
         None => gateway::beside_this_program()?,
     };
     let server = server::start().await?;
-    let process = Gateway::start(&binary, server, "process", arguments.era).await?;
-    let power = Gateway::start(&binary, server, "power", arguments.era).await?;
+    let process = Gateway::start(&binary, server, "process", arguments.era, None).await?;
+    let power = Gateway::start(&binary, server, "power", arguments.era, None).await?;
+    let filled = match &arguments.filled {
+        Some(file) => {
+            Some(Gateway::start(&binary, server, "process", arguments.era, Some(file)).await?)
+        }
+        None => None,
+    };
     let mut rows = Vec::new();
     for &connections in &arguments.connections {
         let mut row = Row::new(connections);
@@ -68,12 +77,18 @@ async fn main() -> anyhow::Result<()> {
             };
             row.add(Path::Direct, load(server).run("/mcp").await?);
             row.add(Path::Process, through(&process, &load).await?);
+            if let Some(filled) = &filled {
+                row.add(Path::Filled, through(filled, &load).await?);
+            }
             row.add(Path::Power, through(&power, &load).await?);
         }
         rows.push(row);
     }
     process.stop().await?;
     power.stop().await?;
+    if let Some(filled) = filled {
+        filled.stop().await?;
+    }
     let mut out = std::io::stdout().lock();
     out.write_all(table::render(&rows).as_bytes())?;
     Ok(())

@@ -12,6 +12,8 @@ pub(super) enum Path {
     Direct,
     /// Through a gateway whose commits survive its end.
     Process,
+    /// The same with a database that holds years of use.
+    Filled,
     /// Through a gateway whose commits survive a loss of power.
     Power,
 }
@@ -55,8 +57,12 @@ pub(super) fn render(rows: &[Row]) -> String {
         for (path, name) in [
             (Path::Direct, "direct"),
             (Path::Process, "process"),
+            (Path::Filled, "filled"),
             (Path::Power, "power"),
         ] {
+            if !row.cells.iter().any(|(cell, _)| *cell == path) {
+                continue;
+            }
             line(&mut text, row, path, name);
         }
     }

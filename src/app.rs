@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{Head, SigningKey};
+use crate::audit::{self, Fault, Head, Known, SigningKey};
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::dashboard::{Access, Dashboard};
@@ -64,6 +64,8 @@ pub struct Settings {
     pub signing_key: Option<SigningKey>,
     /// The file that checkpoints are exported to; best on another machine.
     pub checkpoints: Option<PathBuf>,
+    /// Whether to start on a log that does not verify; it is written down.
+    pub accept_mismatch: bool,
 }
 
 /// A gateway that serves.
@@ -100,6 +102,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         clock,
         signing_key,
         checkpoints,
+        accept_mismatch,
     } = settings;
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("cannot listen on {listen}; is another program using the port?")
@@ -108,17 +111,20 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let upstreams = Upstreams::new(policy.connections, &environment, Arc::clone(&clock));
     let upstreams = upstreams.map_err(|(server, error)| anyhow!("server `{server}`: {error}"))?;
     let upstreams = Arc::new(upstreams);
+    let database = db::open(&path, durability).await?;
+    let readers = Readers::open_new(&path).await?;
+    let accepted = check(&readers, accept_mismatch).await?;
     let (gateway, writer, head) = Gateway::start(Setup {
         permissions: Arc::new(policy.permissions),
         upstreams: Arc::clone(&upstreams),
-        database: db::open(&path, durability).await?,
+        database,
         durability,
         clock: Arc::clone(&clock),
         signing_key,
         checkpoints,
+        accepted,
     })
     .await?;
-    let readers = Readers::open(&path).await?;
     let routes = routes(&gateway, &readers, access, guard, clock);
     let stop = CancellationToken::new();
     Ok(Running {
@@ -137,6 +143,33 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         stop,
         writer,
     })
+}
+
+/// Looks whether the end of the log and the ledger are what was written. Returns what is wrong and was accepted.
+async fn check(readers: &Readers, accept: bool) -> anyhow::Result<Option<String>> {
+    let found = audit::verify_quickly(readers, Known::default()).await?;
+    let faults = found.map(|found| found.faults).unwrap_or_default();
+    // That a checkpoint came late is worth knowing and no reason to stand still.
+    let faults = faults
+        .into_iter()
+        .filter(|fault| !matches!(fault, Fault::Stale { .. }));
+    let faults: Vec<Fault> = faults.collect();
+    let Some(first) = faults.first() else {
+        return Ok(None);
+    };
+    if accept {
+        tracing::warn!(%first, "the log does not verify; --accept-mismatch goes on all the same");
+        return Ok(Some(first.to_string()));
+    }
+    let more = match faults.len() {
+        1 => String::new(),
+        many => format!(" (and {} more)", many.saturating_sub(1)),
+    };
+    Err(anyhow!(
+        "the log is not what was written: {first}{more}; `hayward audit verify` checks all of it. Put a backup in \
+         place, have counts put right with `hayward budget verify --repair`, or start with --accept-mismatch, which is \
+         written down"
+    ))
 }
 
 fn routes(

@@ -164,6 +164,11 @@ impl Writer {
         Ok(WriteTx { tx })
     }
 
+    /// The connection, to read what stands in the file between two transactions.
+    pub fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
     /// Whether commits from here on wait for the disk, where the durability says so. Between transactions only.
     ///
     /// # Errors
@@ -190,6 +195,11 @@ impl Writer {
         } else {
             Err(DbError::NotOurs(path.into()))
         }
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        self.options.get_filename()
     }
 
     /// The error that says that the file holds something else than was written.
@@ -289,8 +299,21 @@ impl Readers {
     /// Opens a file for reading only.
     ///
     /// # Errors
-    /// When there is no such file or it is no database.
+    /// When there is no such file or it is no database of ours.
     pub async fn open(path: &Path) -> Result<Self, DbError> {
+        let readers = Self::open_new(path).await?;
+        sqlx::query("SELECT 1 FROM gateway")
+            .execute(readers.pool())
+            .await
+            .map_err(|error| cannot_open(path, &error))?;
+        Ok(readers)
+    }
+
+    /// The same for a file that may have nothing in it yet.
+    ///
+    /// # Errors
+    /// When there is no such file or it is no database.
+    pub async fn open_new(path: &Path) -> Result<Self, DbError> {
         if !path.exists() {
             return Err(DbError::Missing(path.into()));
         }
@@ -305,10 +328,6 @@ impl Readers {
             .acquire_timeout(BUSY_TIMEOUT)
             .before_acquire(|connection, _| Box::pin(page::clear(connection)))
             .connect_with(options)
-            .await
-            .map_err(|error| cannot_open(path, &error))?;
-        sqlx::query("SELECT 1 FROM gateway")
-            .execute(&pool)
             .await
             .map_err(|error| cannot_open(path, &error))?;
         Ok(Self { pool })
@@ -446,7 +465,7 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), DbError>
 }
 
 /// The migrations, oldest first. What shipped is never edited.
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: &[(i64, &str, &str)] = &[
     (
         1,
         "ledger and log",
@@ -467,21 +486,30 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
         "checkpoints",
         include_str!("../migrations/0004_checkpoints.sql"),
     ),
-    (5, "refunds", include_str!("../migrations/0005_refunds.sql")),
+    (
+        5,
+        "units and kept holds",
+        include_str!("../migrations/0005_units_and_kept_holds.sql"),
+    ),
     (
         7,
         "lookups and rollups",
         include_str!("../migrations/0007_lookups_and_rollups.sql"),
     ),
     (8, "pruned", include_str!("../migrations/0008_pruned.sql")),
+    (
+        10,
+        "refunds",
+        include_str!("../migrations/0010_refunds.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {
-    let all = MIGRATIONS.map(|(version, name, text)| {
-        let kind = MigrationType::Simple;
-        Migration::new(version, name.into(), kind, text.into_sql_str(), false)
+    let all = MIGRATIONS.iter().map(|(version, name, text)| {
+        let (kind, name) = (MigrationType::Simple, (*name).into());
+        Migration::new(*version, name, kind, text.into_sql_str(), false)
     });
-    Migrator::with_migrations(all.into())
+    Migrator::with_migrations(all.collect())
 }
 
 #[cfg(test)]

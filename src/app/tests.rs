@@ -34,6 +34,7 @@ agents: {{clawd: {{token_hash: \"{hash}\", servers: [{{server: silent, tools: [a
         ))),
         signing_key: None,
         checkpoints: None,
+        accept_mismatch: false,
     };
     start(settings).await.unwrap()
 }

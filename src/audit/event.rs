@@ -15,6 +15,8 @@ pub enum Kind {
     Started,
     /// The gateway closed the file in good order.
     Stopped,
+    /// The log did not verify at a start, and somebody said to go on all the same.
+    Accepted,
     /// A policy revision came into force.
     Policy,
     /// The end of the chain was noted; so it is when the gateway starts and stops.
@@ -31,16 +33,27 @@ pub enum Kind {
     Released,
     /// The gateway stopped in the middle of the call; it costs what it held.
     Abandoned,
+    /// A new count begins with what earlier ones of its rule have used.
+    Seeded,
+    /// Nobody went on with a call in time whose hold was kept for that; it costs what it held.
+    Expired,
     /// An operator gave back what a closed call had cost.
     Refunded,
+    /// An operator had the counts put right after the events.
+    Repaired,
+    /// An operator let a budget be used again that was frozen.
+    Unfrozen,
+    /// A checkpoint stands in the file elsewhere.
+    Exported,
     /// Events, or bodies of events, that were too old are gone; they stand in an archive.
     Pruned,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: &[Self] = &[
         Self::Started,
         Self::Stopped,
+        Self::Accepted,
         Self::Policy,
         Self::Checkpoint,
         Self::Admitted,
@@ -49,7 +62,12 @@ impl Kind {
         Self::Failed,
         Self::Released,
         Self::Abandoned,
+        Self::Seeded,
+        Self::Expired,
         Self::Refunded,
+        Self::Repaired,
+        Self::Unfrozen,
+        Self::Exported,
         Self::Pruned,
     ];
 
@@ -58,6 +76,7 @@ impl Kind {
         match self {
             Self::Started => "started",
             Self::Stopped => "stopped",
+            Self::Accepted => "accepted",
             Self::Policy => "policy",
             Self::Checkpoint => "checkpoint",
             Self::Admitted => "admitted",
@@ -66,7 +85,12 @@ impl Kind {
             Self::Failed => "failed",
             Self::Released => "released",
             Self::Abandoned => "abandoned",
+            Self::Seeded => "seeded",
+            Self::Expired => "expired",
             Self::Refunded => "refunded",
+            Self::Repaired => "repaired",
+            Self::Unfrozen => "unfrozen",
+            Self::Exported => "exported",
             Self::Pruned => "pruned",
         }
     }
@@ -77,11 +101,17 @@ impl Kind {
             Self::Settled | Self::Failed | Self::Released | Self::Abandoned => true,
             Self::Started
             | Self::Stopped
+            | Self::Accepted
             | Self::Policy
             | Self::Checkpoint
             | Self::Admitted
             | Self::Denied
+            | Self::Seeded
+            | Self::Expired
             | Self::Refunded
+            | Self::Repaired
+            | Self::Unfrozen
+            | Self::Exported
             | Self::Pruned => false,
         }
     }
@@ -92,13 +122,19 @@ impl Kind {
             Self::Admitted | Self::Denied => true,
             Self::Started
             | Self::Stopped
+            | Self::Accepted
             | Self::Policy
             | Self::Checkpoint
             | Self::Settled
             | Self::Failed
             | Self::Released
             | Self::Abandoned
+            | Self::Seeded
+            | Self::Expired
             | Self::Refunded
+            | Self::Repaired
+            | Self::Unfrozen
+            | Self::Exported
             | Self::Pruned => false,
         }
     }
@@ -108,10 +144,8 @@ impl FromStr for Kind {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or(())
+        let mut all = Self::ALL.iter().copied();
+        all.find(|kind| kind.as_str() == text).ok_or(())
     }
 }
 
@@ -268,7 +302,7 @@ mod tests {
     #[test]
     fn kinds_read_and_print_the_same() {
         for kind in Kind::ALL {
-            assert_eq!(kind.as_str().parse(), Ok(kind));
+            assert_eq!(kind.as_str().parse(), Ok(*kind));
         }
     }
 }

@@ -70,10 +70,10 @@ pub struct Names {
 
 impl Names {
     /// The numbers up to one of them, as they stand in the table.
-    pub(super) fn up_to(table: &[(i64, String)], last: i64) -> Self {
-        let known = table.iter().filter(|(id, _)| *id <= last);
+    pub(super) fn up_to<'a>(table: impl Iterator<Item = (i64, &'a str)>, last: i64) -> Self {
+        let known = table.filter(|(id, _)| *id <= last);
         Self {
-            ids: known.map(|(id, text)| (text.clone(), *id)).collect(),
+            ids: known.map(|(id, text)| (text.to_owned(), id)).collect(),
             last,
             fresh: Vec::new(),
         }

@@ -36,6 +36,6 @@ pub use prune::{
 };
 pub use trace::{Closed, Cost, Traced, is_signed, trace};
 pub use verify::{
-    Carried, Fault, Known, Seam, SeamMaker, Total, UnreadableExport, Verified, VerifiedExport,
-    sha256_of, verify, verify_against, verify_exports,
+    Carried, Difference, Fault, Known, Proof, Seam, SeamMaker, Sums, Total, UnreadableExport,
+    Verified, VerifiedExport, sha256_of, verify, verify_against, verify_exports, verify_quickly,
 };

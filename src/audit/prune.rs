@@ -116,7 +116,7 @@ pub async fn is_pruning(db: &mut SqliteConnection) -> Result<bool, DbError> {
 
 /// What goes with the events, in the order in which it goes. Events go last: as long as one is there, it is known
 /// that not everything has gone.
-const PIECES: [&str; 5] = [
+const PIECES: [&str; 6] = [
     "DELETE FROM lookup WHERE (chunk, dimension, term) IN (SELECT chunk, dimension, term FROM lookup
         WHERE chunk < (SELECT last_seq / $2 FROM pruned) LIMIT $1)",
     "DELETE FROM rollup WHERE (quarter_us, agent_id, server_id, tool_id) IN (
@@ -127,6 +127,8 @@ const PIECES: [&str; 5] = [
         WHERE quarter_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
     "DELETE FROM refund WHERE call_id IN (
         SELECT call_id FROM refund WHERE seq <= (SELECT last_seq FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM body WHERE seq IN (
+        SELECT seq FROM body WHERE seq <= (SELECT last_seq FROM pruned) AND $2 > 0 LIMIT $1)",
     "DELETE FROM event WHERE seq IN (
         SELECT seq FROM event WHERE seq <= (SELECT last_seq FROM pruned) AND $2 > 0 ORDER BY seq LIMIT $1)",
 ];

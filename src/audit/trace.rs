@@ -13,8 +13,17 @@ use super::Kind;
 pub struct Traced {
     /// `admitted` or `denied`.
     pub opening: Kind,
+    /// The sequence of that event.
+    pub opened: i64,
     /// How it ended; none while it is open, and none for one that was denied.
     pub closing: Option<Closed>,
+}
+
+impl Traced {
+    /// Whether it was let through and is not over.
+    pub fn is_open(&self) -> bool {
+        self.opening == Kind::Admitted && self.closing.is_none()
+    }
 }
 
 /// The end of a call.
@@ -70,8 +79,11 @@ pub async fn trace(
             continue;
         };
         if kind.opens() {
-            let (opening, closing) = (kind, None);
-            traced = Some(Traced { opening, closing });
+            traced = Some(Traced {
+                opening: kind,
+                opened: seq,
+                closing: None,
+            });
         } else if let Some(traced) = traced.as_mut().filter(|_| kind.closes()) {
             let costs = costs(&meta)?;
             traced.closing = Some(Closed { seq, costs });

@@ -8,128 +8,64 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use crate::policy::Charge;
 use crate::types::{BudgetKey, CallId, Timestamp, Window, Zone};
 
+use super::count::{
+    Charged, Count, Ending, Held, Hold, Hours, NewBudgets, Row, Shortage, WindowId, settle,
+};
 use super::rings::{Rings, frees};
+use super::seed::{self, Relatives};
 use super::{Span, span};
 
 mod corrections;
 
-/// What one call holds in one budget.
+/// What the books are read from: budgets, their windows, open calls, and holds that wait for the call that goes on with
+/// them.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// The row of each budget.
+    pub budgets: HashMap<BudgetKey, i64>,
+    /// Windows that have not ended or hold something.
+    pub windows: BTreeMap<WindowId, Row>,
+    /// Calls that are not closed.
+    pub open: HashMap<CallId, Vec<Held>>,
+    /// Calls that are closed and whose holds are kept.
+    pub kept: HashMap<CallId, Kept>,
+}
+
+/// A hold that waits for the call that goes on with its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// Which count.
-    pub key: BudgetKey,
-    /// The row of the count.
-    pub budget_id: i64,
-    /// The window it was taken in; it is settled there however late.
-    pub starts: Timestamp,
-    /// How many calls.
-    pub amount: u64,
-    /// The state of the window right after it was taken.
-    pub after: Count,
-}
-
-/// A reservation in all budgets of one call. Made only by [`Books::reserve`]; closing a call consumes it.
-#[derive(Debug)]
-pub struct Hold {
-    call: CallId,
-    held: Vec<Held>,
-}
-
-impl Hold {
-    /// The call that holds.
-    pub fn call(&self) -> CallId {
-        self.call
-    }
-
-    /// What it holds, one entry a budget.
-    pub fn held(&self) -> &[Held] {
-        &self.held
-    }
-}
-
-/// The figures of one window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Count {
-    /// The limit in force at the last reservation.
-    pub limit: u64,
-    /// The highest limit that was in force in this window.
-    pub limit_high: u64,
-    /// Calls that cost.
-    pub used: u64,
-    /// Calls in flight.
-    pub held: u64,
-}
-
-/// Why a call does not fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shortage {
-    /// The budget that has no room; of several, the one that resets last.
-    pub charge: Charge,
-    /// Its window; it ends when there is room for this call, as far as that is known now.
-    pub span: Span,
-    /// Its figures.
-    pub count: Count,
-}
-
-/// What closing a call did to one budget.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Charged {
-    /// Which count.
-    pub key: BudgetKey,
-    /// The window.
-    pub starts: Timestamp,
-    /// What it costs; 0 when it was released.
-    pub charged: u64,
-    /// What was given back.
-    pub released: u64,
-}
-
-/// One window of one budget, by the row of the budget and the start.
-pub type WindowId = (i64, Timestamp);
-
-/// Budgets that were never counted before, with the rows they get.
-pub type NewBudgets = Vec<(i64, BudgetKey)>;
-
-/// A window in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
-    /// Its bounds.
-    pub span: Span,
-    /// Its figures.
-    pub count: Count,
+pub struct Kept {
+    /// What is held.
+    pub held: Vec<Held>,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 /// All open windows and all open calls.
 #[derive(Debug, Default)]
 pub struct Books {
-    budgets: HashMap<BudgetKey, i64>,
+    contents: Contents,
     next_budget: i64,
-    windows: BTreeMap<WindowId, Row>,
-    open: HashMap<CallId, Vec<Held>>,
     touched: BTreeSet<WindowId>,
-    fresh: Vec<(i64, BudgetKey)>,
+    fresh: NewBudgets,
+    hours: BTreeMap<(i64, Timestamp), i64>,
+    frozen: BTreeSet<WindowId>,
     rings: Rings,
 }
 
 impl Books {
     /// Books as they were read from the file.
-    pub fn new(
-        budgets: HashMap<BudgetKey, i64>,
-        windows: BTreeMap<WindowId, Row>,
-        open: HashMap<CallId, Vec<Held>>,
-    ) -> Self {
-        let next_budget = budgets
+    pub fn new(contents: Contents) -> Self {
+        let next_budget = contents
+            .budgets
             .values()
             .max()
             .map_or(1, |last| last.saturating_add(1));
+        let frozen = contents.windows.iter().filter(|(_, row)| row.frozen);
         Self {
-            budgets,
+            frozen: frozen.map(|(id, _)| *id).collect(),
+            contents,
             next_budget,
-            windows,
-            open,
-            touched: BTreeSet::new(),
-            fresh: Vec::new(),
-            rings: Rings::default(),
+            ..Self::default()
         }
     }
 
@@ -162,55 +98,121 @@ impl Books {
             .zip(places)
             .map(|(charge, place)| self.take(charge, place, at))
             .collect();
-        self.open.insert(call, held.clone());
+        self.contents.open.insert(call, held.clone());
         Ok(Hold { call, held })
     }
 
-    /// Ends a call: it costs what it held, or nothing. `None` when it was ended before.
-    pub fn close(&mut self, call: CallId, costs: bool) -> Option<Vec<Charged>> {
-        let held = self.open.remove(&call)?;
-        Some(
-            held.into_iter()
-                .map(|held| self.give_back(held, costs))
-                .collect(),
-        )
+    /// Ends a call. `None` when it was ended before.
+    pub fn close(&mut self, hold: &Hold, ending: &Ending) -> Option<Vec<Charged>> {
+        self.contents.open.remove(&hold.call)?;
+        if let Ending::Kept(until) = ending {
+            let (held, until) = (hold.held.clone(), *until);
+            if !held.is_empty() {
+                self.contents.kept.insert(hold.call, Kept { held, until });
+            }
+        }
+        Some(self.settle(&hold.held, ending))
+    }
+
+    /// Ends a call of which nobody knows more than what it holds. `None` when it was ended before.
+    pub fn abandon(&mut self, call: CallId, ending: &Ending) -> Option<Vec<Charged>> {
+        let held = self.contents.open.remove(&call)?;
+        Some(self.settle(&held, ending))
+    }
+
+    /// Takes over what a closed call keeps, for the call that goes on with it. Without a hold that waits there is
+    /// nothing to take, and nothing to pay: it was paid when its time was over.
+    pub fn take_over(&mut self, from: CallId, call: CallId) -> Hold {
+        let kept = self.contents.kept.remove(&from);
+        let held = kept.map(|kept| kept.held).unwrap_or_default();
+        self.contents.open.insert(call, held.clone());
+        Hold { call, held }
+    }
+
+    /// Ends what is kept and whose time is over: it costs what it holds.
+    pub fn expire(&mut self, at: Timestamp) -> Vec<(CallId, Vec<Held>, Vec<Charged>)> {
+        let late = self.contents.kept.extract_if(|_, kept| kept.until <= at);
+        let mut late: Vec<(CallId, Kept)> = late.collect();
+        late.sort_unstable_by_key(|(call, kept)| (kept.until, *call));
+        late.into_iter()
+            .map(|(call, kept)| {
+                let charged = self.settle(&kept.held, &Ending::Unclear);
+                (call, kept.held, charged)
+            })
+            .collect()
+    }
+
+    /// Whether this count was there before.
+    pub fn knows(&self, key: &BudgetKey) -> bool {
+        self.contents.budgets.contains_key(key)
+    }
+
+    /// Earlier counts of the rule that a new one belongs to.
+    pub(super) fn relatives(&self, key: &BudgetKey) -> Relatives {
+        let known = self.contents.budgets.iter();
+        seed::relatives(key, known.map(|(key, id)| (key, *id)))
+    }
+
+    /// What is held in these counts, in windows that overlap a span.
+    pub fn held_in(&self, budgets: &[i64], during: Span) -> u64 {
+        let rows = budgets.iter().flat_map(|id| self.rows(*id));
+        let rows =
+            rows.filter(|(_, row)| row.span.starts < during.ends && during.starts < row.span.ends);
+        rows.fold(0, |sum, (_, row)| sum.saturating_add(row.count.held))
+    }
+
+    /// Begins a count with what was used before it was there.
+    pub fn begin(&mut self, charge: &Charge, used: &[(Span, u64)]) {
+        let id = self.budget_id(&charge.key);
+        for (span, used) in used {
+            let place = (id, span.starts);
+            let row = self.contents.windows.entry(place);
+            let row = row.or_insert(Row::empty(*span));
+            let before = row.count;
+            row.count.used = row.count.used.saturating_add(*used);
+            let taken = row.count.used.saturating_add(row.count.held);
+            row.count.limit = charge.limit.amount;
+            row.count.limit_high = row.count.limit_high.max(charge.limit.amount).max(taken);
+            self.rings.change(place, before, row.count);
+            self.touched.insert(place);
+        }
     }
 
     /// The rows of the budgets in which an open call holds something.
     pub fn budgets_of(&self, call: CallId) -> Vec<i64> {
-        self.open
-            .get(&call)
-            .into_iter()
-            .flatten()
-            .map(|held| held.budget_id)
-            .collect()
+        let held = self.contents.open.get(&call).into_iter().flatten();
+        held.map(|held| held.budget_id).collect()
     }
 
     /// Calls that are open.
     pub fn open_calls(&self) -> impl Iterator<Item = CallId> {
-        self.open.keys().copied()
+        self.contents.open.keys().copied()
     }
 
     /// How many calls are open.
     pub fn open_count(&self) -> usize {
-        self.open.len()
+        self.contents.open.len()
     }
 
-    /// What changed since the last call of this function: new budgets, and the windows to be written.
-    pub fn take_changes(&mut self) -> (NewBudgets, Vec<(WindowId, Row)>) {
+    /// What changed since the last call of this function: new budgets, the windows to be written, and what was charged
+    /// by the hour.
+    pub fn take_changes(&mut self) -> (NewBudgets, Vec<(WindowId, Row)>, Hours) {
         let touched = std::mem::take(&mut self.touched);
         let rows = touched
             .into_iter()
-            .filter_map(|id| Some((id, *self.windows.get(&id)?)));
+            .filter_map(|id| Some((id, *self.contents.windows.get(&id)?)));
         let rows = rows.collect();
-        (std::mem::take(&mut self.fresh), rows)
+        let hours = std::mem::take(&mut self.hours).into_iter();
+        let hours = hours.filter(|(_, charged)| *charged != 0).collect();
+        (std::mem::take(&mut self.fresh), rows, hours)
     }
 
     /// Forgets windows that ended and hold nothing; their rows stay in the file.
     pub fn forget_ended(&mut self, at: Timestamp) {
         self.rings.forget();
-        self.windows
-            .retain(|_, row| at < row.span.ends || row.count.held > 0);
+        let windows = &mut self.contents.windows;
+        windows.retain(|_, row| at < row.span.ends || row.count.held > 0);
+        self.frozen.retain(|id| windows.contains_key(id));
     }
 
     fn place(&mut self, charge: &Charge, zone: &Zone, at: Timestamp) -> (i64, Span) {
@@ -220,6 +222,7 @@ impl Books {
             return (id, fresh());
         }
         let latest = self
+            .contents
             .windows
             .range((id, Timestamp::from_micros(i64::MIN))..=(id, at))
             .next_back();
@@ -230,12 +233,12 @@ impl Books {
     }
 
     fn budget_id(&mut self, key: &BudgetKey) -> i64 {
-        if let Some(id) = self.budgets.get(key) {
+        if let Some(id) = self.contents.budgets.get(key) {
             return *id;
         }
         let id = self.next_budget;
         self.next_budget = id.saturating_add(1);
-        self.budgets.insert(key.clone(), id);
+        self.contents.budgets.insert(key.clone(), id);
         self.fresh.push((id, key.clone()));
         id
     }
@@ -244,8 +247,9 @@ impl Books {
     fn count(&mut self, charge: &Charge, place: (i64, Span), at: Timestamp) -> Count {
         let (id, span) = place;
         let count = match charge.limit.window {
-            Window::Rolling(_) => self.rings.count(&self.windows, id, at),
+            Window::Rolling(_) => self.rings.count(&self.contents.windows, id, at),
             Window::Calendar(..) | Window::Total => self
+                .contents
                 .windows
                 .get(&(id, span.starts))
                 .map(|row| row.count)
@@ -259,36 +263,63 @@ impl Books {
 
     fn shortage(&mut self, charge: &Charge, place: (i64, Span), at: Timestamp) -> Option<Shortage> {
         let count = self.count(charge, place, at);
+        if let Some(span) = self.frozen_at(place.0, at) {
+            return Some(Shortage {
+                charge: charge.clone(),
+                span,
+                count,
+                frozen: true,
+            });
+        }
         let taken = count.used.checked_add(count.held);
         let wanted = taken.and_then(|taken| taken.checked_add(charge.amount));
         if wanted.is_some_and(|wanted| wanted <= count.limit) {
             return None;
         }
-        let span = match charge.limit.window {
-            Window::Calendar(..) | Window::Total => place.1,
-            Window::Rolling(length) => {
-                let too_many = wanted.map_or(u64::MAX, |wanted| wanted.saturating_sub(count.limit));
-                // A call that never fits is told the end of all that counts now.
-                let ends = frees(&self.windows, place.0, at, too_many).unwrap_or(place.1.ends);
-                let starts = at.micros().saturating_sub(length.micros());
-                let starts = Timestamp::from_micros(starts);
-                Span { starts, ends }
-            }
-        };
+        let too_many = wanted.map_or(u64::MAX, |wanted| wanted.saturating_sub(count.limit));
         Some(Shortage {
             charge: charge.clone(),
-            span,
+            span: self.room_after(charge, place, at, too_many),
             count,
+            frozen: false,
         })
+    }
+
+    /// The window that ends when so much more has room.
+    fn room_after(&self, charge: &Charge, place: (i64, Span), at: Timestamp, more: u64) -> Span {
+        match charge.limit.window {
+            Window::Calendar(..) | Window::Total => place.1,
+            Window::Rolling(length) => {
+                // A call that never fits is told the end of all that counts now.
+                let ends = frees(&self.contents.windows, place.0, at, more);
+                let starts = at.micros().saturating_sub(length.micros());
+                Span {
+                    starts: Timestamp::from_micros(starts),
+                    ends: ends.unwrap_or(place.1.ends),
+                }
+            }
+        }
+    }
+
+    /// The window that keeps a budget frozen for longest.
+    fn frozen_at(&self, id: i64, at: Timestamp) -> Option<Span> {
+        let all = (id, Timestamp::from_micros(i64::MIN))..=(id, Timestamp::from_micros(i64::MAX));
+        let rows = self.frozen.range(all);
+        let spans = rows.filter_map(|id| Some(self.contents.windows.get(id)?.span));
+        spans
+            .filter(|span| at < span.ends)
+            .max_by_key(|span| span.ends)
+    }
+
+    fn rows(&self, id: i64) -> impl Iterator<Item = (&WindowId, &Row)> {
+        let all = (id, Timestamp::from_micros(i64::MIN))..=(id, Timestamp::from_micros(i64::MAX));
+        self.contents.windows.range(all)
     }
 
     fn take(&mut self, charge: &Charge, place: (i64, Span), at: Timestamp) -> Held {
         let (id, span) = place;
-        let count = Count::default();
-        let row = self
-            .windows
-            .entry((id, span.starts))
-            .or_insert(Row { span, count });
+        let row = self.contents.windows.entry((id, span.starts));
+        let row = row.or_insert(Row::empty(span));
         let before = row.count;
         // A rolling window whose limit was raised may count in longer pieces from now on.
         row.span.ends = row.span.ends.max(span.ends);
@@ -306,42 +337,54 @@ impl Books {
             key: charge.key.clone(),
             budget_id: id,
             starts: span.starts,
+            taken: at,
             amount: charge.amount,
+            reported: charge.reported.clone(),
+            refund: charge.refund,
             after: sum,
         }
     }
 
-    fn give_back(&mut self, held: Held, costs: bool) -> Charged {
+    fn settle(&mut self, held: &[Held], ending: &Ending) -> Vec<Charged> {
+        let numbered = held.iter().enumerate();
+        let charged = numbered.map(|(index, held)| {
+            let charged = settle(held, ending, index);
+            self.book(held, &charged);
+            charged
+        });
+        charged.collect()
+    }
+
+    fn book(&mut self, held: &Held, charged: &Charged) {
         let id = (held.budget_id, held.starts);
-        if let Some(row) = self.windows.get_mut(&id) {
+        if charged.kept > 0 {
+            return;
+        }
+        if let Some(row) = self.contents.windows.get_mut(&id) {
             let before = row.count;
             // INVARIANT: a hold lies in its window until it is closed.
             debug_assert!(row.count.held >= held.amount);
             row.count.held = row.count.held.saturating_sub(held.amount);
-            if costs {
-                row.count.used = row.count.used.saturating_add(held.amount);
+            row.count.used = row.count.used.saturating_add(charged.charged);
+            row.overrun = row.overrun.saturating_add(charged.overrun);
+            if charged.overrun > 0 {
+                row.frozen = true;
+                self.frozen.insert(id);
             }
             self.rings.change(id, before, row.count);
             self.touched.insert(id);
         }
-        let (charged, released) = if costs {
-            (held.amount, 0)
-        } else {
-            (0, held.amount)
-        };
-        Charged {
-            key: held.key,
-            starts: held.starts,
-            charged,
-            released,
-        }
+        let hour = (held.budget_id, seed::hour_of(held.taken));
+        let amount = i64::try_from(charged.charged).unwrap_or(i64::MAX);
+        let sum = self.hours.entry(hour).or_default();
+        *sum = sum.saturating_add(amount);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Place;
+    use crate::policy::{Place, Refund};
     use crate::types::Period;
     use proptest::prelude::*;
 
@@ -352,10 +395,20 @@ mod tests {
             key: BudgetKey::new(key),
             limit: limit.parse().unwrap(),
             amount: 1,
+            reported: None,
+            refund: Refund::default(),
             place: Place {
                 path: key.into(),
                 line: 1,
             },
+        }
+    }
+
+    fn ending(costs: bool) -> &'static Ending {
+        if costs {
+            &Ending::Unclear
+        } else {
+            &Ending::Unsent
         }
     }
 
@@ -379,10 +432,19 @@ mod tests {
             ),
             (0, 2, 2)
         );
-        assert_eq!(books.close(id(1), false).unwrap()[0].released, 1);
+        assert_eq!(
+            books.abandon(id(1), &Ending::Unsent).unwrap()[0].released,
+            1
+        );
         books.reserve(id(3), &charges, &zone, NOON).unwrap();
-        assert_eq!(books.close(id(2), true).unwrap()[0].charged, 1);
-        assert!(books.close(id(2), true).is_none(), "a call closes once");
+        assert_eq!(
+            books.abandon(id(2), &Ending::Unclear).unwrap()[0].charged,
+            1
+        );
+        assert!(
+            books.abandon(id(2), &Ending::Unclear).is_none(),
+            "a call closes once"
+        );
         assert!(books.reserve(id(4), &charges, &zone, NOON).is_err());
     }
 
@@ -395,7 +457,7 @@ mod tests {
         let shortage = books.reserve(id(2), &both, &zone, NOON).unwrap_err();
         assert_eq!(shortage.charge.key.as_str(), "narrow");
         books.reserve(id(3), &both[..1], &zone, NOON).unwrap();
-        let (_, rows) = books.take_changes();
+        let (_, rows, _) = books.take_changes();
         let held: Vec<u64> = rows.iter().map(|(_, row)| row.count.held).collect();
         assert_eq!(held, [2, 1]);
     }
@@ -409,7 +471,7 @@ mod tests {
         let tomorrow = NOON.after(std::time::Duration::from_secs(86_400));
         books.forget_ended(tomorrow);
         books.reserve(id(2), &charges, &zone, tomorrow).unwrap();
-        let late = books.close(id(1), true).unwrap();
+        let late = books.abandon(id(1), &Ending::Unclear).unwrap();
         assert_eq!(
             late[0].starts,
             span(Window::calendar(Period::Day), 1, &zone, NOON).starts
@@ -443,7 +505,7 @@ mod tests {
         let charges = [charge("a", "2/24h")];
         let hours = |hours: u64| NOON.after(std::time::Duration::from_secs(hours * 3_600));
         books.reserve(id(1), &charges, &zone, NOON).unwrap();
-        books.close(id(1), true).unwrap();
+        books.abandon(id(1), &Ending::Unclear).unwrap();
         books.reserve(id(2), &charges, &zone, hours(6)).unwrap();
         let shortage = books.reserve(id(3), &charges, &zone, hours(7)).unwrap_err();
         assert_eq!((shortage.count.used, shortage.count.held), (1, 1));
@@ -456,7 +518,7 @@ mod tests {
             .reserve(id(4), &charges, &zone, hours(25))
             .unwrap_err();
         assert_eq!(shortage.span.ends, hours(30));
-        books.close(id(2), false).unwrap();
+        books.abandon(id(2), &Ending::Unsent).unwrap();
         books.reserve(id(4), &charges, &zone, hours(25)).unwrap();
     }
 
@@ -465,7 +527,7 @@ mod tests {
         let mut books = Books::default();
         let charges = [charge("a", "1 total")];
         books.reserve(id(1), &charges, &Zone::utc(), NOON).unwrap();
-        books.close(id(1), true).unwrap();
+        books.abandon(id(1), &Ending::Unclear).unwrap();
         let later = NOON.after(std::time::Duration::from_secs(100 * 366 * 86_400));
         books.forget_ended(later);
         let shortage = books
@@ -507,7 +569,7 @@ mod tests {
                     }
                     2 => if let Some(call) = open.pop() {
                         let costs = minutes % 2 == 0;
-                        prop_assert!(books.close(call, costs).is_some());
+                        prop_assert!(books.abandon(call, ending(costs)).is_some());
                         if !costs {
                             taken.retain(|(other, _)| *other != call);
                         }
@@ -570,7 +632,7 @@ mod tests {
                     }
                     _ => if let Some((call, which, starts)) = open.pop() {
                         let costs = minutes % 2 == 0;
-                        prop_assert!(books.close(call, costs).is_some());
+                        prop_assert!(books.abandon(call, ending(costs)).is_some());
                         *spent.entry((which, starts)).or_default() += u64::from(costs);
                     }
                 }

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::SqliteConnection;
 
-use crate::db::{Bulk, DbError, WriteTx};
-use crate::types::{BudgetKey, CallId, Timestamp};
+use crate::db::{Binding, Bulk, DbError, WriteTx};
+use crate::policy::{Charge, Refund};
+use crate::types::{BudgetKey, CallId, Timestamp, Zone};
 
-use super::Span;
-use super::books::{Books, Count, Held, Hold, Row, WindowId};
+use super::books::{Books, Contents, Kept};
+use super::count::{Count, Held, Hold, Row, WindowId};
+use super::{Span, seed, span};
 
 const NEW_BUDGETS: Bulk = Bulk {
     head: "INSERT INTO budget (id, key) VALUES",
@@ -18,11 +20,17 @@ const NEW_BUDGETS: Bulk = Bulk {
 };
 const WINDOWS: Bulk = Bulk {
     head: "INSERT INTO budget_window
-        (budget_id, starts_at_us, ends_at_us, limit_calls, limit_high, used, held) VALUES",
-    columns: 7,
+        (budget_id, starts_at_us, ends_at_us, limit_amount, limit_high, used, held, overrun, frozen) VALUES",
+    columns: 9,
     tail: "ON CONFLICT (budget_id, starts_at_us) DO UPDATE SET
-        ends_at_us = excluded.ends_at_us, limit_calls = excluded.limit_calls, limit_high = excluded.limit_high,
-        used = excluded.used, held = excluded.held",
+        ends_at_us = excluded.ends_at_us, limit_amount = excluded.limit_amount, limit_high = excluded.limit_high,
+        used = excluded.used, held = excluded.held, overrun = excluded.overrun, frozen = excluded.frozen",
+    single: None,
+};
+const HOURS: Bulk = Bulk {
+    head: "INSERT INTO used_hour (budget_id, hour_us, used) VALUES",
+    columns: 3,
+    tail: "ON CONFLICT (budget_id, hour_us) DO UPDATE SET used = used + excluded.used",
     single: None,
 };
 const NEW_CALLS: Bulk = Bulk {
@@ -32,8 +40,8 @@ const NEW_CALLS: Bulk = Bulk {
     single: None,
 };
 const NEW_HOLDS: Bulk = Bulk {
-    head: "INSERT INTO hold (call_id, budget_id, starts_at_us, amount) VALUES",
-    columns: 4,
+    head: "INSERT INTO hold (call_id, budget_id, starts_at_us, amount, taken_at_us, kept_until_us) VALUES",
+    columns: 6,
     tail: "",
     single: None,
 };
@@ -55,11 +63,11 @@ const CLOSED_HOLDS: Bulk = Bulk {
 pub struct LedgerRows {
     /// Calls let through: id and the sequence of their `admitted` event.
     pub admitted: Vec<(CallId, i64)>,
-    /// What they hold.
-    pub holds: Vec<(CallId, Held)>,
+    /// What they hold, and what closed calls keep: until when.
+    pub holds: Vec<(CallId, Held, Option<Timestamp>)>,
     /// Calls ended.
     pub closed: Vec<CallId>,
-    /// What they held: the call and the row of the budget.
+    /// Holds that are gone: the call and the row of the budget.
     pub released: Vec<(CallId, i64)>,
 }
 
@@ -67,8 +75,26 @@ impl LedgerRows {
     /// Notes a call that was let through.
     pub fn admit(&mut self, hold: &Hold, seq: i64) {
         self.admitted.push((hold.call(), seq));
+        let held = hold.held().iter();
         self.holds
-            .extend(hold.held().iter().map(|held| (hold.call(), held.clone())));
+            .extend(held.map(|held| (hold.call(), held.clone(), None)));
+    }
+
+    /// Notes that a call is closed; what it keeps waits for the call that goes on with it.
+    pub fn close(&mut self, hold: &Hold, kept_until: Option<Timestamp>) {
+        self.closed.push(hold.call());
+        self.release(hold.call(), hold.held());
+        if kept_until.is_some() {
+            let held = hold.held().iter();
+            self.holds
+                .extend(held.map(|held| (hold.call(), held.clone(), kept_until)));
+        }
+    }
+
+    /// Notes that a call holds nothing more.
+    pub fn release(&mut self, call: CallId, held: &[Held]) {
+        self.released
+            .extend(held.iter().map(|held| (call, held.budget_id)));
     }
 }
 
@@ -81,33 +107,17 @@ pub async fn write(
     books: &mut Books,
     rows: &LedgerRows,
 ) -> Result<(), DbError> {
-    let (fresh, windows) = books.take_changes();
+    let (fresh, windows, hours) = books.take_changes();
     NEW_BUDGETS
         .run(tx, &fresh, |q, (id, key)| q.bind(*id).bind(key.as_str()))
         .await?;
-    WINDOWS
-        .run(tx, &windows, |q, ((id, starts), row)| {
-            let q = q
-                .bind(*id)
-                .bind(starts.micros())
-                .bind(row.span.ends.micros());
-            let q = q
-                .bind(stored(row.count.limit))
-                .bind(stored(row.count.limit_high));
-            q.bind(stored(row.count.used)).bind(stored(row.count.held))
+    WINDOWS.run(tx, &windows, bind_window).await?;
+    HOURS
+        .run(tx, &hours, |q, ((id, hour), used)| {
+            q.bind(*id).bind(hour.micros()).bind(*used)
         })
         .await?;
-    NEW_CALLS
-        .run(tx, &rows.admitted, |q, (call, seq)| {
-            q.bind(call.as_bytes().as_slice()).bind(*seq)
-        })
-        .await?;
-    NEW_HOLDS
-        .run(tx, &rows.holds, |q, (call, held)| {
-            let q = q.bind(call.as_bytes().as_slice()).bind(held.budget_id);
-            q.bind(held.starts.micros()).bind(stored(held.amount))
-        })
-        .await?;
+    // Before the new ones: what a closed call keeps stands under its own name again, with a time.
     CLOSED_HOLDS
         .run(tx, &rows.released, |q, (call, id)| {
             q.bind(call.as_bytes().as_slice()).bind(*id)
@@ -117,7 +127,89 @@ pub async fn write(
         .run(tx, &rows.closed, |q, call| {
             q.bind(call.as_bytes().as_slice())
         })
+        .await?;
+    NEW_CALLS
+        .run(tx, &rows.admitted, |q, (call, seq)| {
+            q.bind(call.as_bytes().as_slice()).bind(*seq)
+        })
+        .await?;
+    NEW_HOLDS
+        .run(tx, &rows.holds, |q, (call, held, kept_until)| {
+            let q = q.bind(call.as_bytes().as_slice()).bind(held.budget_id);
+            let q = q.bind(held.starts.micros()).bind(stored(held.amount));
+            q.bind(held.taken.micros())
+                .bind(kept_until.map(|until| until.micros()))
+        })
         .await
+}
+
+fn bind_window<'q>(q: Binding<'q>, ((id, starts), row): &'q (WindowId, Row)) -> Binding<'q> {
+    let count = row.count;
+    let q = q
+        .bind(*id)
+        .bind(starts.micros())
+        .bind(row.span.ends.micros());
+    let q = q.bind(stored(count.limit)).bind(stored(count.limit_high));
+    let q = q.bind(stored(count.used)).bind(stored(count.held));
+    q.bind(stored(row.overrun)).bind(row.frozen)
+}
+
+/// What a new count begins with: the use of earlier counts of its rule in the span that it counts. Empty when there
+/// is none.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn seeds(
+    connection: &mut SqliteConnection,
+    books: &Books,
+    charge: &Charge,
+    zone: &Zone,
+    at: Timestamp,
+) -> Result<Vec<(Span, u64)>, DbError> {
+    let limit = &charge.limit;
+    let during = seed::counted(limit.window, limit.amount, zone, at);
+    let mut most: BTreeMap<Timestamp, u64> = BTreeMap::new();
+    for group in books.relatives(&charge.key) {
+        let mut used = used_by_hour(connection, &group, during).await?;
+        let held = books.held_in(&group, during);
+        if held > 0 {
+            // What is in flight may still be charged.
+            let now = used.entry(seed::hour_of(at)).or_default();
+            *now = now.saturating_add(held);
+        }
+        let sum = |used: &BTreeMap<Timestamp, u64>| {
+            used.values().fold(0_u64, |a, b| a.saturating_add(*b))
+        };
+        if sum(&used) > sum(&most) {
+            most = used;
+        }
+    }
+    if most.is_empty() {
+        return Ok(Vec::new());
+    }
+    let running = span(limit.window, limit.amount, zone, at);
+    Ok(seed::windows(limit.window, running, &most, at))
+}
+
+/// What was charged in the hours that overlap a span.
+async fn used_by_hour(
+    connection: &mut SqliteConnection,
+    budgets: &[i64],
+    during: Span,
+) -> Result<BTreeMap<Timestamp, u64>, DbError> {
+    let sql = "SELECT hour_us, sum(used) FROM used_hour
+        WHERE budget_id IN (SELECT value FROM json_each($1)) AND hour_us >= $2 AND hour_us < $3
+        GROUP BY hour_us HAVING sum(used) > 0";
+    let rows: Vec<(i64, i64)> = sqlx::query_as(sql)
+        .bind(serde_json::Value::from(budgets).to_string())
+        .bind(seed::hour_of(during.starts).micros())
+        .bind(during.ends.micros())
+        .fetch_all(connection)
+        .await?;
+    let rows = rows.into_iter();
+    Ok(rows
+        .map(|(hour, used)| (Timestamp::from_micros(hour), amount(used)))
+        .collect())
 }
 
 /// Reads the books back: all budgets, the windows that have not ended or hold something, all open calls.
@@ -133,8 +225,13 @@ pub async fn load(connection: &mut SqliteConnection, at: Timestamp) -> Result<Bo
         .map(|(id, key)| (BudgetKey::new(&key), id))
         .collect();
     let windows = load_windows(connection, at).await?;
-    let open = load_open(connection, &budgets, &windows).await?;
-    Ok(Books::new(budgets, windows, open))
+    let mut contents = Contents {
+        budgets,
+        windows,
+        ..Contents::default()
+    };
+    load_holds(connection, &mut contents).await?;
+    Ok(Books::new(contents))
 }
 
 async fn load_windows(
@@ -142,66 +239,86 @@ async fn load_windows(
     at: Timestamp,
 ) -> Result<BTreeMap<WindowId, Row>, DbError> {
     // Each half has an index of its own; with OR there would be none.
-    let sql = "SELECT budget_id, starts_at_us, ends_at_us, limit_calls, limit_high, used, held
+    let sql = "SELECT budget_id, starts_at_us, ends_at_us, limit_amount, limit_high, used, held, overrun, frozen
         FROM budget_window WHERE ends_at_us > $1
-        UNION SELECT budget_id, starts_at_us, ends_at_us, limit_calls, limit_high, used, held
+        UNION SELECT budget_id, starts_at_us, ends_at_us, limit_amount, limit_high, used, held, overrun, frozen
         FROM hold JOIN budget_window USING (budget_id, starts_at_us)";
-    let rows: Vec<(i64, i64, i64, i64, i64, i64, i64)> = sqlx::query_as(sql)
+    let rows: Vec<(i64, i64, i64, i64, i64, i64, i64, i64, bool)> = sqlx::query_as(sql)
         .bind(at.micros())
         .fetch_all(connection)
         .await?;
-    let windows = rows
-        .into_iter()
-        .map(|(id, starts, ends, limit, high, used, held)| {
+    let windows = rows.into_iter().map(
+        |(id, starts, ends, limit, high, used, held, overrun, frozen)| {
             let starts = Timestamp::from_micros(starts);
-            let span = Span {
-                starts,
-                ends: Timestamp::from_micros(ends),
-            };
+            let ends = Timestamp::from_micros(ends);
             let count = Count {
                 limit: amount(limit),
                 limit_high: amount(high),
                 used: amount(used),
                 held: amount(held),
             };
-            ((id, starts), Row { span, count })
-        });
+            let row = Row {
+                count,
+                overrun: amount(overrun),
+                frozen,
+                ..Row::empty(Span { starts, ends })
+            };
+            ((id, starts), row)
+        },
+    );
     Ok(windows.collect())
 }
 
-async fn load_open(
+/// Reads open calls and what they hold, and what closed ones keep. What settles them is not in the file: a call that is
+/// closed by what stands there costs what it holds.
+async fn load_holds(
     connection: &mut SqliteConnection,
-    budgets: &HashMap<BudgetKey, i64>,
-    windows: &BTreeMap<WindowId, Row>,
-) -> Result<HashMap<CallId, Vec<Held>>, DbError> {
-    let keys: HashMap<i64, &BudgetKey> = budgets.iter().map(|(key, id)| (*id, key)).collect();
+    contents: &mut Contents,
+) -> Result<(), DbError> {
+    let keys: HashMap<i64, &BudgetKey> = contents
+        .budgets
+        .iter()
+        .map(|(key, id)| (*id, key))
+        .collect();
     let calls: Vec<Vec<u8>> = sqlx::query_scalar("SELECT call_id FROM open_call")
         .fetch_all(&mut *connection)
         .await?;
-    let mut open: HashMap<CallId, Vec<Held>> = HashMap::new();
     for call in calls {
-        open.insert(call_id(&call)?, Vec::new());
+        contents.open.insert(call_id(&call)?, Vec::new());
     }
-    let holds: Vec<(Vec<u8>, i64, i64, i64)> =
-        sqlx::query_as("SELECT call_id, budget_id, starts_at_us, amount FROM hold")
-            .fetch_all(connection)
-            .await?;
-    for (call, budget_id, starts, held) in holds {
+    let holds =
+        "SELECT call_id, budget_id, starts_at_us, amount, taken_at_us, kept_until_us FROM hold";
+    let holds: Vec<(Vec<u8>, i64, i64, i64, i64, Option<i64>)> =
+        sqlx::query_as(holds).fetch_all(connection).await?;
+    for (call, budget_id, starts, held, taken, kept_until) in holds {
         let starts = Timestamp::from_micros(starts);
         let key = keys.get(&budget_id).ok_or(sqlx::Error::RowNotFound)?;
-        let after = windows
-            .get(&(budget_id, starts))
-            .map(|row| row.count)
-            .unwrap_or_default();
-        open.entry(call_id(&call)?).or_default().push(Held {
+        let row = contents.windows.get(&(budget_id, starts));
+        let held = Held {
             key: (*key).clone(),
             budget_id,
             starts,
+            taken: Timestamp::from_micros(taken),
             amount: amount(held),
-            after,
-        });
+            reported: None,
+            refund: Refund::default(),
+            after: row.map(|row| row.count).unwrap_or_default(),
+        };
+        let call = call_id(&call)?;
+        match kept_until {
+            None => contents.open.entry(call).or_default().push(held),
+            Some(until) => {
+                let until = Timestamp::from_micros(until);
+                let kept = contents.kept.entry(call);
+                let nothing = Kept {
+                    held: Vec::new(),
+                    until,
+                };
+                kept.or_insert(nothing).held.push(held);
+            }
+        }
     }
-    Ok(open)
+    Ok(())
 }
 
 fn call_id(bytes: &[u8]) -> Result<CallId, DbError> {

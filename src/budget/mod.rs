@@ -1,16 +1,22 @@
-//! How much was used and is held, per window; and how fast. Amounts are whole calls.
+//! How much was used and is held, per window; and how fast. Amounts are in the unit of their budget.
 
 mod books;
 mod corrections;
+mod count;
 mod ledger;
 mod rate;
 mod read;
+mod reported;
 mod rings;
+mod seed;
 mod window;
 
-pub use books::{Books, Charged, Count, Held, Hold, NewBudgets, Row, Shortage, WindowId};
-pub use corrections::{load_window, refund_of, write_refunds};
-pub use ledger::{LedgerRows, load, write};
+pub use books::{Books, Contents, Kept};
+pub use corrections::{Correction, correct, load_window, refund_of, write_refunds};
+pub use count::{
+    Charged, Count, Ending, Held, Hold, Hours, NewBudgets, Reported, Row, Shortage, WindowId,
+};
+pub use ledger::{LedgerRows, load, seeds, write};
 pub use rate::RateLimits;
-pub use read::{OpenWindow, open_windows};
+pub use read::{CountAt, OpenWindow, counts_at, open_windows};
 pub use window::{Span, span};

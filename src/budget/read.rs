@@ -37,11 +37,11 @@ pub async fn open_windows(
                 min(starts_at_us) AS starts, max(starts_at_us) AS newest, min(ends_at_us) AS ends
             FROM budget_window WHERE ends_at_us > $1 GROUP BY budget_id
         )
-        SELECT b.key, w.limit_calls, r.used, r.held, r.starts, r.ends
+        SELECT b.key, w.limit_amount, r.used, r.held, r.starts, r.ends
         FROM running AS r
         JOIN budget AS b ON b.id = r.budget_id
         JOIN budget_window AS w ON w.budget_id = r.budget_id AND w.starts_at_us = r.newest
-        ORDER BY (r.used + r.held) * 1.0 / max(w.limit_calls, 1) DESC, r.used DESC, b.key
+        ORDER BY (r.used + r.held) * 1.0 / max(w.limit_amount, 1) DESC, r.used DESC, b.key
         LIMIT $2";
     let windows = sqlx::query_as::<_, (String, i64, i64, i64, i64, i64)>(text)
         .bind(now.micros())
@@ -62,4 +62,75 @@ fn window((key, limit, used, held, starts, ends): (String, i64, i64, i64, i64, i
             ends: Timestamp::from_micros(ends),
         },
     }
+}
+
+/// What a budget has used and holds in the window of an instant; of a rolling one, in everything that counted then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountAt {
+    /// Which count.
+    pub key: BudgetKey,
+    /// The limit at the last reservation, in the unit of the budget.
+    pub limit: u64,
+    /// What was charged.
+    pub used: u64,
+    /// What calls under way may cost.
+    pub held: u64,
+    /// What servers reported beyond what was held.
+    pub overrun: u64,
+    /// Whether nothing more is taken for it.
+    pub is_frozen: bool,
+    /// The window; a rolling one ends when something of it counts no more.
+    pub span: Span,
+}
+
+impl CountAt {
+    /// What is left; nothing of a budget that is frozen.
+    pub fn left(&self) -> u64 {
+        if self.is_frozen {
+            return 0;
+        }
+        self.limit
+            .saturating_sub(self.used)
+            .saturating_sub(self.held)
+    }
+}
+
+/// Every count that anything was taken of in its window of an instant, by name. Of the past, this is what is known
+/// of it now: calls that were under way then have ended since.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn counts_at(db: &mut SqliteConnection, at: Timestamp) -> Result<Vec<CountAt>, DbError> {
+    let text = "
+        WITH running AS (
+            SELECT budget_id, sum(used) AS used, sum(held) AS held, sum(overrun) AS overrun, max(frozen) AS frozen,
+                min(starts_at_us) AS starts, max(starts_at_us) AS newest, min(ends_at_us) AS ends
+            FROM budget_window WHERE ends_at_us > $1 AND starts_at_us <= $1 GROUP BY budget_id
+        )
+        SELECT b.key, w.limit_amount, r.used, r.held, r.overrun, r.frozen, r.starts, r.ends
+        FROM running AS r
+        JOIN budget AS b ON b.id = r.budget_id
+        JOIN budget_window AS w ON w.budget_id = r.budget_id AND w.starts_at_us = r.newest
+        ORDER BY b.key";
+    let counts = sqlx::query_as::<_, (String, i64, i64, i64, i64, bool, i64, i64)>(text)
+        .bind(at.micros())
+        .fetch_all(db)
+        .await?;
+    let amount = |stored: i64| u64::try_from(stored).unwrap_or(0);
+    let counts = counts.into_iter();
+    let counts = counts.map(
+        |(key, limit, used, held, overrun, is_frozen, starts, ends)| CountAt {
+            key: BudgetKey::new(&key),
+            limit: amount(limit),
+            used: amount(used),
+            held: amount(held),
+            overrun: amount(overrun),
+            is_frozen,
+            span: Span {
+                starts: Timestamp::from_micros(starts),
+                ends: Timestamp::from_micros(ends),
+            },
+        },
+    );
+    Ok(counts.collect())
 }

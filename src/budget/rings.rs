@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::types::Timestamp;
 
-use super::books::{Count, Row, WindowId};
+use super::count::{Count, Row, WindowId};
 
 /// All windows in memory, by budget and start.
 pub(super) type Windows = BTreeMap<WindowId, Row>;

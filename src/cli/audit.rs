@@ -115,7 +115,7 @@ pub(super) async fn verify(
             screen,
         );
     }
-    let found = match read(&arguments.db, known).await {
+    let found = match read_log(&arguments.db, known).await {
         Ok(found) => found,
         Err(error) => return unreadable(&error.into(), screen),
     };
@@ -148,7 +148,7 @@ pub(super) fn verdict(
     screen.answer(&format!(
         "the last event that a checkpoint covers is {checkpoint}"
     ))?;
-    Ok(Exit::Verdict(code(first)))
+    Ok(Exit::Verdict(exit_code(first)))
 }
 
 fn say_export(found: &VerifiedExport, screen: &mut Screen) -> Result<Exit, Failure> {
@@ -202,7 +202,7 @@ async fn archived(arguments: &VerifyArguments, known: &Known) -> anyhow::Result<
     found
 }
 
-async fn read(db: &Path, known: Known) -> Result<Verified, DbError> {
+pub(super) async fn read_log(db: &Path, known: Known) -> Result<Verified, DbError> {
     let readers = Readers::open(db).await?;
     let found = verify_against(&readers, known, |_| ()).await;
     readers.close().await;
@@ -216,7 +216,7 @@ fn unreadable(error: &anyhow::Error, screen: &mut Screen) -> Result<Exit, Failur
 }
 
 /// The code of the first thing that is wrong; see [`CODES`].
-fn code(fault: &Fault) -> u8 {
+pub(super) fn exit_code(fault: &Fault) -> u8 {
     match fault {
         Fault::Changed { .. }
         | Fault::Column { .. }
@@ -226,7 +226,10 @@ fn code(fault: &Fault) -> u8 {
         Fault::Missing { .. } | Fault::Pruned { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,
         Fault::OtherLog { .. } | Fault::NotSigned { .. } => 5,
-        Fault::Call { .. } | Fault::Ledger { .. } => 6,
+        Fault::Call { .. }
+        | Fault::Ledger { .. }
+        | Fault::Frozen { .. }
+        | Fault::Overspent { .. } => 6,
         Fault::Stale { .. } => 8,
     }
 }
@@ -249,7 +252,7 @@ fn known(arguments: &VerifyArguments) -> anyhow::Result<Known> {
 pub(super) fn read_checkpoints(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the checkpoints in `{}`", path.display()))?;
-    let lines = text
+    let lines = without_half_a_line(&text)
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty());
@@ -262,6 +265,17 @@ pub(super) fn read_checkpoints(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
         bail!("`{}` holds no checkpoint", path.display());
     }
     Ok(read)
+}
+
+/// A gateway that was killed in the middle of a line left half of one, which the next one takes off; it says nothing.
+fn without_half_a_line(text: &str) -> &str {
+    let end = text.rfind('\n').map_or(0, |end| end.saturating_add(1));
+    let (whole, rest) = text.split_at(end);
+    if Checkpoint::from_line(rest).is_ok() {
+        text
+    } else {
+        whole
+    }
 }
 
 /// Makes a key. Never overwrites: the old file may hold the only copy of a key in use.

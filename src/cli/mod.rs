@@ -20,13 +20,14 @@ mod query;
 mod rows;
 mod screen;
 mod serve;
+mod show;
 mod token;
 
 use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
 pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
-pub use budget::{BudgetCommand, RefundArguments};
+pub use budget::{BudgetCommand, CountsArguments, RefundArguments, UnfreezeArguments};
 pub use demo::DemoArguments;
 pub use example::Which;
 pub use exit::{Exit, Failure};
@@ -39,6 +40,7 @@ pub use query::QueryArguments;
 pub use rows::Format;
 pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
+pub use show::ShowArguments;
 pub use token::{NewArguments, TokenCommand};
 
 use crate::telemetry::Logging;
@@ -128,6 +130,13 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Audit(AuditCommand::Prune(arguments)) => prune::prune(*arguments, screen).await,
         Command::Audit(AuditCommand::Export(arguments)) => export::export(&arguments, screen).await,
         Command::Audit(AuditCommand::Key(arguments)) => audit::key(&arguments, screen),
+        Command::Budget(BudgetCommand::Show(arguments)) => show::run(&arguments, screen).await,
+        Command::Budget(BudgetCommand::Verify(arguments)) => {
+            budget::verify(arguments, screen).await
+        }
+        Command::Budget(BudgetCommand::Unfreeze(arguments)) => {
+            budget::unfreeze(arguments, screen).await
+        }
         Command::Budget(BudgetCommand::Refund(arguments)) => {
             budget::refund(arguments, screen).await
         }

@@ -72,6 +72,9 @@ pub struct ServeArguments {
     /// Sign what is appended with the key in this file; `hayward audit key` makes one
     #[arg(long, value_name = "FILE", env = "HAYWARD_SIGNING_KEY")]
     pub signing_key: Option<PathBuf>,
+    /// Start although the end of the log or a budget is not what was written; the log says so from then on
+    #[arg(long)]
+    pub accept_mismatch: bool,
     /// What to log.
     #[command(flatten)]
     pub log: LogArguments,
@@ -126,6 +129,7 @@ pub(super) async fn run(arguments: ServeArguments, screen: &mut Screen) -> Resul
     let settings = Settings {
         signing_key: signing_key.transpose()?,
         checkpoints: arguments.checkpoints.clone(),
+        accept_mismatch: arguments.accept_mismatch,
         ..settings
     };
     let interrupted = interruption()?;
@@ -173,6 +177,7 @@ pub(super) fn settings(
         clock: Arc::new(SystemClock::start()),
         signing_key: None,
         checkpoints: None,
+        accept_mismatch: false,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::policy::{Agent, DenyRule, RefusalStyle, UngrantedStyle, Viewer, Viewe
 use crate::types::{AgentName, RoleName, ViewerName};
 
 use super::budget;
+use super::cost::find_unpriced;
 use super::fields::{Fields, choice, did_you_mean, text};
 use super::grant::{Draft, Ground, denials, find_ties, grants};
 use super::names::Known;
@@ -150,6 +151,13 @@ fn plain_agent(
 ) -> Agent {
     let path = format!("agents.{name}");
     let budgets = budget::budgets(fields, &path, ground.pools, findings);
+    find_unpriced(
+        &budgets,
+        ground.rules.values(),
+        None,
+        "no server has costs",
+        findings,
+    );
     let refusals = choice(fields.text("refusals", findings), REFUSALS, findings);
     let ungranted = choice(fields.text("ungranted", findings), UNGRANTED, findings);
     Agent {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::policy::{BudgetRule, Each, Pattern, Place, Pool};
-use crate::types::{Limit, PoolName, Window};
+use crate::policy::{BudgetRule, Each, Pattern, Place, Pool, Refund};
+use crate::types::{Limit, PoolName, Unit, Window};
 
+use super::cost::amount;
 use super::fields::{Fields, Text, choice, did_you_mean, text};
 use super::names::Known;
 use super::node::{Entry, Node, Value};
@@ -18,6 +19,20 @@ const EACH: &[(&str, Each)] = &[
     ("agent+tool", Each::AgentAndTool),
 ];
 
+/// What gives back what was held, by the words of the file.
+const REFUNDS: &[(&str, fn(&mut Refund))] = &[
+    // Always so: where not one byte was sent, nothing can have cost anything.
+    ("unreachable", |_| {}),
+    ("rejected", |refund| refund.rejected = true),
+    ("tool_error", |refund| refund.tool_error = true),
+];
+
+/// The keys of a budget of its own.
+const OWN_KEYS: [&str; 6] = ["limit", "tools", "each", "weight", "max_cost", "refund"];
+
+/// The longest name of an argument, in characters.
+const MAX_ARGUMENT: usize = 64;
+
 /// The named pools: those that were understood, and all names, so that one mistake is reported once.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
@@ -28,8 +43,8 @@ pub(super) struct Pools {
 /// A budget as written, before it is known whom it belongs to.
 #[derive(Debug, Clone)]
 pub(super) enum Budget {
-    /// One that everybody who names it shares.
-    Pool(Pool),
+    /// One that everybody who names it shares, and where it is named.
+    Pool(Pool, Span),
     /// One of its own.
     Own(Own),
 }
@@ -38,16 +53,37 @@ pub(super) enum Budget {
 #[derive(Debug, Clone)]
 pub(super) struct Own {
     place: Place,
+    span: Span,
     limit: Limit,
     tools: Vec<Pattern>,
     each: Each,
+    max_cost: Option<u64>,
+    refund: Refund,
+}
+
+impl Budget {
+    /// How much.
+    pub(super) fn limit(&self) -> &Limit {
+        match self {
+            Self::Pool(pool, _) => &pool.limit,
+            Self::Own(own) => &own.limit,
+        }
+    }
+
+    /// Where it is written.
+    pub(super) fn span(&self) -> Span {
+        match self {
+            Self::Pool(_, span) => *span,
+            Self::Own(own) => own.span,
+        }
+    }
 }
 
 /// The rules of one place, whose identity begins with `scope`.
 pub(super) fn rules(drafts: &[Budget], scope: &str) -> Vec<Arc<BudgetRule>> {
     let scope: Arc<str> = scope.into();
     let each = drafts.iter().map(|draft| match draft {
-        Budget::Pool(pool) => Arc::clone(pool),
+        Budget::Pool(pool, _) => Arc::clone(pool),
         Budget::Own(own) => Arc::new(own.rule(&scope)),
     });
     each.collect()
@@ -58,15 +94,36 @@ impl Own {
         BudgetRule {
             place: self.place.clone(),
             scope: Arc::clone(scope),
-            limit: self.limit,
+            limit: self.limit.clone(),
             tools: self.tools.clone(),
             each: self.each,
+            max_cost: self.max_cost,
+            refund: self.refund,
         }
     }
 
     /// What tells two budgets of one place apart; the limit does not.
-    fn identity(&self) -> (Vec<&str>, Window, Each) {
-        (tool::sorted(&self.tools), self.limit.window, self.each)
+    fn identity(&self) -> (Vec<&str>, &Unit, Window, Each) {
+        let limit = &self.limit;
+        (
+            tool::sorted(&self.tools),
+            &limit.unit,
+            limit.window,
+            self.each,
+        )
+    }
+
+    /// A limit and nothing else.
+    fn plain(place: Place, span: Span, limit: Limit) -> Self {
+        Self {
+            place,
+            span,
+            limit,
+            tools: Vec::new(),
+            each: Each::Shared,
+            max_cost: None,
+            refund: Refund::default(),
+        }
     }
 }
 
@@ -98,17 +155,12 @@ fn pool(
     findings: &mut Findings,
 ) -> Option<Own> {
     if let Value::Map(_) = node.value {
-        let fields = Fields::open(node, subject, &["limit", "tools", "each"], findings)?;
+        let fields = Fields::open(node, subject, &OWN_KEYS, findings)?;
         return own(&fields, node.span, place, findings);
     }
     let written = text(node, key, subject, findings)?;
     let limit = limit(written, findings)?;
-    Some(Own {
-        place,
-        limit,
-        tools: Vec::new(),
-        each: Each::Shared,
-    })
+    Some(Own::plain(place, written.span, limit))
 }
 
 /// Reads `budgets:` of a server, agent or grant: one budget or a list of them.
@@ -143,7 +195,8 @@ pub(super) fn budgets(
 
 fn budget(node: &Node, place: Place, pools: &Pools, findings: &mut Findings) -> Option<Budget> {
     if let Value::Map(_) = node.value {
-        let known = ["limit", "tools", "each", "pool"];
+        let mut known = OWN_KEYS.to_vec();
+        known.push("pool");
         let fields = Fields::open(node, "a budget", &known, findings)?;
         if fields.entry("pool").is_some() {
             return named(&fields, node.span, pools, findings);
@@ -153,12 +206,7 @@ fn budget(node: &Node, place: Place, pools: &Pools, findings: &mut Findings) -> 
     let written = text(node, node.span, "a budget", findings)?;
     if looks_like_limit(written.text) && !pools.names.contains(written.text) {
         let limit = limit(written, findings)?;
-        return Some(Budget::Own(Own {
-            place,
-            limit,
-            tools: Vec::new(),
-            each: Each::Shared,
-        }));
+        return Some(Budget::Own(Own::plain(place, written.span, limit)));
     }
     pool_named(written, pools, findings)
 }
@@ -170,12 +218,9 @@ fn named(
     pools: &Pools,
     findings: &mut Findings,
 ) -> Option<Budget> {
-    if ["limit", "tools", "each"]
-        .iter()
-        .any(|key| fields.entry(key).is_some())
-    {
+    if OWN_KEYS.iter().any(|key| fields.entry(key).is_some()) {
         let title = "a budget names a pool or sets a limit of its own, not both";
-        let note = "limit, tools and each of a pool stand under `budgets` at the top level";
+        let note = "limit, tools and the rest of a pool stand under `budgets` at the top level";
         findings.add(Finding::new(Code::Shape, span, title).note(note));
         return None;
     }
@@ -188,7 +233,7 @@ fn pool_named(name: Text<'_>, pools: &Pools, findings: &mut Findings) -> Option<
         return pools
             .rules
             .get(name.text)
-            .map(|pool| Budget::Pool(Arc::clone(pool)));
+            .map(|pool| Budget::Pool(Arc::clone(pool), name.span));
     }
     let title = format!("pool {} is not defined", quote(name.text));
     let finding = Finding::new(Code::UnknownName, name.span, title)
@@ -205,7 +250,12 @@ fn own(fields: &Fields<'_>, span: Span, place: Place, findings: &mut Findings) -
     }
     let limit = fields
         .text("limit", findings)
-        .and_then(|text| limit(text, findings));
+        .and_then(|text| limit(text, findings))
+        .and_then(|limit| weighed(limit, fields, findings));
+    let max_cost = limit
+        .as_ref()
+        .and_then(|limit| max_cost(limit, fields, findings));
+    let refund = refund(fields, findings);
     let tools = tool_patterns(fields, findings);
     let each = match fields.entry("each") {
         None => Some(Each::Shared),
@@ -222,10 +272,64 @@ fn own(fields: &Fields<'_>, span: Span, place: Place, findings: &mut Findings) -
     };
     Some(Own {
         place,
+        span,
         limit: limit?,
         tools,
         each: each?,
+        max_cost,
+        refund,
     })
+}
+
+/// `weight: {argument: count}`: counts the number in an argument instead of calls.
+fn weighed(limit: Limit, fields: &Fields<'_>, findings: &mut Findings) -> Option<Limit> {
+    let Some(entry) = fields.entry("weight") else {
+        return Some(limit);
+    };
+    let subject = format!("`weight` of {}", fields.subject());
+    let weight = Fields::open(&entry.node, subject, &["argument"], findings)?;
+    if weight.entry("argument").is_none() {
+        let title = "`weight` names no argument";
+        let note = "such as `weight: {argument: count}`";
+        findings.add(Finding::new(Code::Shape, entry.key_span, title).note(note));
+        return None;
+    }
+    let name = weight.text("argument", findings)?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    let title = if limit.unit != Unit::Calls {
+        "a budget of costs takes no `weight`".to_owned()
+    } else if name.text.len() > MAX_ARGUMENT || !name.text.chars().all(is_plain) {
+        format!("{} cannot be weighed", quote(name.text))
+    } else {
+        let unit = Unit::Argument(name.text.into());
+        return Some(Limit { unit, ..limit });
+    };
+    let note = "`argument` is the name of a number at the top of the arguments: letters, digits, `.`, `_` and `-`";
+    findings.add(Finding::new(Code::BadAmount, name.span, title).note(note));
+    None
+}
+
+fn max_cost(limit: &Limit, fields: &Fields<'_>, findings: &mut Findings) -> Option<u64> {
+    fields.entry("max_cost")?;
+    let written = fields.text("max_cost", findings)?;
+    if limit.unit == Unit::Calls {
+        let title = "every call counts as one here, so `max_cost` says nothing";
+        let note = "it belongs to a budget of costs, or to one with `weight`";
+        findings.add(Finding::new(Code::BadAmount, written.span, title).note(note));
+        return None;
+    }
+    amount(written, &limit.unit, findings)
+}
+
+fn refund(fields: &Fields<'_>, findings: &mut Findings) -> Refund {
+    let mut refund = Refund::default();
+    for item in fields.list("refund", findings) {
+        let word = text(item, item.span, "a word of `refund`", findings);
+        if let Some(add) = choice(word, REFUNDS, findings) {
+            add(&mut refund);
+        }
+    }
+    refund
 }
 
 fn looks_like_limit(text: &str) -> bool {
@@ -236,26 +340,12 @@ fn limit(text: Text<'_>, findings: &mut Findings) -> Option<Limit> {
     match text.text.parse::<Limit>() {
         Ok(limit) => Some(limit),
         Err(error) => {
-            let finding = if is_of_a_later_version(text.text) {
-                let title = format!("{} does not count calls", quote(text.text));
-                Finding::new(Code::BadAmount, text.span, title).note(ONLY_CALLS)
-            } else {
-                let title = format!("{} is not a budget", quote(text.text));
-                Finding::new(Code::BadAmount, text.span, title).note(error.to_string())
-            };
+            let title = format!("{} is not a budget", quote(text.text));
+            let finding = Finding::new(Code::BadAmount, text.span, title).note(error.to_string());
             findings.add(finding);
             None
         }
     }
-}
-
-const ONLY_CALLS: &str =
-    "this version counts calls, such as `2/day`, `10/24h` or `100 total`; no costs";
-
-/// `40 USD/month`.
-fn is_of_a_later_version(text: &str) -> bool {
-    let count = text.split_once('/').map_or(text, |(count, _)| count);
-    count.trim().contains(' ')
 }
 
 /// Which budgets one place has so far.
@@ -265,7 +355,7 @@ struct Seen(HashMap<String, Span>);
 impl Seen {
     fn check(&mut self, budget: &Budget, span: Span, subject: &str, findings: &mut Findings) {
         let identity = match budget {
-            Budget::Pool(pool) => pool.scope.to_string(),
+            Budget::Pool(pool, _) => pool.scope.to_string(),
             Budget::Own(own) => format!("{:?}", own.identity()),
         };
         let Some(first) = self.0.insert(identity, span) else {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::policy::{DenyRule, GrantRule, Pattern, Place};
-use crate::types::{AgentName, Timestamp, Zone};
+use crate::policy::{DenyRule, GrantRule, Pattern, Place, ServerRule};
+use crate::types::{AgentName, ServerName, Timestamp, Zone};
 
 use super::budget::{self, Budget, Pools};
+use super::cost::find_unpriced;
 use super::fields::{Fields, Text, did_you_mean, text};
 use super::names::Known;
 use super::node::{Node, Value};
@@ -18,6 +19,7 @@ use super::tool::{pattern, server_and_tool, sorted, tool_patterns};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ground<'a> {
     pub(super) servers: &'a Known,
+    pub(super) rules: &'a BTreeMap<ServerName, ServerRule>,
     pub(super) pools: &'a Pools,
     pub(super) zone: &'a Zone,
 }
@@ -111,6 +113,10 @@ fn grant(node: &Node, path: &str, ground: Ground<'_>, findings: &mut Findings) -
         let rate = rate::rate(&fields, path, findings);
         let expires = time::expires(&fields, ground.zone, findings);
         let (server, tools, expires) = (server?, tools?, expires?);
+        let granted = ground.rules.values();
+        let granted = granted.filter(|rule| server.matches(rule.name.as_str()));
+        let subject = "no server of this grant has costs";
+        find_unpriced(&budgets, granted, tools.as_deref(), subject, findings);
         let span = written?.span;
         return Some(Draft {
             place,

@@ -4,6 +4,7 @@
 
 mod agent;
 mod budget;
+mod cost;
 mod endpoint;
 mod fields;
 mod grant;

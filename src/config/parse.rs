@@ -107,6 +107,7 @@ fn document(
     let zone = defaults.zone.clone().unwrap_or_else(Zone::utc);
     let ground = Ground {
         servers: &servers.names,
+        rules: &servers.rules,
         pools: &pools,
         zone: &zone,
     };

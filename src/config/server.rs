@@ -7,6 +7,7 @@ use crate::policy::{Disabled, Place, ServerRule};
 use crate::types::{Connection, EraChoice, ServerName};
 
 use super::budget::{self, Pools};
+use super::cost::{self, find_unpriced};
 use super::endpoint;
 use super::fields::{Fields, choice, mark};
 use super::names::Known;
@@ -30,6 +31,8 @@ const KEYS: &[&str] = &[
     "instances",
     "budgets",
     "rate",
+    "costs",
+    "cost_unit",
     "disabled",
 ];
 
@@ -96,7 +99,11 @@ fn server(
         disabled: disabled(&fields, &path, findings),
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
+        costs: cost::costs(&fields, &path, findings),
     };
+    let this = std::iter::once(&rule);
+    let subject = format!("{} has no costs", fields.subject());
+    find_unpriced(&budgets, this, None, &subject, findings);
     let era = era(&fields, transport, findings);
     let timeout = fields.text("timeout", findings);
     let timeout = timeout.and_then(|text| time::timeout(text, findings));

@@ -13,6 +13,7 @@ use tower::ServiceExt;
 
 use crate::audit::{Entry, Kind};
 use crate::policy::{Parts, Permissions};
+use crate::types::Timestamp;
 
 use super::{Access, headers};
 use sample::{AGENT, Made, Sample, VIEWER, before, parts};
@@ -115,8 +116,19 @@ async fn links_keep_the_filters_in_force() {
 
 #[tokio::test]
 async fn paging_shows_every_call_once_in_both_directions() {
-    let router = Sample::busy().await.router(Access::Open).await;
-    let mut path = "/audit/calls".to_owned();
+    let mut sample = Sample::busy().await;
+    let everyone = "/audit/calls?agent=ci&agent=clawd&agent=designer";
+    for path in ["/audit/calls", everyone] {
+        assert_pages(&sample, path.to_owned()).await;
+    }
+    sample.build().await;
+    for path in [everyone, "/audit/calls?-agent=nobody&-decision=open"] {
+        assert_pages(&sample, path.to_owned()).await;
+    }
+}
+
+async fn assert_pages(sample: &Sample, mut path: String) {
+    let router = sample.router(Access::Open).await;
     let mut ids = Vec::new();
     let mut last = String::new();
     for _ in 0..20 {
@@ -155,6 +167,12 @@ async fn paging_shows_every_call_once_in_both_directions() {
 #[tokio::test]
 async fn filters_find_what_they_say() {
     let mut sample = Sample::empty().await;
+    let entries = six_calls(&mut sample);
+    sample.write(entries).await;
+    assert_found(&sample, "no lookups").await;
+}
+
+fn six_calls(sample: &mut Sample) -> Vec<(Timestamp, Entry)> {
     let made = |agent, tool| Made {
         agent,
         tool,
@@ -167,7 +185,11 @@ async fn filters_find_what_they_say() {
     entries.extend(sample.allowed(&made("ci", "blend"), None));
     entries.extend(sample.denied(&made("ci", "never_seen"), "not_granted", "no"));
     entries.extend(sample.denied(&made("ci", "imagine"), "budget", "no"));
-    sample.write(entries).await;
+    entries
+}
+
+/// What filters find among the calls of [`six_calls`].
+async fn assert_found(sample: &Sample, how: &str) {
     let router = sample.router(Access::Open).await;
     let table = [
         ("", 6),
@@ -199,7 +221,22 @@ async fn filters_find_what_they_say() {
     ];
     for (query, expected) in table {
         let page = get(&router, &format!("/audit/calls?{query}")).await;
-        assert_eq!(rows(&page.body), expected, "{query}");
+        assert_eq!(rows(&page.body), expected, "{query}, {how}");
+    }
+}
+
+#[tokio::test]
+async fn filters_find_the_same_however_far_the_lookups_have_come() {
+    // A call closes after the lookups covered its beginning, or before, or is open still.
+    for covered in 0..=10 {
+        let mut sample = Sample::empty().await;
+        let mut entries = six_calls(&mut sample);
+        let rest = entries.split_off(covered.min(entries.len()));
+        sample.write(entries).await;
+        sample.build().await;
+        sample.write(rest).await;
+        sample.list_open().await;
+        assert_found(&sample, &format!("lookups of {covered}")).await;
     }
 }
 
@@ -605,7 +642,18 @@ async fn the_overview_counts_a_day_against_the_day_before() {
     let mut strangers = Entry::new(Kind::Denied).number("count", 14);
     strangers.reason = Some("not_authenticated".into());
     entries.push((before(Duration::from_secs(30)), strangers));
-    sample.write(entries).await;
+    let entries_of_a_day = entries.len();
+    for covered in 0..=entries_of_a_day {
+        let mut sample = Sample::empty().await;
+        let rest = entries.clone().split_off(covered);
+        sample.write(entries[..covered].to_vec()).await;
+        sample.build().await;
+        sample.write(rest).await;
+        assert_counted(&sample).await;
+    }
+}
+
+async fn assert_counted(sample: &Sample) {
     let page = get(&sample.router(Access::Open).await, "/audit").await.body;
     let summary = "1 agent made 20 calls in the last 24 hours. 15 were refused by the rules and 1 ended in an error.";
     assert!(page.contains(summary), "{page}");

@@ -247,6 +247,7 @@ impl Gateway {
             agent: &caller.agent,
             server,
             target: Target::Tool(tool),
+            arguments: None,
             at: self.clock.now(),
         };
         is_granted(&caller.permissions, &question)

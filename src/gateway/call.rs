@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::budget::Ending;
 use crate::policy::{Denial, DenialReason, UngrantedStyle};
 use crate::protocol::Method;
 use crate::types::CallId;
@@ -11,7 +12,10 @@ use super::entries;
 use super::failure::Failure;
 use super::listener::Listener;
 use super::refusal::{Cause, Refusal};
-use super::stages::{Authenticated, Authorized, Caller, Outcome, Reserved, Settled, Subject, Wish};
+use super::rounds::STATE_TIME;
+use super::stages::{
+    Authenticated, Authorized, Caller, Forwarded, Outcome, Reserved, Settled, Subject, Wish,
+};
 use super::tasks::UNKNOWN;
 use super::writer::NotAdmitted;
 
@@ -30,12 +34,18 @@ impl Gateway {
         let reserved = self.reserve(caller, wish).await?;
         let forwarded = self.forwarder.forward(reserved, agent).await;
         let entry = entries::closing(&forwarded);
-        forwarded.open.close(entry).await;
+        let ending = self.settlement(&forwarded);
+        forwarded.open.close(entry, ending).await;
         Ok(Settled {
             call: forwarded.request.call,
             wish: forwarded.request.wish,
             outcome: forwarded.outcome,
         })
+    }
+
+    /// What the end of a call means for its budgets.
+    pub(super) fn settlement(&self, forwarded: &Forwarded) -> Ending {
+        entries::settlement(forwarded, self.clock.now().after(STATE_TIME))
     }
 
     /// The first half of the line: what comes out may be forwarded.
@@ -69,6 +79,7 @@ impl Gateway {
                 reason: denial.reason,
                 agent: agent.name.to_string(),
                 owner: agent.owner.clone(),
+                detail: denial.detail.clone(),
             },
         );
         let mut entry = entries::of_request(request);
@@ -108,7 +119,8 @@ impl Gateway {
     async fn admit(&self, authorized: Authorized) -> Result<Reserved, Failure> {
         let request = &authorized.request;
         let entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
-        let is_paid = request.wish.continues.is_some();
+        let continues = request.wish.continues;
+        let is_paid = continues.is_some();
         let charges = if is_paid || is_free(request.wish.request.method) {
             Vec::new()
         } else {
@@ -117,7 +129,7 @@ impl Gateway {
         let zone = request.caller.permissions.zone().clone();
         match self
             .recorder
-            .admit(entry, request.call, charges, zone.clone())
+            .admit(entry, request.call, (charges, continues), zone.clone())
             .await
         {
             Ok(open) => Ok(authorized.reserve(open)),
@@ -194,7 +206,9 @@ fn hide(request: &Authenticated, reason: DenialReason) -> Option<Failure> {
         | DenialReason::DeniedRule
         | DenialReason::Expired
         | DenialReason::UnknownServer => request.caller.agent.ungranted == UngrantedStyle::Hide,
-        DenialReason::AgentDisabled | DenialReason::ServerDisabled => false,
+        DenialReason::AgentDisabled | DenialReason::ServerDisabled | DenialReason::CostInvalid => {
+            false
+        }
     };
     let method = request.wish.request.method;
     if hidden && method.is_about_tasks() {

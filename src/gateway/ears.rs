@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::budget::Ending;
 use crate::policy::{Question, Target, is_granted};
 use crate::protocol::{Method, Object};
 use crate::types::ServerName;
@@ -105,7 +106,8 @@ impl Gateway {
             .listen(reserved, interests.clone(), capabilities, news)
             .await;
         let entry = entries::closing(&forwarded);
-        forwarded.open.close(entry).await;
+        let ending = self.settlement(&forwarded);
+        forwarded.open.close(entry, ending).await;
         match listening {
             Ok(listening) => Ok(Open {
                 asked: interests,
@@ -124,7 +126,7 @@ impl Gateway {
     async fn spare(&self, reserved: Option<Reserved>) {
         let Some(reserved) = reserved else { return };
         let entry = entries::never_forwarded(reserved.request.call);
-        reserved.open.close(entry).await;
+        reserved.open.close(entry, Ending::Unsent).await;
     }
 }
 
@@ -333,6 +335,7 @@ impl Ear {
                 agent: &identity.caller.agent,
                 server: &self.server,
                 target: Target::Resource(uri),
+                arguments: None,
                 at: self.gateway.clock.now(),
             };
             is_granted(&identity.caller.permissions, &question)

@@ -4,12 +4,13 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::audit::{Entry, Kind};
-use crate::budget::{Charged, Held};
-use crate::policy::Place;
-use crate::protocol::json_string;
-use crate::types::CallId;
+use crate::budget::{Charged, Ending, Held, Span};
+use crate::policy::{Charge, Place};
+use crate::protocol::{error_code, json_string};
+use crate::types::{CallId, Timestamp};
 
 use super::exchange::Round;
+use super::shape::needs_input;
 use super::stages::{Authenticated, Caller, Forwarded, Outcome, Subject, Why};
 
 /// The longest text of an agent's own making that one field of an event keeps, in characters.
@@ -130,6 +131,24 @@ pub(super) fn with_charges(entry: Entry, charged: &[Charged]) -> Entry {
     entry.json("budgets", list(charged, write_charged))
 }
 
+/// The event of a count that begins with what earlier ones of its rule have used.
+pub(super) fn seeded(charge: &Charge, used: &[(Span, u64)]) -> Entry {
+    let entry = with_rule(Entry::new(Kind::Seeded), &charge.place);
+    let budgets = list(used, |text, (span, used)| {
+        let key = json_string(charge.key.as_str());
+        let starts = span.starts.micros();
+        let _ = write!(text, r#"{{"key":{key},"window":{starts},"seeded":{used}}}"#);
+    });
+    entry.json("budgets", budgets)
+}
+
+/// The event of a hold that was kept for a call that never came.
+pub(super) fn expired(call: CallId, charged: &[Charged]) -> Entry {
+    // Not as the call of this event: that one is closed already.
+    let entry = Entry::new(Kind::Expired).text("of", &call.to_string());
+    with_charges(entry, charged)
+}
+
 /// The event that ends a call whose gateway stopped in the middle of it.
 pub(super) fn abandoned(call: CallId) -> Entry {
     let mut entry = Entry::new(Kind::Abandoned).text("outcome", "gateway_stopped");
@@ -142,6 +161,40 @@ pub(super) fn never_forwarded(call: CallId) -> Entry {
     let mut entry = Entry::new(Kind::Released).text("outcome", "not_forwarded");
     entry.call = Some(call);
     entry
+}
+
+/// What the end of a call means for its budgets. `kept_until` is how long a call that goes on with it may take to come.
+pub(super) fn settlement(forwarded: &Forwarded, kept_until: Timestamp) -> Ending {
+    use crate::upstream::UpstreamError as E;
+    let reply = match &forwarded.outcome {
+        Outcome::Answered(reply) => reply,
+        Outcome::Unanswered(E::Unreachable(_) | E::Refused(_)) | Outcome::Withdrawn => {
+            return Ending::Unsent;
+        }
+        Outcome::Unanswered(E::Rejected(_)) => return Ending::Rejected,
+        Outcome::Unanswered(E::TimedOut | E::Broken(_) | E::TooLarge(_)) | Outcome::GivenUp(_) => {
+            return Ending::Unclear;
+        }
+    };
+    match &reply.outcome {
+        Ok(result) if needs_input(result) => Ending::Kept(kept_until),
+        Ok(result) => {
+            let costs = forwarded.open.read_costs(result.get());
+            if says_is_error(result.get()) {
+                Ending::ToolError(costs)
+            } else {
+                Ending::Answered(costs)
+            }
+        }
+        Err(error) if is_rejection(reply.status, error_code(error)) => Ending::Rejected,
+        Err(_) => Ending::Unclear,
+    }
+}
+
+/// Whether a server says with its error that it did not begin: HTTP 4xx, or JSON-RPC 2.0, section 5.1: the request is
+/// invalid, the method is unknown, the parameters are.
+fn is_rejection(status: u16, code: Option<i32>) -> bool {
+    (400..500).contains(&status) || code.is_some_and(|code| (-32_602..=-32_600).contains(&code))
 }
 
 /// How a call ends, as the log says it; `settled` and `failed` cost what was held.
@@ -210,12 +263,21 @@ fn write_held(text: &mut String, held: &Held) {
 fn write_charged(text: &mut String, charged: &Charged) {
     let _ = write!(
         text,
-        r#"{{"key":{},"window":{},"charged":{},"released":{}}}"#,
+        r#"{{"key":{},"window":{},"charged":{},"released":{}"#,
         json_string(charged.key.as_str()),
         charged.starts.micros(),
         charged.charged,
         charged.released,
     );
+    for (key, amount) in [("overrun", charged.overrun), ("kept", charged.kept)] {
+        if amount > 0 {
+            let _ = write!(text, r#","{key}":{amount}"#);
+        }
+    }
+    if charged.unreported {
+        text.push_str(r#","unreported":true"#);
+    }
+    text.push('}');
 }
 
 /// One time that the agent was asked; without the time it took when it did not come back.

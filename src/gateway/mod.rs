@@ -76,7 +76,9 @@ pub use failure::{Failure, REFUSAL};
 pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
-pub use operator::{Alone, AloneError, By, GivenBack, Instruction, Order, Outcome, Refused};
+pub use operator::{
+    Alone, AloneError, By, GivenBack, Instruction, Order, Outcome, PutRight, Refused,
+};
 pub use places::{Return, StreamId, StreamPlace};
 pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
@@ -191,12 +193,16 @@ pub struct Setup {
     pub signing_key: Option<SigningKey>,
     /// The file that checkpoints are exported to.
     pub checkpoints: Option<PathBuf>,
+    /// What is wrong with the log, when somebody said to go on all the same.
+    pub accepted: Option<String>,
 }
 
 /// The gateway between agents and servers.
 #[derive(Debug)]
 pub struct Gateway {
     permissions: Arc<Permissions>,
+    /// The file of ledger and log.
+    file: PathBuf,
     forwarder: Forwarder,
     recorder: Recorder,
     rates: RateLimits,
@@ -237,8 +243,12 @@ impl Gateway {
             clock,
             signing_key,
             checkpoints,
+            accepted,
         } = setup;
-        let first = vec![started(durability), policy_in_force(&permissions)];
+        let file = database.path().to_path_buf();
+        let accepted = accepted.map(|what| Entry::new(Kind::Accepted).text("mismatch", &what));
+        let first = [started(durability)].into_iter().chain(accepted);
+        let first = first.chain([policy_in_force(&permissions)]).collect();
         let writer = Writer::start(
             database,
             Arc::clone(&clock),
@@ -255,6 +265,7 @@ impl Gateway {
         let gateway = Self {
             rates: RateLimits::new(&permissions, Arc::clone(&clock)),
             permissions,
+            file,
             forwarder: Forwarder::new(upstreams, Arc::clone(&clock)),
             recorder,
             catalog: Catalog::default(),

@@ -2,16 +2,16 @@
 //! writer, and is an event itself: it says who ordered it, and why.
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::mpsc;
 
-use crate::audit::{self, SigningKey};
+use crate::audit::{self, Proof, SigningKey};
 use crate::clock::Clock;
-use crate::db::{DbError, Durability, Writer as Database};
+use crate::db::{DbError, Durability, Readers, Writer as Database};
 use crate::types::CallId;
 
 use super::checkpoints::Checkpoints;
@@ -37,6 +37,18 @@ pub enum Order {
         /// Why; written down.
         why: String,
     },
+    /// Let a budget be used again that is frozen for what a server reported.
+    Unfreeze {
+        /// Its name, as pages and `hayward budget show` have it.
+        key: String,
+        /// Why; written down.
+        why: String,
+    },
+    /// Put the counts right after the events.
+    Repair {
+        /// Why; written down.
+        why: String,
+    },
     /// Let events go that are too old and stand in an archive.
     Prune(Box<Prune>),
 }
@@ -47,13 +59,15 @@ impl Order {
         match self {
             Self::Refund { .. } => "refund",
             Self::Prune(_) => "prune",
+            Self::Unfreeze { .. } => "unfreeze",
+            Self::Repair { .. } => "repair",
         }
     }
 
     /// Why it is given.
     pub fn why(&self) -> &str {
         match self {
-            Self::Refund { why, .. } => why,
+            Self::Refund { why, .. } | Self::Unfreeze { why, .. } | Self::Repair { why } => why,
             Self::Prune(order) => &order.why,
         }
     }
@@ -95,6 +109,43 @@ pub enum Outcome {
         /// How many.
         events: i64,
     },
+    /// A budget is not frozen any more.
+    Unfrozen {
+        /// The sequence of the event.
+        seq: i64,
+        /// How many of its windows were frozen.
+        windows: usize,
+        /// What servers had reported beyond what was held in them.
+        overrun: u64,
+    },
+    /// The counts are what the events say.
+    Repaired {
+        /// The sequence of the event; none when there was nothing to repair.
+        seq: Option<i64>,
+        /// The counters that were put right.
+        counts: Vec<PutRight>,
+        /// How many open calls, holds and refunds were listed, or taken off the list.
+        rows: usize,
+        /// Whether there is more than one order may repair.
+        more: bool,
+    },
+}
+
+/// A counter that was put right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutRight {
+    /// Which count.
+    pub key: String,
+    /// The start of the window, in microseconds since 1970.
+    pub window: i64,
+    /// What was used, before and after.
+    pub used: [i64; 2],
+    /// What was held, before and after.
+    pub held: [i64; 2],
+    /// What servers reported beyond that, before and after.
+    pub overrun: [i64; 2],
+    /// Whether the budget was frozen for it, before and after.
+    pub frozen: [bool; 2],
 }
 
 /// What one budget got back.
@@ -137,6 +188,17 @@ pub enum Refused {
          see `hayward budget verify`"
     )]
     Counter(String),
+    /// There is no such budget.
+    #[error("there is no budget `{0}`; `hayward budget show` has the names")]
+    UnknownBudget(String),
+    /// It is not frozen.
+    #[error("budget `{0}` is not frozen")]
+    NotFrozen(String),
+    /// The events contradict one another, so nothing can be put right after them.
+    #[error(
+        "the log itself is not sound ({0}), so nothing can be put right after it; see `hayward audit verify`"
+    )]
+    Unsound(String),
     /// The events cannot go.
     #[error("these events cannot go: {0}")]
     NotPrunable(&'static str),
@@ -146,6 +208,9 @@ pub enum Refused {
     /// Too many wait for the writer, or it has stopped.
     #[error("the gateway takes no orders now; nothing was changed, try again")]
     Busy,
+    /// The file cannot be read.
+    #[error("the log cannot be read; nothing was changed, and the gateway's own log says more")]
+    Unreadable,
     /// The commit failed or takes too long.
     #[error(
         "the log cannot be written, and nobody knows whether the order still will be; \
@@ -160,11 +225,15 @@ impl Gateway {
     /// # Errors
     /// When it cannot be carried out, and why.
     pub async fn obey(&self, instruction: Instruction) -> Result<Outcome, Refused> {
-        obey(&self.recorder, instruction).await
+        obey(&self.recorder, &self.file, instruction).await
     }
 }
 
-async fn obey(recorder: &Recorder, mut instruction: Instruction) -> Result<Outcome, Refused> {
+async fn obey(
+    recorder: &Recorder,
+    file: &Path,
+    mut instruction: Instruction,
+) -> Result<Outcome, Refused> {
     let why = instruction.order.why().trim();
     if why.is_empty() || why.chars().count() > MAX_WHY {
         return Err(Refused::Why);
@@ -174,7 +243,30 @@ async fn obey(recorder: &Recorder, mut instruction: Instruction) -> Result<Outco
     }
     let name = instruction.by.name.chars().take(MAX_NAME).collect();
     instruction.by.name = name;
-    recorder.order(instruction).await
+    let proof = match instruction.order {
+        Order::Refund { .. } | Order::Unfreeze { .. } | Order::Prune(_) => None,
+        Order::Repair { .. } => Some(prove(file).await.map_err(unreadable)?),
+    };
+    recorder.order(instruction, proof).await
+}
+
+/// Reads the whole log beside the writer, which then has only to read on from its end.
+async fn prove(file: &Path) -> Result<Proof, DbError> {
+    let readers = Readers::open(file).await?;
+    let proof = async {
+        let mut db = readers.pool().acquire().await?;
+        let mut proof = Proof::begin(&mut db).await?;
+        proof.read(&mut db).await?;
+        Ok(proof)
+    };
+    let proof = proof.await;
+    readers.close().await;
+    proof
+}
+
+fn unreadable(error: DbError) -> Refused {
+    tracing::error!(%error, "the log cannot be read for an operator's order");
+    Refused::Unreadable
 }
 
 /// The file of a gateway that does not run.
@@ -216,6 +308,7 @@ impl Alone {
         mut self,
         instruction: Instruction,
     ) -> Result<Result<Outcome, Refused>, AloneError> {
+        let file = self.database.path().to_path_buf();
         let mut tx = self.database.begin().await?;
         let is_signed = audit::is_signed(tx.connection()).await?;
         drop(tx);
@@ -223,19 +316,22 @@ impl Alone {
             return Err(AloneError::NoKey);
         }
         let opened = started(Durability::Power).text("for", instruction.order.word());
-        let writer = Writer::start(
-            self.database,
-            self.clock,
-            random(),
-            vec![opened],
-            Checkpoints::new(self.signing_key, self.checkpoints),
-        )
-        .await?;
+        let checkpoints = Checkpoints::new(self.signing_key, self.checkpoints);
+        let (database, clock, first) = (self.database, self.clock, vec![opened]);
+        let writer = match instruction.order {
+            Order::Refund { .. } | Order::Unfreeze { .. } | Order::Prune(_) => {
+                Writer::start(database, clock, random(), first, checkpoints).await?
+            }
+            // Closing calls may wait until it is sure which are open.
+            Order::Repair { .. } => {
+                Writer::start_unswept(database, clock, random(), first, checkpoints).await?
+            }
+        };
         let (jobs, job_queue) = mpsc::channel(QUEUE);
         let (closings, closing_queue) = mpsc::unbounded_channel();
         let recorder = Recorder::new(jobs, closings, writer.health());
         let writing = tokio::spawn(writer.run(job_queue, closing_queue));
-        let done = obey(&recorder, instruction).await;
+        let done = obey(&recorder, &file, instruction).await;
         drop(recorder);
         writing.await??;
         Ok(done)

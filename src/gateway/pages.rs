@@ -220,6 +220,7 @@ fn may_see(
         agent: &caller.agent,
         server,
         target,
+        arguments: None,
         at,
     };
     is_granted(&caller.permissions, &question)

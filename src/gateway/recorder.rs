@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::audit::{Entry, Kind};
-use crate::budget::Hold;
+use crate::audit::{Entry, Kind, Proof};
+use crate::budget::{Ending, Hold, Reported};
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
 
@@ -67,7 +67,7 @@ impl Recorder {
         &self,
         entry: Entry,
         call: CallId,
-        charges: Vec<Charge>,
+        (charges, continues): (Vec<Charge>, Option<CallId>),
         zone: Zone,
     ) -> Result<OpenCall, NotAdmitted> {
         let (reply, answer) = oneshot::channel();
@@ -75,6 +75,7 @@ impl Recorder {
             entry: Box::new(entry),
             call,
             charges,
+            continues,
             zone,
             reply,
         };
@@ -95,8 +96,18 @@ impl Recorder {
     }
 
     /// Hands the end of a call to the writer; says whether there is one.
-    fn close(&self, hold: Hold, entry: Entry, reply: Option<oneshot::Sender<()>>) -> bool {
-        let closing = Closing { hold, entry, reply };
+    fn close(
+        &self,
+        hold: Hold,
+        (entry, ending): (Entry, Ending),
+        reply: Option<oneshot::Sender<()>>,
+    ) -> bool {
+        let closing = Closing {
+            hold,
+            entry,
+            ending,
+            reply,
+        };
         self.closings.send(closing).is_ok()
     }
 
@@ -107,9 +118,17 @@ impl Recorder {
     }
 
     /// Has the writer carry out an order; returns when that is durable.
-    pub(super) async fn order(&self, instruction: Instruction) -> Result<Outcome, Refused> {
+    pub(super) async fn order(
+        &self,
+        instruction: Instruction,
+        proof: Option<Proof>,
+    ) -> Result<Outcome, Refused> {
         let (reply, done) = oneshot::channel();
-        let job = Job::Order(Box::new(Ordered { instruction, reply }));
+        let job = Job::Order(Box::new(Ordered {
+            instruction,
+            proof,
+            reply,
+        }));
         self.jobs.try_send(job).map_err(|_| Refused::Busy)?;
         match timeout(ORDER_PATIENCE, done).await {
             Ok(Ok(done)) => done,
@@ -144,7 +163,7 @@ impl Drop for Waiting<'_> {
         self.answer.close();
         if let Ok(Ok(hold)) = self.answer.try_recv() {
             let entry = entries::never_forwarded(hold.call());
-            self.recorder.close(hold, entry, None);
+            self.recorder.close(hold, (entry, Ending::Unsent), None);
         }
     }
 }
@@ -158,12 +177,18 @@ pub(super) struct OpenCall {
 }
 
 impl OpenCall {
+    /// What a server reports in this result that the call cost, one entry a budget.
+    pub(super) fn read_costs(&self, result: &str) -> Vec<Reported> {
+        let hold = self.hold.as_ref();
+        hold.map(|hold| hold.read_costs(result)).unwrap_or_default()
+    }
+
     /// Ends the call with this event. Returns when it is durable, or when that takes too long: the writer
     /// goes on trying, and the agent gets its answer.
-    pub(super) async fn close(mut self, entry: Entry) {
+    pub(super) async fn close(mut self, entry: Entry, ending: Ending) {
         let Some(hold) = self.hold.take() else { return };
         let (reply, written) = oneshot::channel();
-        if !self.recorder.close(hold, entry, Some(reply)) {
+        if !self.recorder.close(hold, (entry, ending), Some(reply)) {
             tracing::error!("the writer has stopped; the next start closes this call as abandoned");
             return;
         }
@@ -184,6 +209,6 @@ impl Drop for OpenCall {
         let mut entry = Entry::new(Kind::Failed).text("outcome", outcome);
         entry.call = Some(hold.call());
         // Without a writer the next start closes it.
-        self.recorder.close(hold, entry, None);
+        self.recorder.close(hold, (entry, Ending::Unclear), None);
     }
 }

@@ -33,6 +33,8 @@ pub enum Cause {
         agent: String,
         /// Whom to ask.
         owner: Option<String>,
+        /// What the agent can change about it.
+        detail: Option<String>,
     },
     /// A budget has no room.
     Budget {
@@ -62,9 +64,17 @@ impl Refusal {
         let reason = self.reason().replace('_', " ");
         match cause {
             Cause::Policy {
+                detail: Some(detail),
+                ..
+            } => format!(
+                "Refused by policy ({reason}). What {subject} would cost is not clear: {detail}. Retrying the \
+                 same will not help. Call id {call}."
+            ),
+            Cause::Policy {
                 reason: denial,
                 agent,
                 owner,
+                detail: None,
             } => {
                 let why = policy_sentence(*denial, agent, subject);
                 let ask = owner.as_deref().map_or_else(
@@ -73,6 +83,18 @@ impl Refusal {
                 );
                 format!(
                     "Refused by policy ({reason}). {why} {ask} Retrying will not help. Call id {call}."
+                )
+            }
+            Cause::Budget { shortage, zone, .. } if shortage.frozen => {
+                let until = if shortage.span.never_ends() {
+                    String::new()
+                } else {
+                    format!(" before {}", shortage.span.ends.rfc3339(zone))
+                };
+                format!(
+                    "Refused by policy ({reason}). {subject}: its budget is frozen, because a server reported that \
+                     a call had cost more than it might. Ask whoever keeps permissions.yaml. Retrying{until} will \
+                     not help. Call id {call}."
                 )
             }
             Cause::Budget { shortage, zone, .. } => {
@@ -84,10 +106,13 @@ impl Refusal {
                     let reset = shortage.span.ends.rfc3339(zone);
                     format!("Next call possible at {reset}. Retrying before then will not help.")
                 };
+                let limit = &shortage.charge.limit;
                 format!(
-                    "Refused by policy ({reason}). {subject}: {used} of {} calls used {}. {until} Call id {call}.",
-                    shortage.count.limit,
-                    span_words(shortage.charge.limit.window),
+                    "Refused by policy ({reason}). {subject}: {} of {} {} used {}. {until} Call id {call}.",
+                    limit.unit.number(used),
+                    limit.unit.number(shortage.count.limit),
+                    limit.unit.word(),
+                    span_words(limit.window),
                 )
             }
             Cause::Rate { wait, rate } => format!(
@@ -117,12 +142,14 @@ impl Refusal {
             Cause::Budget { shortage, zone, at } => {
                 let used = shortage.count.used.saturating_add(shortage.count.held);
                 let wait = shortage.span.ends.since(*at);
-                data.insert("limit".into(), shortage.count.limit.into());
-                data.insert("used".into(), used.into());
-                data.insert(
-                    "remaining".into(),
-                    shortage.count.limit.saturating_sub(used).into(),
-                );
+                let (unit, limit) = (&shortage.charge.limit.unit, shortage.count.limit);
+                data.insert("limit".into(), unit.json(limit));
+                data.insert("used".into(), unit.json(used));
+                let remaining = limit.saturating_sub(used);
+                data.insert("remaining".into(), unit.json(remaining));
+                if shortage.frozen {
+                    data.insert("frozen".into(), true.into());
+                }
                 if !shortage.span.never_ends() {
                     data.insert("resets_at".into(), shortage.span.ends.rfc3339(zone).into());
                     data.insert("retry_after_ms".into(), millis(wait).into());
@@ -145,18 +172,23 @@ pub(super) fn denied_by_budget(entry: Entry, shortage: &Shortage, zone: &Zone) -
     } else {
         format!("resets at {}", shortage.span.ends.rfc3339(zone))
     };
+    let limit = &shortage.charge.limit;
     let message = format!(
-        "{} of {} calls used {}, {resets}",
-        count.used.saturating_add(count.held),
-        count.limit,
-        span_words(shortage.charge.limit.window),
+        "{} of {} {} used {}, {resets}",
+        limit.unit.number(count.used.saturating_add(count.held)),
+        limit.unit.number(count.limit),
+        limit.unit.word(),
+        span_words(limit.window),
     );
     let entry =
         entries::denied(entry, "budget", &message).text("budget", shortage.charge.key.as_str());
-    let entry = entry
+    let mut entry = entry
         .number("limit", count.limit)
         .number("used", count.used)
         .number("held", count.held);
+    if shortage.frozen {
+        entry = entry.json("frozen", "true".into());
+    }
     if shortage.span.never_ends() {
         return entry;
     }
@@ -174,6 +206,7 @@ fn policy_sentence(reason: DenialReason, agent: &str, subject: &str) -> String {
             )
         }
         DenialReason::DeniedRule => format!("`{subject}` is forbidden by a deny rule."),
+        DenialReason::CostInvalid => format!("What `{subject}` would cost is not clear."),
         DenialReason::Expired => format!("The grant of `{subject}` to agent `{agent}` has ended."),
     }
 }
@@ -186,6 +219,7 @@ fn denial_word(reason: DenialReason) -> &'static str {
         DenialReason::NotGranted => "not_granted",
         DenialReason::DeniedRule => "denied_rule",
         DenialReason::Expired => "expired",
+        DenialReason::CostInvalid => "cost_invalid",
     }
 }
 

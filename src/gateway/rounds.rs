@@ -21,7 +21,7 @@ use super::visits::is_declined;
 use super::{Failure, Gateway};
 
 /// How long an agent may take to come back with the answers.
-const STATE_TIME: Duration = Duration::from_secs(15 * 60);
+pub(super) const STATE_TIME: Duration = Duration::from_secs(15 * 60);
 
 /// How often a server may ask for more in one request that stays open.
 const MAX_ROUNDS: usize = 8;

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
+
 use crate::policy::{Agent, Decision, Denial, Grant, Permissions, Question, Target, decide};
-use crate::protocol::Version;
+use crate::protocol::{Method, Version};
 use crate::types::{CallId, ServerName, Timestamp};
 use crate::upstream::{Era, Lane, Outgoing, Reply, UpstreamError};
 
@@ -100,6 +102,15 @@ pub(super) struct Wish {
     pub continues: Option<CallId>,
 }
 
+impl Wish {
+    /// What a tool is called with; `None` when none is called.
+    fn arguments(&self) -> Option<&str> {
+        let is_call = self.request.method == Method::ToolsCall;
+        let given = self.request.params.get("arguments").map(RawValue::get);
+        is_call.then(|| given.unwrap_or("{}"))
+    }
+}
+
 /// What a request is about, as the rules see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Subject {
@@ -146,6 +157,7 @@ impl Authenticated {
             agent: &self.caller.agent,
             server: &self.wish.server,
             target: self.wish.subject.target(),
+            arguments: self.wish.arguments(),
             at,
         };
         match decide(&self.caller.permissions, &question) {

@@ -241,6 +241,7 @@ impl Gateway {
             agent: &caller.agent,
             server: &server,
             target: Target::Resource(&own),
+            arguments: None,
             at: self.clock.now(),
         };
         if is_granted(&caller.permissions, &question) {

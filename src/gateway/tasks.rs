@@ -243,6 +243,7 @@ impl Gateway {
             agent: &caller.agent,
             server,
             target: Target::Tool(&own.tool),
+            arguments: None,
             at: self.clock.now(),
         };
         if !is_granted(&caller.permissions, &question) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
-use crate::budget::{Books, Hold, Shortage};
+use crate::budget::{Books, Ending, Hold, Shortage};
 use crate::clock::Clock;
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
@@ -26,6 +26,7 @@ mod behind;
 mod orders;
 mod pruning;
 mod recover;
+mod repair;
 
 use batch::Batch;
 use behind::Building;
@@ -51,8 +52,10 @@ pub(super) enum Job {
         entry: Box<Entry>,
         /// Whose id it has.
         call: CallId,
-        /// The budgets it needs.
+        /// The budgets it needs; of a call that goes on with another, none: that one's hold is taken over.
         charges: Vec<Charge>,
+        /// The call that this one goes on with.
+        continues: Option<CallId>,
         /// The zone of the rules in force.
         zone: Zone,
         /// Hears the answer, after the commit.
@@ -78,6 +81,8 @@ pub(super) struct Closing {
     pub(super) hold: Hold,
     /// How it ended.
     pub(super) entry: Entry,
+    /// What that means for its budgets.
+    pub(super) ending: Ending,
     /// Hears about it after the commit.
     pub(super) reply: Option<oneshot::Sender<()>>,
 }
@@ -120,12 +125,45 @@ pub(super) struct Writer {
 impl Writer {
     /// Reads the file, closes what a crash left open, and notes that the gateway started.
     pub(super) async fn start(
-        mut database: Database,
+        database: Database,
         clock: Arc<dyn Clock>,
         fresh_log: [u8; 16],
         first: Vec<Entry>,
         checkpoints: Checkpoints,
     ) -> Result<Self, DbError> {
+        let opened = Self::open(database, clock, fresh_log, first, checkpoints).await?;
+        let (mut writer, mut batch) = opened;
+        let at = writer.last_at;
+        // The states that would bring them back died with the process that sealed them.
+        writer.expire(&mut batch, Timestamp::LAST, at);
+        writer.sweep(&mut batch, at, entries::abandoned).await?;
+        writer.write(&mut batch).await?;
+        writer.deliver(batch);
+        Ok(writer)
+    }
+
+    /// The same without closing anything: the list of open calls is to be put right first.
+    pub(super) async fn start_unswept(
+        database: Database,
+        clock: Arc<dyn Clock>,
+        fresh_log: [u8; 16],
+        first: Vec<Entry>,
+        checkpoints: Checkpoints,
+    ) -> Result<Self, DbError> {
+        let opened = Self::open(database, clock, fresh_log, first, checkpoints).await?;
+        let (mut writer, mut batch) = opened;
+        writer.write(&mut batch).await?;
+        writer.deliver(batch);
+        Ok(writer)
+    }
+
+    async fn open(
+        mut database: Database,
+        clock: Arc<dyn Clock>,
+        fresh_log: [u8; 16],
+        first: Vec<Entry>,
+        checkpoints: Checkpoints,
+    ) -> Result<(Self, Batch), DbError> {
         let log = database.identity(fresh_log, clock.now()).await?;
         let mut writer = Self {
             database,
@@ -157,10 +195,7 @@ impl Writer {
             }
         }
         writer.unfold(&mut batch, at, true);
-        writer.sweep(&mut batch, at, entries::abandoned);
-        writer.write(&mut batch).await?;
-        writer.checkpoints.written(batch.checkpoint);
-        Ok(writer)
+        Ok((writer, batch))
     }
 
     /// The end of the chain.
@@ -222,10 +257,7 @@ impl Writer {
         for closing in std::mem::take(&mut self.unwritten) {
             self.close(&mut batch, closing, at);
         }
-        for job in jobs {
-            self.job(&mut batch, job, at);
-        }
-        match self.write(&mut batch).await {
+        match self.decide(&mut batch, jobs, at).await {
             Ok(()) => {
                 let orders = std::mem::take(&mut batch.orders);
                 self.deliver(batch);
@@ -240,6 +272,19 @@ impl Writer {
                 self.unwritten = batch.closed;
             }
         }
+    }
+
+    async fn decide(
+        &mut self,
+        batch: &mut Batch,
+        jobs: Vec<Job>,
+        at: Timestamp,
+    ) -> Result<(), DbError> {
+        for job in jobs {
+            self.seed(batch, &job, at).await?;
+            self.job(batch, job, at);
+        }
+        self.write(batch).await
     }
 
     async fn checkpoint_when_due(&mut self) {
@@ -258,9 +303,10 @@ impl Writer {
         let at = self.now();
         let mut batch = self.begin(at);
         self.unfold(&mut batch, at, true);
+        self.expire(&mut batch, Timestamp::LAST, at);
         self.checkpoint(&mut batch, Entry::new(Kind::Stopped), at);
         self.write(&mut batch).await?;
-        self.checkpoints.written(batch.checkpoint);
+        self.deliver(batch);
         self.checkpoints.close().await;
         self.database.close().await?;
         Ok(self.head)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::types::{AgentName, ServerName, Timestamp};
 
-use super::charge::{Charge, charges};
+use super::charge::{Charge, Unpriced, charges};
 use super::permissions::is_live;
 use super::{
     Agent, DenyRule, GrantRule, Pattern, Permissions, Place, RateRule, ServerRule, Specificity,
@@ -34,6 +34,8 @@ pub struct Question<'a> {
     pub server: &'a ServerName,
     /// What it wants there.
     pub target: Target<'a>,
+    /// The arguments of a call, as JSON text; `None` when nobody calls and the question is only whether one may.
+    pub arguments: Option<&'a str>,
     /// The instant of the decision.
     pub at: Timestamp,
 }
@@ -105,6 +107,8 @@ pub enum DenialReason {
     DeniedRule,
     /// The grant that would cover it has ended.
     Expired,
+    /// Nobody can say what it costs.
+    CostInvalid,
 }
 
 /// A refusal by the rules.
@@ -114,6 +118,8 @@ pub struct Denial {
     pub reason: DenialReason,
     /// The rules that had a part; empty when it is the lack of one.
     pub reasons: Vec<Reason>,
+    /// What the agent can change about it, where the reason alone does not say that.
+    pub detail: Option<String>,
 }
 
 /// The answer of [`decide`].
@@ -134,10 +140,10 @@ impl Decision {
 
 /// Decides one question under one snapshot of the rules. Pure; the order of the file does not matter.
 pub fn decide(permissions: &Permissions, question: &Question<'_>) -> Decision {
-    match find_grant(permissions, question) {
-        Ok((server, rule)) => {
-            Decision::Allowed(Box::new(grant(permissions, question, server, rule)))
-        }
+    let granted = find_grant(permissions, question)
+        .and_then(|(server, rule)| grant(permissions, question, server, rule));
+    match granted {
+        Ok(grant) => Decision::Allowed(Box::new(grant)),
         Err(denial) => Decision::Denied(denial),
     }
 }
@@ -158,6 +164,7 @@ pub fn may_see_server(
         agent,
         server,
         target: Target::Listing,
+        arguments: None,
         at,
     };
     is_granted(permissions, &question)
@@ -236,6 +243,7 @@ fn denial(reason: DenialReason, part: Option<(&Place, &'static str)>) -> Denial 
     Denial {
         reason,
         reasons: reasons.into_iter().collect(),
+        detail: None,
     }
 }
 
@@ -279,21 +287,30 @@ fn grant(
     question: &Question<'_>,
     server: &ServerRule,
     rule: &GrantRule,
-) -> Grant {
-    let charges = charges(permissions, question, server, rule);
+) -> Result<Grant, Denial> {
+    let charges = charges(permissions, question, server, rule).map_err(unpriced)?;
     let limits = charges.iter().map(|charge| (&charge.place, "limits it"));
     let parts = std::iter::once((&rule.place, "grants it")).chain(limits);
     let reasons = parts.map(|(place, effect)| Reason {
         place: place.clone(),
         effect,
     });
-    Grant {
+    Ok(Grant {
         agent: question.agent.name.clone(),
         server: question.server.clone(),
         rule: rule.place.clone(),
         reasons: reasons.collect(),
         rates: rates(question, server, rule),
         charges,
+    })
+}
+
+fn unpriced(unpriced: Unpriced) -> Denial {
+    let effect = "counts what nobody can say";
+    let part = Some((&unpriced.place, effect));
+    Denial {
+        detail: Some(unpriced.why),
+        ..denial(DenialReason::CostInvalid, part)
     }
 }
 

@@ -6,14 +6,16 @@ mod charge;
 mod decide;
 mod pattern;
 mod permissions;
+mod weigh;
 
-pub use charge::Charge;
+pub use charge::{Charge, Unpriced};
 pub use decide::{
     Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, is_granted,
     may_see_server,
 };
 pub use pattern::Pattern;
 pub use permissions::{
-    Agent, BudgetRule, DenyRule, Disabled, Each, GrantRule, Parts, Permissions, Place, Pool,
-    RateRule, RefusalStyle, ServerRule, Specificity, Token, UngrantedStyle, Viewer, ViewerScope,
+    Agent, BudgetRule, Cost, Costs, DenyRule, Disabled, Each, GrantRule, Parts, Permissions, Place,
+    Pool, RateRule, Refund, RefusalStyle, ServerRule, Specificity, Token, UngrantedStyle, Viewer,
+    ViewerScope,
 };

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::types::{
-    AgentName, BudgetKey, Limit, PoolName, Rate, Revision, ServerName, Timestamp, TokenHash,
+    AgentName, BudgetKey, Limit, PoolName, Rate, Revision, ServerName, Timestamp, TokenHash, Unit,
     ViewerName, Zone,
 };
 
@@ -52,6 +52,55 @@ pub struct BudgetRule {
     pub tools: Vec<Pattern>,
     /// How it is split.
     pub each: Each,
+    /// The most that one call may take; a call that asks for more is refused.
+    pub max_cost: Option<u64>,
+    /// What gives back what was held, beside a call that never left.
+    pub refund: Refund,
+}
+
+/// Ends of a call that give back what it held, where a server is trusted to fail before it does the work. A call of
+/// which not one byte was sent always gets it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Refund {
+    /// It was turned away: HTTP 4xx, or JSON-RPC -32600 to -32602.
+    pub rejected: bool,
+    /// It was answered with `isError: true`.
+    pub tool_error: bool,
+}
+
+/// What the tools of a server cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Costs {
+    /// Where they stand.
+    pub place: Place,
+    /// In what.
+    pub unit: Unit,
+    /// By tool; the most exact pattern counts.
+    pub tools: Vec<(Pattern, Cost)>,
+}
+
+/// What one call of a tool costs, in millionths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cost {
+    /// Always this.
+    Fixed(u64),
+    /// What the server reports in its result.
+    Reported {
+        /// Where in the result (JSON Pointer, RFC 6901).
+        pointer: Arc<str>,
+        /// The most it can be; so much is held.
+        most: u64,
+    },
+}
+
+impl Costs {
+    /// What a tool costs; `None` when nobody says.
+    pub fn of(&self, tool: &str) -> Option<&Cost> {
+        let fitting = self.tools.iter().filter(|(name, _)| name.matches(tool));
+        fitting
+            .max_by_key(|(name, _)| (name.weight(), name.as_str()))
+            .map(|(_, cost)| cost)
+    }
 }
 
 /// A named budget that several rules may share.
@@ -197,6 +246,8 @@ pub struct ServerRule {
     pub budgets: Vec<Arc<BudgetRule>>,
     /// Smoothing of whoever calls it.
     pub rate: Option<Arc<RateRule>>,
+    /// What its tools cost.
+    pub costs: Option<Costs>,
 }
 
 /// What a viewer may see beyond metadata.

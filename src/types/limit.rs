@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-use super::Window;
+use super::{Unit, Window};
 
 /// Why a text is not a limit or a rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,12 @@ pub enum LimitError {
     /// The count is not a whole number in range.
     #[error("`{0}` is not a whole number")]
     Count(String),
+    /// The cost is no decimal number in range.
+    #[error("`{0}` is not a decimal number with at most six digits behind the point")]
+    Cost(String),
+    /// The word is no unit of cost.
+    #[error("`{0}` is not a unit of cost: use a short word such as `USD` or `tokens`")]
+    Unit(String),
     /// The period is none of the known ones.
     #[error("`{0}` is not a period: use {1}")]
     Period(String, &'static str),
@@ -31,11 +37,13 @@ pub enum LimitError {
     Zero,
 }
 
-/// At most so many calls in one window: `2/day`, `10/24h`, `100 total`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// At most so much in one window: `2/day`, `10/24h`, `100 total`, `40 USD/month`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Limit {
-    /// Calls; zero refuses every call.
+    /// How much, in the unit; zero refuses every call.
     pub amount: u64,
+    /// What is counted.
+    pub unit: Unit,
     /// The period after which a new count begins.
     pub window: Window,
 }
@@ -51,11 +59,13 @@ impl FromStr for Limit {
                 (count, period.parse()?)
             }
         };
-        let amount = count
-            .parse::<u32>()
-            .map_err(|_| LimitError::Count(count.into()))?;
+        let (count, unit) = match count.split_once(' ') {
+            Some((count, unit)) => (count, Unit::cost(unit.trim())?),
+            None => (count, Unit::Calls),
+        };
         Ok(Self {
-            amount: u64::from(amount),
+            amount: unit.amount(count)?,
+            unit,
             window,
         })
     }
@@ -63,11 +73,13 @@ impl FromStr for Limit {
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.unit.number(self.amount))?;
+        if let Unit::Cost(name) = &self.unit {
+            write!(f, " {name}")?;
+        }
         match self.window {
-            Window::Total => write!(f, "{} total", self.amount),
-            Window::Calendar(..) | Window::Rolling(_) => {
-                write!(f, "{}/{}", self.amount, self.window)
-            }
+            Window::Total => f.write_str(" total"),
+            Window::Calendar(..) | Window::Rolling(_) => write!(f, "/{}", self.window),
         }
     }
 }
@@ -164,6 +176,9 @@ mod tests {
             "5/week from sunday 18:30",
             "5/week from saturday",
             "9/month from 00:01",
+            "40 USD/month",
+            "0.5 USD/24h",
+            "12.000001 tokens total",
         ] {
             assert_eq!(text.parse::<Limit>().unwrap().to_string(), text);
         }
@@ -176,6 +191,14 @@ mod tests {
         assert_eq!(error("x total"), "`x` is not a whole number");
         assert_eq!(error("-1/day"), "`-1` is not a whole number");
         assert_eq!(error("1.5/day"), "`1.5` is not a whole number");
+        assert_eq!(
+            error("1,5 USD/day"),
+            "`1,5` is not a decimal number with at most six digits behind the point"
+        );
+        assert_eq!(
+            error("2 $/day"),
+            "`$` is not a unit of cost: use a short word such as `USD` or `tokens`"
+        );
         assert_eq!(
             error("2/fortnight"),
             "`fortnight` is not a period: use hour, day, week, month, year, or a length such as 24h or 7d"

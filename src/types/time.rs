@@ -10,6 +10,9 @@ use jiff::tz::TimeZone;
 pub struct Timestamp(i64);
 
 impl Timestamp {
+    /// The end of time.
+    pub const LAST: Self = Self(i64::MAX);
+
     /// From microseconds since 1970, as stored in columns named `…_us`.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)

@@ -300,6 +300,7 @@ async fn a_list_shows_exactly_what_the_rules_allow() {
                     agent,
                     server: &server,
                     target: Target::Tool(tool),
+                    arguments: None,
                     at: hayward::types::Timestamp::default(),
                 };
                 decide(&world.permissions, &question).is_allowed()

@@ -12,6 +12,7 @@ mod blackbox;
 mod budgets;
 #[cfg(test)]
 mod calls;
+mod costs;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
@@ -26,6 +27,8 @@ mod lists;
 mod messages;
 #[cfg(test)]
 mod migrations;
+#[cfg(test)]
+mod orders;
 #[cfg(test)]
 mod parked;
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use hayward::budget::{Count, Shortage, span};
 use hayward::gateway::{Addressee, Cause, Door, Failure, Refusal, TokenProblem, Unanswered};
-use hayward::policy::{Charge, DenialReason, Place, RefusalStyle};
+use hayward::policy::{Charge, DenialReason, Place, Refund, RefusalStyle};
 use hayward::protocol::{RequestId, raw};
-use hayward::types::{BudgetKey, CallId, Limit, Period, ServerName, Timestamp, Window, Zone};
+use hayward::types::{BudgetKey, CallId, Limit, Period, ServerName, Timestamp, Unit, Window, Zone};
 use hayward::upstream::UpstreamError;
 use serde_json::{Value, json};
 
@@ -35,6 +35,7 @@ fn by_policy(reason: DenialReason, owner: Option<&str>) -> Failure {
         reason,
         agent: "clawd".into(),
         owner: owner.map(Into::into),
+        detail: None,
     };
     refused("images/imagine", cause)
 }
@@ -43,8 +44,14 @@ fn by_budget(window: Window) -> Failure {
     let zone = Zone::named("Europe/Berlin").unwrap();
     let charge = Charge {
         key: BudgetKey::new("servers.images"),
-        limit: Limit { amount: 2, window },
+        limit: Limit {
+            amount: 2,
+            unit: Unit::Calls,
+            window,
+        },
         amount: 1,
+        reported: None,
+        refund: Refund::default(),
         place: Place {
             path: "servers.images.budgets[0]".into(),
             line: 3,
@@ -61,6 +68,7 @@ fn by_budget(window: Window) -> Failure {
         charge,
         span,
         count,
+        frozen: false,
     });
     let cause = Cause::Budget {
         shortage,

@@ -70,11 +70,17 @@ impl CallState {
             Kind::Abandoned => Self::Abandoned,
             Kind::Started
             | Kind::Stopped
+            | Kind::Accepted
             | Kind::Policy
             | Kind::Checkpoint
             | Kind::Admitted
             | Kind::Denied
+            | Kind::Seeded
+            | Kind::Expired
             | Kind::Refunded
+            | Kind::Repaired
+            | Kind::Unfrozen
+            | Kind::Exported
             | Kind::Pruned => Self::Open,
         }
     }

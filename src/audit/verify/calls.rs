@@ -1,25 +1,19 @@
 //! Every call opens once and closes once, and the budgets count what closed calls cost. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::Fault;
+use super::columns::call;
+use super::ledger::{Difference, LedgerTables, Sums, Windows, compare};
 use super::meta::{Meta, MetaBudget};
+use super::refunds::Refunds;
 use super::seam::Total;
-use crate::types::CallId;
+use crate::types::{BudgetKey, CallId, Timestamp};
 
 /// One window of one budget: the number of its key, and its start.
 type WindowId = (usize, i64);
 
-/// The tables of the ledger, to be compared with what the events add up to.
-#[derive(Debug, Default)]
-pub(super) struct LedgerTables {
-    /// Of every window: key, start, used, held.
-    pub(super) windows: Vec<(String, i64, i64, i64)>,
-    /// Calls in the list of open ones.
-    pub(super) open_calls: i64,
-}
-
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Holding {
     window: WindowId,
     amount: i64,
@@ -31,72 +25,127 @@ pub(super) struct Calls {
     /// The keys of budgets, numbered, so that each is kept once.
     keys: HashMap<String, usize>,
     open: HashMap<CallId, Vec<Holding>>,
+    /// What closed calls keep for those that go on with them.
+    kept: HashMap<CallId, Vec<Holding>>,
     used: HashMap<WindowId, i64>,
+    /// What servers reported beyond what was held, and whether the budget is frozen for it.
+    overrun: HashMap<WindowId, (i64, bool)>,
+    pub(super) refunds: Refunds,
+    /// When the first event was written.
+    since: Option<i64>,
+    /// Set when there were events before the first one here.
+    is_part: bool,
 }
 
 impl Calls {
+    /// From here on, calls may close that opened earlier, and budgets may count more.
+    pub(super) fn resume(&mut self) {
+        self.is_part = true;
+    }
+
+    /// Goes on after events that were pruned: what they added up to. The calls that were under way come before.
+    pub(super) fn go_on(&mut self, totals: &[Total], last: i64) {
+        self.used.clear();
+        self.overrun.clear();
+        for total in totals {
+            let window = (self.number(&total.key), total.window);
+            self.used.insert(window, total.used);
+            if total.overrun != 0 || total.frozen {
+                self.overrun.insert(window, (total.overrun, total.frozen));
+            }
+        }
+        self.refunds.go_on(last);
+    }
+
+    /// What every window has used, in order.
+    pub(super) fn totals(&self) -> Vec<Total> {
+        let windows = self.windows().into_iter();
+        let totals = windows.map(|((key, window), sums)| Total {
+            key,
+            window,
+            used: sums.used,
+            overrun: sums.overrun,
+            frozen: sums.frozen,
+        });
+        totals.filter(|total| total.used != 0 || total.overrun != 0 || total.frozen).collect()
+    }
+
+    /// Whether a call is open, or something is kept for the one that goes on with it.
+    pub(super) fn is_under_way(&self, call: CallId) -> bool {
+        self.open.contains_key(&call) || self.kept.contains_key(&call)
+    }
+
     /// Calls that did not close yet.
     pub(super) fn open_count(&self) -> usize {
         self.open.len()
     }
 
-    /// Whether a call is open, or something is kept for those that go on with it.
-    pub(super) fn is_under_way(&self, call: CallId) -> bool {
-        self.open.contains_key(&call)
-    }
-
-    /// What every window has used, in order.
-    pub(super) fn totals(&self) -> Vec<Total> {
-        let names: HashMap<usize, &String> = self
-            .keys
-            .iter()
-            .map(|(key, number)| (*number, key))
-            .collect();
-        let used = self.used.iter().filter(|(_, used)| **used != 0);
-        let total = |((number, window), used): (&WindowId, &i64)| {
-            let key = (*names.get(number)?).clone();
-            let (window, used) = (*window, *used);
-            Some(Total { key, window, used })
-        };
-        let mut totals: Vec<Total> = used.filter_map(total).collect();
-        totals.sort_unstable();
-        totals
-    }
-
-    /// Begins with what earlier events added up to.
-    pub(super) fn set_used(&mut self, totals: &[Total]) {
-        self.used.clear();
-        for total in totals {
-            let window = (self.number(&total.key), total.window);
-            self.used.insert(window, total.used);
-        }
-    }
-
-    /// Takes what an operator gave back off.
-    pub(super) fn refund(&mut self, budgets: &[MetaBudget<'_>]) {
-        for budget in budgets {
-            let window = self.window(budget);
-            let used = self.used.entry(window).or_default();
-            *used = used.saturating_sub(budget.refunded);
-        }
-    }
-
     /// Takes one event in.
-    pub(super) fn event(&mut self, seq: i64, call: CallId, meta: &Meta<'_>) -> Option<Fault> {
-        let what = match &*meta.kind {
-            "admitted" => {
-                let held = meta.budgets.iter().map(|budget| self.holding(budget));
-                let held = held.collect();
-                let twice = self.open.insert(call, held);
-                twice.map(|_| "the call opens a second time")
+    pub(super) fn event(&mut self, seq: i64, meta: &Meta<'_>) -> Option<Fault> {
+        self.since.get_or_insert(meta.at_us);
+        let what = match (&*meta.kind, call(meta.call.as_ref())) {
+            ("admitted", Some(call)) => self.open(call, meta),
+            ("settled" | "failed" | "released" | "abandoned", Some(call)) => self.close(call, meta),
+            ("expired", _) => {
+                let kept = call(meta.of.as_ref()).and_then(|call| self.kept.remove(&call));
+                match kept {
+                    Some(held) => self.charge(&held, &meta.budgets),
+                    None => self.unknown(&meta.budgets, "what runs out was not kept"),
+                }
             }
-            "settled" | "failed" | "released" | "abandoned" => match self.open.remove(&call) {
-                Some(held) => self.charge(&held, &meta.budgets),
-                None => Some("the call closes without being open"),
-            },
+            ("refunded", _) => {
+                for budget in &meta.budgets {
+                    let window = self.window(budget);
+                    self.use_up(window, budget.refunded.saturating_neg());
+                }
+                self.refunds.note(seq, meta)
+            }
+            ("unfrozen", _) => {
+                for budget in &meta.budgets {
+                    let window = self.window(budget);
+                    self.overrun.entry(window).or_default().1 = false;
+                }
+                None
+            }
+            ("seeded", _) => {
+                for budget in &meta.budgets {
+                    let window = self.window(budget);
+                    self.use_up(window, budget.seeded);
+                }
+                None
+            }
             _ => None,
         };
         what.map(|what| Fault::Call { seq, what })
+    }
+
+    fn open(&mut self, call: CallId, meta: &Meta<'_>) -> Option<&'static str> {
+        let held = meta.budgets.iter().map(|budget| self.holding(budget));
+        let held: Vec<Holding> = held.collect();
+        let before = self::call(meta.continues.as_ref());
+        let kept = before.and_then(|before| self.kept.remove(&before));
+        let is_other = kept.is_some_and(|kept| !are_same(&kept, &held));
+        if self.open.insert(call, held).is_some() {
+            return Some("the call opens a second time");
+        }
+        is_other.then_some("the call goes on with other budgets than were kept for it")
+    }
+
+    fn close(&mut self, call: CallId, meta: &Meta<'_>) -> Option<&'static str> {
+        let Some(held) = self.open.remove(&call) else {
+            return self.unknown(&meta.budgets, "the call closes without being open");
+        };
+        let fault = self.charge(&held, &meta.budgets);
+        if meta.budgets.iter().any(|budget| budget.kept > 0) {
+            self.kept.insert(call, held);
+        }
+        fault
+    }
+
+    /// What was charged for something whose beginning was before the first event here, or nowhere.
+    fn unknown(&mut self, charged: &[MetaBudget<'_>], what: &'static str) -> Option<&'static str> {
+        self.add(charged);
+        (!self.is_part).then_some(what)
     }
 
     fn holding(&mut self, budget: &MetaBudget<'_>) -> Holding {
@@ -120,68 +169,150 @@ impl Calls {
     }
 
     fn charge(&mut self, held: &[Holding], charged: &[MetaBudget<'_>]) -> Option<&'static str> {
-        let mut same = held.len() == charged.len();
-        for budget in charged {
-            let window = self.window(budget);
-            let used = self.used.entry(window).or_default();
-            *used = used.saturating_add(budget.charged);
-            same &= held.iter().any(|holding| {
-                holding.window == window && (0..=holding.amount).contains(&budget.charged)
+        let windows = self.add(charged);
+        let mut pairs = windows.iter().zip(charged);
+        let same = held.len() == charged.len()
+            && pairs.all(|(window, budget)| {
+                held.iter().any(|holding| {
+                    holding.window == *window && (0..=holding.amount).contains(&budget.charged)
+                })
             });
-        }
         (!same).then_some("the call closes with other budgets than it opened with")
     }
 
-    /// Compares the tables with the events, after the last of them; `seq` is its number.
-    pub(super) fn ledger(&mut self, seq: i64, tables: LedgerTables) -> Vec<Fault> {
-        let mut held: HashMap<WindowId, i64> = HashMap::new();
-        for holding in self.open.values().flatten() {
-            let amount = held.entry(holding.window).or_default();
-            *amount = amount.saturating_add(holding.amount);
+    /// Counts what a closed call cost. Returns the windows, in the same order.
+    fn add(&mut self, charged: &[MetaBudget<'_>]) -> Vec<WindowId> {
+        let mut windows = Vec::with_capacity(charged.len());
+        for budget in charged {
+            let window = self.window(budget);
+            self.use_up(window, budget.charged);
+            if budget.overrun > 0 {
+                let (over, frozen) = self.overrun.entry(window).or_default();
+                *over = over.saturating_add(budget.overrun);
+                *frozen = true;
+            }
+            windows.push(window);
         }
-        let mut faults = Vec::new();
-        for (key, starts, counted_used, counted_held) in tables.windows {
-            let window = self.keys.get(&key).map(|number| (*number, starts));
-            let take = |sums: &mut HashMap<WindowId, i64>| {
-                window.and_then(|window| sums.remove(&window)).unwrap_or(0)
-            };
-            let pairs = [
-                (counted_used, take(&mut self.used)),
-                (counted_held, take(&mut held)),
-            ];
-            let wrong = pairs
-                .into_iter()
-                .filter(|(counted, events)| counted != events);
-            faults.extend(wrong.map(|(counted, events)| Fault::Ledger {
-                key: key.clone(),
-                counted,
-                events,
-            }));
-        }
-        faults.extend(self.lost(held));
-        if usize::try_from(tables.open_calls).ok() != Some(self.open.len()) {
-            let what = "the list of open calls is not that of the events";
-            faults.push(Fault::Call { seq, what });
-        }
-        faults
+        windows
     }
 
-    /// Windows that the events know and the tables do not.
-    fn lost(&mut self, held: HashMap<WindowId, i64>) -> Vec<Fault> {
-        let names: HashMap<usize, &String> = self
-            .keys
-            .iter()
-            .map(|(key, number)| (*number, key))
-            .collect();
-        let sums = self.used.drain().chain(held);
-        let lost = sums.filter(|(_, events)| *events != 0);
-        let lost = lost.filter_map(|((number, _), events)| {
-            Some(Fault::Ledger {
-                key: (*names.get(&number)?).clone(),
-                counted: 0,
-                events,
-            })
-        });
-        lost.collect()
+    fn use_up(&mut self, window: WindowId, amount: i64) {
+        let used = self.used.entry(window).or_default();
+        *used = used.saturating_add(amount);
     }
+
+    /// Compares the tables with the events, after the last of them. Of a part of the log, only what it is enough for.
+    pub(super) fn differences(&self, tables: LedgerTables) -> Vec<Difference> {
+        let LedgerTables {
+            mut windows,
+            open_calls,
+            holds,
+            refunds,
+            ..
+        } = tables;
+        let said = self.windows();
+        if self.is_part {
+            self.forget_earlier(&mut windows, &said);
+        }
+        let mut all = compare(said, windows)
+            .map(|((key, starts), events, counted)| Difference::Window {
+                key: BudgetKey::new(&key),
+                starts: Timestamp::from_micros(starts),
+                counted: counted.unwrap_or_default(),
+                events: events.unwrap_or_default(),
+            })
+            .collect::<Vec<_>>();
+        let open = self.open.keys().map(|call| (*call, ())).collect();
+        let open_calls = open_calls.into_iter().map(|call| (call, ())).collect();
+        all.extend(
+            compare(open, open_calls).map(|(call, open, _)| Difference::Call {
+                call,
+                is_open: open.is_some(),
+            }),
+        );
+        let differing = compare(self.holds(), holds);
+        all.extend(
+            differing.map(|((call, key, starts), amount, _)| Difference::Hold {
+                call,
+                key: BudgetKey::new(&key),
+                starts: Timestamp::from_micros(starts),
+                amount: amount.unwrap_or(0),
+                is_kept: self.kept.contains_key(&call),
+            }),
+        );
+        // Those of events that were pruned go with them, some later than others.
+        let listed = refunds.into_iter().filter(|(_, seq, _)| !self.refunds.is_pruned(*seq));
+        let listed = listed.map(|(call, seq, _)| (call, seq));
+        let differing = compare(self.refunds.calls(), listed.collect());
+        all.extend(differing.map(|(call, refunded, _)| Difference::Refund { call, refunded }));
+        if self.is_part {
+            all.retain(Difference::is_of_known);
+        }
+        all
+    }
+
+    /// Of windows that began before the first event here, only what is held is known, and not all of that.
+    fn forget_earlier(&self, windows: &mut [((String, i64), Sums)], said: &Windows) {
+        for (id, counted) in windows {
+            let events = said.get(id).copied().unwrap_or_default();
+            if self.since.is_none_or(|since| id.1 <= since) {
+                let held = if counted.held >= events.held {
+                    events.held
+                } else {
+                    counted.held
+                };
+                *counted = Sums { held, ..events };
+            }
+        }
+    }
+
+    /// Windows in which anything is used or held.
+    fn windows(&self) -> Windows {
+        let names = self.names();
+        let id = |window: WindowId| Some(((*names.get(&window.0)?).clone(), window.1));
+        let mut windows = Windows::new();
+        for (window, used) in self.used.iter().filter(|(_, used)| **used != 0) {
+            if let Some(id) = id(*window) {
+                windows.entry(id).or_default().used = *used;
+            }
+        }
+        let held = self.open.values().chain(self.kept.values()).flatten();
+        for holding in held {
+            if let Some(id) = id(holding.window) {
+                let held = &mut windows.entry(id).or_default().held;
+                *held = held.saturating_add(holding.amount);
+            }
+        }
+        for (window, (overrun, frozen)) in &self.overrun {
+            if let Some(id) = id(*window) {
+                let sums = windows.entry(id).or_default();
+                (sums.overrun, sums.frozen) = (*overrun, *frozen);
+            }
+        }
+        windows
+    }
+
+    fn holds(&self) -> BTreeMap<(CallId, String, i64), i64> {
+        let names = self.names();
+        let mut holds = BTreeMap::new();
+        for (call, held) in self.open.iter().chain(&self.kept) {
+            for holding in held {
+                if let Some(key) = names.get(&holding.window.0) {
+                    let id = (*call, (*key).clone(), holding.window.1);
+                    holds.insert(id, holding.amount);
+                }
+            }
+        }
+        holds
+    }
+
+    fn names(&self) -> HashMap<usize, &String> {
+        let keys = self.keys.iter();
+        keys.map(|(key, number)| (*number, key)).collect()
+    }
+}
+
+/// Whether these are the same amounts of the same windows, in whatever order.
+fn are_same(one: &[Holding], other: &[Holding]) -> bool {
+    one.len() == other.len() && one.iter().all(|holding| other.contains(holding))
 }

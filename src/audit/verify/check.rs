@@ -1,16 +1,16 @@
 //! The check itself: takes the log in pieces, in the order they are read, and says what is wrong. Pure.
 
-use super::calls::{Calls, LedgerTables};
+use super::calls::Calls;
 use super::columns::{self, Columns};
 use super::derived::{Derived, Lookup, Refusal};
+use super::ledger::{Difference, LedgerTables};
 use super::marks::Marks;
 use super::meta::Meta;
-use super::refunds::Refunds;
 use super::seam::{Carried, Said, Seam, sha256_of};
 use super::{Fault, Known, Verified};
 use crate::audit::chain::{Head, next_hash};
-use crate::audit::row::{self, EventRow};
 use crate::audit::{Kind, Pruned};
+use crate::audit::row::{self, EventRow};
 use crate::db::LogId;
 
 /// Faults that are told; whoever changed every event is found out by the first of them.
@@ -50,7 +50,6 @@ pub(super) struct Check {
     columns: Columns,
     calls: Calls,
     derived: Derived,
-    refunds: Refunds,
     /// What was pruned, until the event comes that says so.
     pruned: Option<(i64, Head, String)>,
     begins_after: i64,
@@ -76,10 +75,18 @@ impl Check {
             columns: Columns::default(),
             calls: Calls::default(),
             derived: Derived::default(),
-            refunds: Refunds::default(),
             pruned: None,
             begins_after: 0,
         }
+    }
+
+    /// After an event, whose hash is taken as it stands: what was written before it is not known.
+    pub(super) fn resume(log: LogId, known: Known, head: Head) -> Self {
+        let mut check = Self::new(log, known);
+        check.head = head;
+        check.columns.resume();
+        check.calls.resume();
+        check
     }
 
     /// Takes a piece in. Says whether more are wanted: past the first break nothing can be said about the chain.
@@ -90,8 +97,11 @@ impl Check {
             Piece::Events(events) => self.events(&events),
             Piece::Mark(mark) => self.derived.set_mark(mark),
             Piece::Ledger(tables) => {
-                let faults = self.calls.ledger(self.head.seq, tables);
+                let seq = self.head.seq;
+                let faults = self.calls.refunds.faults(&tables);
                 self.report(faults);
+                let differences = self.calls.differences(tables);
+                self.report(differences.iter().flat_map(|differs| differs.faults(seq)));
             }
             Piece::Lookups(rows) => self.derived.lookups(&rows),
             Piece::Sums(rows) => {
@@ -132,7 +142,7 @@ impl Check {
         for carried in &seam.carried {
             self.carried(carried);
         }
-        self.calls.set_used(&seam.totals);
+        self.calls.go_on(&seam.totals, last.seq);
         self.pruned = Some((pruned.event_seq, last, sha256_of(&pruned.seam)));
     }
 
@@ -152,10 +162,8 @@ impl Check {
             hash: [0; 32],
         };
         self.derived.carried(&row);
-        if let Some(call) = row.call {
-            let fault = self.calls.event(carried.seq, call, &meta);
-            self.report(fault);
-        }
+        let fault = self.calls.event(carried.seq, &meta);
+        self.report(fault);
     }
 
     /// An event that says what was pruned.
@@ -209,16 +217,27 @@ impl Check {
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
-        if &*meta.kind == Kind::Refunded.as_str() {
-            self.calls.refund(&meta.budgets);
-            self.refunds.note(seq, &meta);
-        } else if let Some(call) = columns::call(meta.call.as_ref()) {
-            let fault = self.calls.event(seq, call, &meta);
-            self.report(fault);
-        }
+        let fault = self.calls.event(seq, &meta);
+        self.report(fault);
     }
 
-    fn report(&mut self, faults: impl IntoIterator<Item = Fault>) {
+    /// The last event that was taken in.
+    pub(super) fn last(&self) -> i64 {
+        self.head.seq
+    }
+
+    /// What is wrong so far.
+    pub(super) fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Where the tables of the ledger are not what the events add up to.
+    pub(super) fn differences(&self, tables: LedgerTables) -> Vec<Difference> {
+        self.calls.differences(tables)
+    }
+
+    /// Notes what is wrong.
+    pub(super) fn report(&mut self, faults: impl IntoIterator<Item = Fault>) {
         let room = MAX_FAULTS.saturating_sub(self.faults.len());
         self.faults.extend(faults.into_iter().take(room));
     }
@@ -229,26 +248,24 @@ impl Check {
     }
 
     /// After the last piece.
-    pub(super) fn finish(mut self) -> (Verified, Refunds) {
+    pub(super) fn finish(mut self) -> Verified {
         if self.expected.is_some() && !self.broken {
             self.faults.push(Fault::HeadNotFound);
         }
         if !self.broken {
             self.faults.extend(self.marks.end(self.head));
-            self.faults
-                .extend(self.pruned.take().map(|(_, last, _)| Fault::Pruned {
-                    seq: last.seq,
-                    what: "no event says that they were pruned",
-                }));
+            self.faults.extend(self.pruned.take().map(|(_, last, _)| Fault::Pruned {
+                seq: last.seq,
+                what: "no event says that they were pruned",
+            }));
         }
-        let verified = Verified {
+        Verified {
             log: self.log,
             pruned: self.begins_after,
             head: self.head,
             open_calls: self.calls.open_count(),
             checkpoint: self.marks.covered(),
             faults: self.faults,
-        };
-        (verified, self.refunds)
+        }
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Columns {
     names: Names,
     /// What the table of names says.
     texts: HashMap<i64, String>,
+    /// Set when earlier events may have given numbers that are not known.
+    is_part: bool,
 }
 
 impl Columns {
@@ -27,8 +29,7 @@ impl Columns {
     /// Goes on after events that were pruned and had given numbers to so many names. Says whether these are still
     /// the names they were.
     pub(super) fn go_on(&mut self, seam: &Seam) -> bool {
-        let table: Vec<(i64, String)> = self.texts.clone().into_iter().collect();
-        self.names = Names::up_to(&table, seam.names);
+        self.names = Names::up_to(self.texts.iter().map(|(id, text)| (*id, text.as_str())), seam.names);
         let texts = self.texts.iter().map(|(id, text)| (*id, text.as_str()));
         names_sha256(texts, seam.names) == seam.names_sha256
     }
@@ -39,10 +40,19 @@ impl Columns {
         self.names.of_event(false, names)
     }
 
+    /// From here on, a number need only stand for the name in the text.
+    pub(super) fn resume(&mut self) {
+        self.is_part = true;
+    }
+
     /// The first column of an event that differs from its text.
     pub(super) fn event(&mut self, row: &EventRow<'_>, meta: &Meta<'_>) -> Option<Fault> {
         let names = [&meta.agent, &meta.server, &meta.tool].map(Option::as_deref);
-        let ids = self.names.of_event(&*meta.kind == "denied", names);
+        let ids = if self.is_part {
+            row.ids
+        } else {
+            self.names.of_event(&*meta.kind == "denied", names)
+        };
         // A name without a number stands only in the text.
         let name_differs = |at: usize| {
             let (id, name) = (ids.get(at).copied().flatten(), names.get(at));

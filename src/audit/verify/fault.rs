@@ -41,6 +41,16 @@ pub enum Fault {
         /// What the events say.
         events: i64,
     },
+    /// A budget is frozen that no event froze, or is not although one did.
+    Frozen {
+        /// Which budget.
+        key: String,
+    },
+    /// A window has used and holds more than its limit ever allowed.
+    Overspent {
+        /// Which budget.
+        key: String,
+    },
     /// The lists that pages find calls with are not those of the events.
     Lookup {
         /// The first event they are about.
@@ -120,6 +130,13 @@ impl fmt::Display for Fault {
                     "budget `{key}` counts {counted}, its events add up to {events}"
                 )
             }
+            Self::Frozen { key } => {
+                write!(
+                    f,
+                    "budget `{key}` is frozen or not, unlike what its events say"
+                )
+            }
+            Self::Overspent { key } => write!(f, "budget `{key}` is used beyond its limit"),
             Self::Lookup { first, last } => write!(
                 f,
                 "the lookups of events {first} to {last} are not what the events say: calls may be hidden from the pages"

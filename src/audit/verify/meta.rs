@@ -48,12 +48,18 @@ pub(super) struct Meta<'a> {
     /// Why it was refused.
     #[serde(borrow)]
     pub(super) reason: Option<Text<'a>>,
+    /// The call that this one goes on with.
+    #[serde(borrow)]
+    pub(super) continues: Option<Text<'a>>,
+    /// The closed call that this event is about.
+    #[serde(borrow)]
+    pub(super) of: Option<Text<'a>>,
+    /// The call whose cost this event gives back.
+    #[serde(borrow)]
+    pub(super) refunds: Option<Text<'a>>,
     /// What it took from budgets, or cost.
     #[serde(borrow, default)]
     pub(super) budgets: Vec<MetaBudget<'a>>,
-    /// Which call this gives back the cost of.
-    #[serde(borrow)]
-    pub(super) refunds: Option<Text<'a>>,
     /// The last event that this checkpoint covers.
     pub(super) through: Option<i64>,
     /// The hash of that event.
@@ -81,7 +87,16 @@ pub(super) struct MetaBudget<'a> {
     /// What an open call holds.
     #[serde(default)]
     pub(super) amount: i64,
-    /// What is given back.
+    /// What a closed call keeps for the one that goes on with it.
+    #[serde(default)]
+    pub(super) kept: i64,
+    /// What a new count begins with.
+    #[serde(default)]
+    pub(super) seeded: i64,
+    /// What the server reported beyond what was held.
+    #[serde(default)]
+    pub(super) overrun: i64,
+    /// What was given back of the cost of a closed call.
     #[serde(default)]
     pub(super) refunded: i64,
 }

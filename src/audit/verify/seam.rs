@@ -11,7 +11,7 @@ use super::Fault;
 use super::calls::Calls;
 use super::columns;
 use super::meta::Meta;
-use crate::audit::{Head, Kind, Names};
+use crate::audit::{Head, Names};
 use crate::types::{CallId, hex};
 
 /// What goes on.
@@ -48,6 +48,20 @@ pub struct Total {
     pub window: i64,
     /// How much.
     pub used: i64,
+    /// What servers reported beyond what was held.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub overrun: i64,
+    /// Whether the budget is frozen for that.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub frozen: bool,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Seam {
@@ -108,11 +122,13 @@ impl SeamMaker {
             fault: None,
         };
         if let Some(seam) = earlier {
-            maker.names = Names::up_to(&maker.table, seam.names);
+            let table = maker.table.iter().map(|(id, text)| (*id, text.as_str()));
+            maker.names = Names::up_to(table, seam.names);
             for carried in &seam.carried {
                 maker.event(carried.seq, &carried.event);
             }
-            maker.calls.set_used(&seam.totals);
+            // Where the cut was does not matter: refunds are not compared here.
+            maker.calls.go_on(&seam.totals, 0);
         }
         maker
     }
@@ -125,15 +141,12 @@ impl SeamMaker {
         };
         let names = [&meta.agent, &meta.server, &meta.tool].map(Option::as_deref);
         self.names.of_event(&*meta.kind == "denied", names);
-        if &*meta.kind == Kind::Refunded.as_str() {
-            return self.calls.refund(&meta.budgets);
+        if let Some(fault) = self.calls.event(seq, &meta) {
+            self.fault.get_or_insert(fault);
         }
         let Some(call) = columns::call(meta.call.as_ref()) else {
             return;
         };
-        if let Some(fault) = self.calls.event(seq, call, &meta) {
-            self.fault.get_or_insert(fault);
-        }
         if self.calls.is_under_way(call) {
             let event = text.to_owned();
             self.events

@@ -7,13 +7,15 @@
 use sqlx::{Acquire, SqliteConnection};
 use tokio::sync::mpsc::Sender;
 
-use super::calls::LedgerTables;
 use super::check::Piece;
 use super::derived::Lookup;
+use super::ledger::{LedgerTables, Refunded, Sums};
 use crate::audit::behind::load_mark;
 use crate::audit::load_pruned;
 use crate::audit::log::load_piece;
+use crate::audit::trace;
 use crate::db::DbError;
+use crate::types::CallId;
 
 /// Events in one piece.
 const CHUNK: i64 = 2_048;
@@ -72,10 +74,14 @@ async fn send_some(pieces: &Sender<Piece>, piece: Option<Piece>) -> Wanted {
 }
 
 async fn names(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
-    let names = sqlx::query_as("SELECT id, text FROM name")
-        .fetch_all(db)
-        .await?;
+    let names = load_names(db).await?;
     send(pieces, Piece::Names(names)).await
+}
+
+/// The table of names.
+pub(super) async fn load_names(db: &mut SqliteConnection) -> Result<Vec<(i64, String)>, DbError> {
+    let names = sqlx::query_as("SELECT id, text FROM name").fetch_all(db);
+    Ok(names.await?)
 }
 
 async fn events(
@@ -97,17 +103,80 @@ async fn events(
 }
 
 async fn ledger(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
-    let windows =
-        "SELECT key, starts_at_us, used, held FROM budget_window JOIN budget ON id = budget_id";
-    let windows = sqlx::query_as(windows).fetch_all(&mut *db).await?;
-    let open_calls = sqlx::query_scalar("SELECT count(*) FROM open_call")
-        .fetch_one(db)
-        .await?;
-    let tables = LedgerTables {
-        windows,
-        open_calls,
-    };
+    let tables = load_ledger(db).await?;
     send(pieces, Piece::Ledger(tables)).await
+}
+
+/// The tables of the ledger.
+pub(super) async fn load_ledger(db: &mut SqliteConnection) -> Result<LedgerTables, DbError> {
+    let overspent = "SELECT key FROM budget_window JOIN budget ON id = budget_id WHERE used + held > limit_high";
+    Ok(LedgerTables {
+        windows: windows(db).await?,
+        open_calls: open_calls(db).await?,
+        holds: holds(db).await?,
+        refunds: refunds(db).await?,
+        overspent: sqlx::query_scalar(overspent).fetch_all(db).await?,
+    })
+}
+
+type WindowColumns = (String, i64, i64, i64, i64, bool);
+
+async fn windows(db: &mut SqliteConnection) -> Result<Vec<((String, i64), Sums)>, DbError> {
+    // A window in which nothing is used or held is as good as none.
+    let rows = "SELECT key, starts_at_us, used, held, overrun, frozen
+        FROM budget_window JOIN budget ON id = budget_id
+        WHERE used <> 0 OR held <> 0 OR overrun <> 0 OR frozen <> 0";
+    let rows: Vec<WindowColumns> = sqlx::query_as(rows).fetch_all(db).await?;
+    let rows = rows
+        .into_iter()
+        .map(|(key, starts, used, held, overrun, frozen)| {
+            let sums = Sums {
+                used,
+                held,
+                overrun,
+                frozen,
+            };
+            ((key, starts), sums)
+        });
+    Ok(rows.collect())
+}
+
+async fn open_calls(db: &mut SqliteConnection) -> Result<Vec<CallId>, DbError> {
+    let rows: Vec<Vec<u8>> = sqlx::query_scalar("SELECT call_id FROM open_call")
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(|call| call_id(call)).collect()
+}
+
+type HoldRows = Vec<((CallId, String, i64), i64)>;
+
+async fn holds(db: &mut SqliteConnection) -> Result<HoldRows, DbError> {
+    let rows = "SELECT call_id, coalesce(key, CAST(budget_id AS TEXT)), starts_at_us, amount
+        FROM hold LEFT JOIN budget ON id = budget_id";
+    let rows: Vec<(Vec<u8>, String, i64, i64)> = sqlx::query_as(rows).fetch_all(db).await?;
+    rows.into_iter()
+        .map(|(call, key, starts, amount)| Ok(((call_id(&call)?, key, starts), amount)))
+        .collect()
+}
+
+/// The list of refunds, each with the end of its call. They are few.
+async fn refunds(db: &mut SqliteConnection) -> Result<Vec<Refunded>, DbError> {
+    let rows: Vec<(Vec<u8>, i64)> = sqlx::query_as("SELECT call_id, seq FROM refund")
+        .fetch_all(&mut *db)
+        .await?;
+    let mut refunds = Vec::new();
+    for (call, seq) in rows {
+        let call = call_id(&call)?;
+        let traced = trace(db, call).await?;
+        let closed = traced.and_then(|traced| traced.closing);
+        refunds.push((call, seq, closed));
+    }
+    Ok(refunds)
+}
+
+fn call_id(bytes: &[u8]) -> Result<CallId, DbError> {
+    CallId::from_slice(bytes)
+        .ok_or_else(|| sqlx::Error::Decode("a call id has 16 bytes".into()).into())
 }
 
 async fn lookups(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {

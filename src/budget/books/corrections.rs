@@ -1,31 +1,36 @@
 //! What an operator may change in the books. Pure.
 
-use super::{Books, Row, WindowId};
+use super::super::count::{Row, WindowId};
+use super::Books;
 use crate::types::{BudgetKey, Timestamp};
 
 impl Books {
     /// The row of a budget; `None` when it was never counted.
     pub fn id_of(&self, key: &BudgetKey) -> Option<i64> {
-        self.budgets.get(key).copied()
+        self.contents.budgets.get(key).copied()
     }
 
     /// What a window has used; `None` when it is not in memory.
     pub fn used(&self, id: WindowId) -> Option<u64> {
-        self.windows.get(&id).map(|row| row.count.used)
+        self.contents.windows.get(&id).map(|row| row.count.used)
     }
 
     /// Takes a window in again that ended and was forgotten.
     pub fn remember(&mut self, budget: i64, row: Row) {
         // A sum that begins earlier would miss it, and subtract it all the same when it is past.
         self.rings.forget();
-        self.windows.entry((budget, row.span.starts)).or_insert(row);
+        let id = (budget, row.span.starts);
+        if row.frozen {
+            self.frozen.insert(id);
+        }
+        self.contents.windows.entry(id).or_insert(row);
     }
 
     /// Gives back what a closed call cost, in the window it was admitted in. Says whether the window had used so
     /// much; if not, nothing changes.
     pub fn refund(&mut self, budget: i64, starts: Timestamp, amount: u64) -> bool {
         let id = (budget, starts);
-        let Some(row) = self.windows.get_mut(&id) else {
+        let Some(row) = self.contents.windows.get_mut(&id) else {
             return false;
         };
         let before = row.count;
@@ -36,5 +41,21 @@ impl Books {
         self.rings.change(id, before, row.count);
         self.touched.insert(id);
         true
+    }
+
+    /// Lets a budget be used again. Returns the windows that were frozen, with what servers had reported beyond what
+    /// was held in them.
+    pub fn unfreeze(&mut self, budget: i64) -> Vec<(Timestamp, u64)> {
+        let ids = self.frozen.extract_if(.., |(id, _)| *id == budget);
+        let ids: Vec<WindowId> = ids.collect();
+        let mut thawed = Vec::new();
+        for id in ids {
+            if let Some(row) = self.contents.windows.get_mut(&id) {
+                row.frozen = false;
+                self.touched.insert(id);
+                thawed.push((id.1, row.overrun));
+            }
+        }
+        thawed
     }
 }

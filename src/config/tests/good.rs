@@ -31,6 +31,7 @@ fn decided(loaded: &Loaded, agent: &str, call: &str, at: i64) -> Decision {
         agent: &rules.agents()[&agent],
         server: &server.parse().unwrap(),
         target: Target::Tool(tool),
+        arguments: None,
         at: Timestamp::from_micros(at * 1_000_000),
     };
     policy::decide(rules, &question)

@@ -3,19 +3,213 @@
 use super::said;
 
 #[test]
-fn budgets_of_a_later_version() {
+fn costs_of_which_nobody_says_what_they_are() {
     let text = r#"
+        budgets: {money: 40 USD/month}
         servers:
-          a: {url: "http://a/", budgets: ["10/24h", "100 total", "40 USD/month"]}
+          a: {url: "http://a/", budgets: ["40 USD/month"]}
+          b: {url: "http://b/", costs: {draw: 0.08}, cost_unit: EUR, budgets: [money]}
+          c: {url: "http://c/", costs: {draw: 0.08}, cost_unit: USD}
+        agents:
+          x: {token_hash: "sha256:5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5", servers: [{server: c, tools: [draw, paint], budgets: [money]}], budgets: [1 GBP/day]}
         "#;
     insta::assert_snapshot!(said(text), @r###"
-    error[P030]: `40 USD/month` does not count calls
-     --> permissions.yaml:2:59
+    error[P030]: server `a` has no costs in `USD`
+     --> permissions.yaml:3:36
       |
-    2 |   a: {url: "http://a/", budgets: ["10/24h", "100 total", "40 USD/month"]}
-      |                                                           ^^^^^^^^^^^^
+    3 |   a: {url: "http://a/", budgets: ["40 USD/month"]}
+      |                                    ^^^^^^^^^^^^
       |
-      = note: this version counts calls, such as `2/day`, `10/24h` or `100 total`; no costs
+      = note: say what its tools cost: `costs: {TOOL: 0.08}` and `cost_unit: USD`
+
+    error[P030]: server `b` has no costs in `USD`
+     --> permissions.yaml:4:72
+      |
+    4 |   b: {url: "http://b/", costs: {draw: 0.08}, cost_unit: EUR, budgets: [money]}
+      |                                                                        ^^^^^
+      |
+      = note: say what its tools cost: `costs: {TOOL: 0.08}` and `cost_unit: USD`
+
+    error[P030]: nobody says what `paint` costs in USD
+     --> permissions.yaml:7:148
+      |
+    7 | ...acfc5", servers: [{server: c, tools: [draw, paint], budgets: [money]}], budgets: [1 GBP/day]}
+      |                                                                  ^^^^^
+      |
+      = note: name it under `costs` of its server; `0` for what costs nothing
+
+    error[P030]: no server has costs in `GBP`
+     --> permissions.yaml:7:168
+      |
+    7 | ...ver: c, tools: [draw, paint], budgets: [money]}], budgets: [1 GBP/day]}
+      |                                                                ^^^^^^^^^
+      |
+      = note: say what its tools cost: `costs: {TOOL: 0.08}` and `cost_unit: GBP`
+    "###);
+}
+
+#[test]
+fn what_is_no_cost() {
+    let text = r#"
+        servers:
+          a: {url: "http://a/", costs: {draw: 0.08}}
+          b: {url: "http://b/", cost_unit: USD}
+          c: {url: "http://c/", cost_unit: $, costs: {draw: 1}}
+          d:
+            url: "http://d/"
+            cost_unit: USD
+            costs: {a: -1, b: 0.0000001, c: "", d: {cost_from: result./x}, e: {cost_from: args.n, max_cost: 1}, f: {cost_from: result./a~2, max_cost: x}}
+        "#;
+    insta::assert_snapshot!(said(text), @r###"
+    error[P006]: `costs` and `cost_unit` of server `a` belong together
+     --> permissions.yaml:2:25
+      |
+    2 |   a: {url: "http://a/", costs: {draw: 0.08}}
+      |                         ^^^^^
+      |
+      = note: such as `costs: {imagine: 0.08}` and `cost_unit: USD`
+
+    error[P006]: `costs` and `cost_unit` of server `b` belong together
+     --> permissions.yaml:3:36
+      |
+    3 |   b: {url: "http://b/", cost_unit: USD}
+      |                                    ^^^
+      |
+      = note: such as `costs: {imagine: 0.08}` and `cost_unit: USD`
+
+    error[P030]: `$` is not a unit of cost: use a short word such as `USD` or `tokens`
+     --> permissions.yaml:4:36
+      |
+    4 |   c: {url: "http://c/", cost_unit: $, costs: {draw: 1}}
+      |                                    ^
+
+    error[P030]: `-1` is no amount of USD
+     --> permissions.yaml:8:16
+      |
+    8 |     costs: {a: -1, b: 0.0000001, c: "", d: {cost_from: result./x}, e: {cost_from: args.n, max_cost: 1}, f: {cost_from: result./a~2, m...
+      |                ^^
+      |
+      = note: `-1` is not a decimal number with at most six digits behind the point
+
+    error[P030]: `0.0000001` is no amount of USD
+     --> permissions.yaml:8:23
+      |
+    8 |     costs: {a: -1, b: 0.0000001, c: "", d: {cost_from: result./x}, e: {cost_from: args.n, max_cost: 1}, f: {cost_from: result./a~2, m...
+      |                       ^^^^^^^^^
+      |
+      = note: `0.0000001` is not a decimal number with at most six digits behind the point
+
+    error[P006]: the cost of `c` is empty
+     --> permissions.yaml:8:34
+      |
+    8 |     costs: {a: -1, b: 0.0000001, c: "", d: {cost_from: result./x}, e: {cost_from: args.n, max_cost: 1}, f: {cost_from: result./a~2, m...
+      |                                  ^ write a value, or leave the key away
+
+    error[P030]: the cost of `d` needs `cost_from` and `max_cost`
+     --> permissions.yaml:8:41
+      |
+    8 |     costs: {a: -1, b: 0.0000001, c: "", d: {cost_from: result./x}, e: {cost_from: args.n, max_cost: 1}, f: {cost_from: result./a~2, m...
+      |                                         ^
+      |
+      = note: what a server reports is known too late, so `max_cost` is held meanwhile
+
+    error[P030]: `args.n` is no place in a result
+     --> permissions.yaml:8:83
+      |
+    8 |     costs: {a: -1, b: 0.0000001, c: "", d: {cost_from: result./x}, e: {cost_from: args.n, max_cost: 1}, f: {cost_from: result./a~2, m...
+      |                                                                                   ^^^^^^
+      |
+      = note: such as `result./structuredContent/cost`: a JSON Pointer behind `result.`
+
+    error[P030]: `x` is no amount of USD
+     --> permissions.yaml:8:143
+      |
+    8 | ...om: args.n, max_cost: 1}, f: {cost_from: result./a~2, max_cost: x}}
+      |                                                                    ^
+      |
+      = note: `x` is not a decimal number with at most six digits behind the point
+    "###);
+}
+
+#[test]
+fn what_is_no_weight_and_no_refund() {
+    let text = r#"
+        defaults: {timezone: UTC}
+        servers:
+          a:
+            url: "http://a/"
+            cost_unit: USD
+            costs: {"*": 1}
+            budgets:
+              - {limit: 5/day, weight: count}
+              - {limit: 6/day, weight: {}}
+              - {limit: 7/day, weight: {argument: "a b"}}
+              - {limit: 8 USD/day, weight: {argument: count}}
+              - {limit: 9/day, max_cost: 3}
+              - {limit: 10/week, weight: {argument: count}, max_cost: 1.5}
+              - {limit: 11/month, refund: [tool_errors]}
+              - {limit: 12 USD/month, max_cost: 0.5, refund: [unreachable, rejected, tool_error]}
+        "#;
+    insta::assert_snapshot!(said(text), @r###"
+    error[P006]: `weight` of a budget must be a mapping, not text
+     --> permissions.yaml:8:32
+      |
+    8 |       - {limit: 5/day, weight: count}
+      |                                ^^^^^
+      |
+      = note: its keys are argument
+
+    error[P006]: `weight` names no argument
+     --> permissions.yaml:9:24
+      |
+    9 |       - {limit: 6/day, weight: {}}
+      |                        ^^^^^^
+      |
+      = note: such as `weight: {argument: count}`
+
+    error[P030]: `a b` cannot be weighed
+      --> permissions.yaml:10:44
+       |
+    10 |       - {limit: 7/day, weight: {argument: "a b"}}
+       |                                            ^^^
+       |
+       = note: `argument` is the name of a number at the top of the arguments: letters, digits, `.`, `_` and `-`
+
+    error[P030]: a budget of costs takes no `weight`
+      --> permissions.yaml:11:47
+       |
+    11 |       - {limit: 8 USD/day, weight: {argument: count}}
+       |                                               ^^^^^
+       |
+       = note: `argument` is the name of a number at the top of the arguments: letters, digits, `.`, `_` and `-`
+
+    error[P030]: every call counts as one here, so `max_cost` says nothing
+      --> permissions.yaml:12:34
+       |
+    12 |       - {limit: 9/day, max_cost: 3}
+       |                                  ^
+       |
+       = note: it belongs to a budget of costs, or to one with `weight`
+
+    error[P030]: `1.5` is no amount of count
+      --> permissions.yaml:13:63
+       |
+    13 |       - {limit: 10/week, weight: {argument: count}, max_cost: 1.5}
+       |                                                               ^^^
+       |
+       = note: `1.5` is not a whole number
+
+    error[P006]: `tool_errors` is none of unreachable, rejected, tool_error
+      --> permissions.yaml:14:36
+       |
+    14 |       - {limit: 11/month, refund: [tool_errors]}
+       |                                    ^^^^^^^^^^^
+       |
+    help: a similar one exists
+       |
+    14 -       - {limit: 11/month, refund: [tool_errors]}
+    14 +       - {limit: 11/month, refund: [tool_error]}
+       |
     "###);
 }
 
@@ -100,7 +294,7 @@ fn a_pool_with_a_limit_of_its_own() {
     3 |   a: {url: "http://a/", budgets: {pool: team, limit: 3/day}}
       |                                  ^
       |
-      = note: limit, tools and each of a pool stand under `budgets` at the top level
+      = note: limit, tools and the rest of a pool stand under `budgets` at the top level
     "###);
 }
 

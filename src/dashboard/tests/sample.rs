@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::{Extension, Router};
 use tempfile::TempDir;
 
-use crate::audit::{Chained, Entry, Head, Kind, Names, append};
+use crate::audit::{Behind, Chained, Entry, Head, Kind, Names, append};
 use crate::clock::ManualClock;
 use crate::dashboard::{Access, Dashboard, mount};
 use crate::db::{Durability, LogId, Readers, WriteTx, Writer, open};
@@ -81,6 +81,31 @@ impl Sample {
         let mut tx = self.writer.begin().await.unwrap();
         append(&mut tx, &mut self.names, &chained).await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// Lists the calls that are open, as the ledger does.
+    pub(super) async fn list_open(&mut self) {
+        let mut tx = self.writer.begin().await.unwrap();
+        let open = "INSERT OR REPLACE INTO open_call SELECT call_id, seq FROM event AS o
+            WHERE kind = 'admitted' AND NOT EXISTS (
+                SELECT 1 FROM event AS c WHERE c.call_id = o.call_id AND c.seq > o.seq)";
+        for text in ["DELETE FROM open_call", open] {
+            sqlx::query(text).execute(tx.connection()).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// Builds lookups and sums of all that was written, as the writer does.
+    pub(super) async fn build(&mut self) {
+        let mut tx = self.writer.begin().await.unwrap();
+        let mut behind = Behind::load(tx.connection()).await.unwrap();
+        tx.commit().await.unwrap();
+        while behind.waiting(&self.head) > 0 {
+            let mut tx = self.writer.begin().await.unwrap();
+            let mark = behind.build(&mut tx).await.unwrap();
+            tx.commit().await.unwrap();
+            behind.built(mark);
+        }
     }
 
     fn next_call(&mut self, at: Timestamp) -> CallId {
@@ -296,7 +321,10 @@ async fn insert_budget(
         .execute(tx.connection())
         .await
         .unwrap();
-    sqlx::query("INSERT INTO budget_window VALUES ($1, $2, $3, $4, $4, $5, $6)")
+    let window = "INSERT INTO budget_window
+        (budget_id, starts_at_us, ends_at_us, limit_amount, limit_high, used, held)
+        VALUES ($1, $2, $3, $4, $4, $5, $6)";
+    sqlx::query(window)
         .bind(id)
         .bind(before(began).micros())
         .bind(NOW.after(ends).micros())

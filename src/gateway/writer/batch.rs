@@ -8,9 +8,10 @@ use super::super::refusal::denied_by_budget;
 use super::orders::Ordered;
 use super::{Closing, Job, NotAdmitted, Writer};
 use crate::audit::{self, Chained, Checkpoint, Entry, Kind, Pruned};
-use crate::budget::{self, Hold, LedgerRows, Shortage};
+use crate::budget::{self, Correction, Ending, Hold, LedgerRows, Shortage};
 use crate::db::DbError;
-use crate::types::{CallId, Timestamp};
+use crate::policy::Charge;
+use crate::types::{CallId, Timestamp, Zone};
 
 pub(super) enum Reply {
     Admitted(oneshot::Sender<Result<Hold, NotAdmitted>>, Hold),
@@ -28,18 +29,27 @@ pub(super) struct Batch {
     has_counted: bool,
     /// Taken in this batch, with the sequence of its event.
     pub(super) checkpoint: Option<(i64, Checkpoint)>,
+    /// The last event that the file elsewhere covers, when this batch says so.
+    exported: Option<i64>,
     /// Orders of an operator, for afterwards: each is a batch of its own.
     pub(super) orders: Vec<Ordered>,
     /// What goes after an event of this batch.
     pub(super) pruned: Option<Pruned>,
     /// Calls that were refunded, with the sequence of the event.
     pub(super) refunds: Vec<(CallId, i64)>,
+    /// Rows of the ledger that are put right; the books are to be read back afterwards.
+    pub(super) corrections: Option<Vec<Correction>>,
 }
 
 impl Writer {
-    /// A batch, which begins with a checkpoint when one is due: no event is further than that from one.
+    /// A batch, which begins with a checkpoint when one is due: no event is further than that from one. What was
+    /// exported meanwhile is told before.
     pub(super) fn begin(&mut self, at: Timestamp) -> Batch {
         let mut batch = Batch::default();
+        if let Some((through, entry)) = self.checkpoints.exported() {
+            self.chain(&mut batch, &entry, at);
+            batch.exported = Some(through);
+        }
         if self.checkpoints.is_due(self.head, at) {
             self.checkpoint(&mut batch, Entry::new(Kind::Checkpoint), at);
         }
@@ -53,9 +63,10 @@ impl Writer {
                 entry,
                 call,
                 charges,
+                continues,
                 zone,
                 reply,
-            } => match self.books.reserve(call, &charges, &zone, at) {
+            } => match self.reserve(batch, (call, &charges, &zone), continues, at) {
                 Ok(hold) => {
                     let seq = self.chain(batch, &entries::admitted(*entry, hold.held()), at);
                     batch.ledger.admit(&hold, seq);
@@ -72,7 +83,61 @@ impl Writer {
                 batch.replies.push(Reply::Noted(reply));
             }
             Job::Order(ordered) => batch.orders.push(*ordered),
-            Job::Tick => self.unfold(batch, at, false),
+            Job::Tick => {
+                self.unfold(batch, at, false);
+                self.expire(batch, at, at);
+            }
+        }
+    }
+
+    /// Takes what a call needs from its budgets, or over what the call holds that it goes on with.
+    fn reserve(
+        &mut self,
+        batch: &mut Batch,
+        wanted: (CallId, &[Charge], &Zone),
+        continues: Option<CallId>,
+        at: Timestamp,
+    ) -> Result<Hold, Box<Shortage>> {
+        let (call, charges, zone) = wanted;
+        match continues {
+            Some(before) => {
+                let hold = self.books.take_over(before, call);
+                batch.ledger.release(before, hold.held());
+                Ok(hold)
+            }
+            None => self.books.reserve(call, charges, zone, at),
+        }
+    }
+
+    /// Counts that are there for the first time begin with what earlier ones of their rule have used.
+    pub(super) async fn seed(
+        &mut self,
+        batch: &mut Batch,
+        job: &Job,
+        at: Timestamp,
+    ) -> Result<(), DbError> {
+        let Job::Admit { charges, zone, .. } = job else {
+            return Ok(());
+        };
+        for charge in charges {
+            if self.books.knows(&charge.key) {
+                continue;
+            }
+            let connection = self.database.connection();
+            let used = budget::seeds(connection, &self.books, charge, zone, at).await?;
+            if !used.is_empty() {
+                self.books.begin(charge, &used);
+                self.chain(batch, &entries::seeded(charge, &used), at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Charges what was kept up to an instant for calls that nobody went on with.
+    pub(super) fn expire(&mut self, batch: &mut Batch, until: Timestamp, at: Timestamp) {
+        for (call, held, charged) in self.books.expire(until) {
+            self.chain(batch, &entries::expired(call, &charged), at);
+            batch.ledger.release(call, &held);
         }
     }
 
@@ -100,23 +165,19 @@ impl Writer {
     }
 
     pub(super) fn close(&mut self, batch: &mut Batch, closing: Closing, at: Timestamp) {
-        let call = closing.hold.call();
-        let costs = closing.entry.kind != Kind::Released;
         // Not open any more: an earlier commit, of which nobody knew whether it held, did close it.
-        if let Some(charged) = self.books.close(call, costs) {
-            self.chain(
-                batch,
-                &entries::with_charges(closing.entry.clone(), &charged),
-                at,
-            );
-            batch.ledger.closed.push(call);
-            batch.ledger.released.extend(
-                closing
-                    .hold
-                    .held()
-                    .iter()
-                    .map(|held| (call, held.budget_id)),
-            );
+        if let Some(charged) = self.books.close(&closing.hold, &closing.ending) {
+            let entry = entries::with_charges(closing.entry.clone(), &charged);
+            self.chain(batch, &entry, at);
+            let kept_until = match closing.ending {
+                Ending::Kept(until) => Some(until),
+                Ending::Unsent
+                | Ending::Rejected
+                | Ending::ToolError(_)
+                | Ending::Answered(_)
+                | Ending::Unclear => None,
+            };
+            batch.ledger.close(&closing.hold, kept_until);
         }
         batch.closed.push(closing);
     }
@@ -138,6 +199,9 @@ impl Writer {
         if let Some((seq, taken)) = &batch.checkpoint {
             audit::write_checkpoint(&mut tx, (*seq, taken.at)).await?;
         }
+        if let Some(corrections) = &batch.corrections {
+            budget::correct(&mut tx, corrections).await?;
+        }
         budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
         budget::write_refunds(&mut tx, &batch.refunds).await?;
         if let Some(pruned) = &batch.pruned {
@@ -157,6 +221,7 @@ impl Writer {
 
     pub(super) fn deliver(&mut self, batch: Batch) {
         self.checkpoints.written(batch.checkpoint);
+        self.checkpoints.noted(batch.exported.unwrap_or_default());
         for closing in batch.closed {
             self.live.remove(&closing.hold.call());
             if let Some(reply) = closing.reply {
@@ -185,6 +250,7 @@ impl Writer {
             self.unwritten.push(Closing {
                 hold,
                 entry,
+                ending: Ending::Unsent,
                 reply: None,
             });
         }

@@ -2,20 +2,23 @@
 
 use tokio::sync::oneshot;
 
+use super::super::entries;
 use super::super::operator::{By, GivenBack, Instruction, Order, Outcome, Refused};
 use super::Writer;
 use super::batch::Batch;
-use crate::audit::{self, Closed, Entry, Kind};
+use crate::audit::{self, Closed, Entry, Kind, Proof};
 use crate::budget;
 use crate::db::DbError;
 use crate::protocol::json_string;
-use crate::types::{CallId, Timestamp};
+use crate::types::{BudgetKey, CallId, Timestamp};
 
 /// An order on its way to the writer.
 #[derive(Debug)]
 pub(in super::super) struct Ordered {
     /// What is to be done, and for whom.
     pub(in super::super) instruction: Instruction,
+    /// The log as far as it was read, for an order that needs all of it.
+    pub(in super::super) proof: Option<Proof>,
     /// Hears what became of it, after the commit; dropped when nobody knows.
     pub(in super::super) reply: oneshot::Sender<Result<Outcome, Refused>>,
 }
@@ -41,16 +44,23 @@ impl From<DbError> for Stop {
 impl Writer {
     /// Carries an order out and answers it after the commit.
     pub(super) async fn obey(&mut self, ordered: Ordered) {
-        let Ordered { instruction, reply } = ordered;
+        let Ordered {
+            instruction,
+            mut proof,
+            reply,
+        } = ordered;
         // Whoever asked has given up, or the file has to be read back first.
         if reply.is_closed() || self.suspect {
             return;
         }
         let at = self.now();
         let mut batch = self.begin(at);
-        let decided = match self.decide(&mut batch, &instruction, at).await {
+        let decided = self
+            .carry_out(&mut batch, &instruction, proof.as_mut(), at)
+            .await;
+        let decided = match decided {
             Err(Stop::Failed(error)) => Err(error),
-            decided => self.write(&mut batch).await.map(|()| decided),
+            decided => self.write_order(&mut batch).await.map(|()| decided),
         };
         match decided {
             Err(error) | Ok(Err(Stop::Failed(error))) => {
@@ -72,19 +82,72 @@ impl Writer {
     }
 
     /// INVARIANT: an order that is refused has changed nothing in the books.
-    async fn decide(
+    async fn carry_out(
         &mut self,
         batch: &mut Batch,
         instruction: &Instruction,
+        proof: Option<&mut Proof>,
         at: Timestamp,
     ) -> Result<Outcome, Stop> {
         let entry = |kind| signed(Entry::new(kind), &instruction.by, instruction.order.why());
-        match &instruction.order {
-            Order::Refund { call, .. } => {
+        match (&instruction.order, proof) {
+            (Order::Refund { call, .. }, _) => {
                 self.refund(batch, *call, entry(Kind::Refunded), at).await
             }
-            Order::Prune(order) => self.prune(batch, order, entry(Kind::Pruned)).await,
+            (Order::Prune(order), _) => self.prune(batch, order, entry(Kind::Pruned)).await,
+            (Order::Unfreeze { key, .. }, _) => {
+                self.unfreeze(batch, key, entry(Kind::Unfrozen), at)
+            }
+            (Order::Repair { .. }, Some(proof)) => {
+                self.repair(batch, proof, entry(Kind::Repaired), at).await
+            }
+            (Order::Repair { .. }, None) => Err(Refused::Unreadable.into()),
         }
+    }
+
+    async fn write_order(&mut self, batch: &mut Batch) -> Result<(), DbError> {
+        self.write(batch).await?;
+        if batch.corrections.is_none() {
+            return Ok(());
+        }
+        // The books are those of before; and a call that was forgotten has nobody who would end it.
+        self.read_back().await?;
+        let at = self.now();
+        let mut batch = self.begin(at);
+        self.sweep(&mut batch, at, entries::abandoned).await?;
+        self.write(&mut batch).await?;
+        self.deliver(batch);
+        Ok(())
+    }
+
+    fn unfreeze(
+        &mut self,
+        batch: &mut Batch,
+        key: &str,
+        entry: Entry,
+        at: Timestamp,
+    ) -> Result<Outcome, Stop> {
+        let budget = self.books.id_of(&BudgetKey::new(key));
+        let budget = budget.ok_or_else(|| Refused::UnknownBudget(key.into()))?;
+        let thawed = self.books.unfreeze(budget);
+        if thawed.is_empty() {
+            return Err(Refused::NotFrozen(key.into()).into());
+        }
+        let each = thawed.iter().map(|(starts, _)| {
+            let (key, window) = (json_string(key), starts.micros());
+            format!(r#"{{"key":{key},"window":{window}}}"#)
+        });
+        let each = each.collect::<Vec<_>>().join(",");
+        let overrun = thawed.iter().map(|(_, overrun)| *overrun);
+        let overrun = overrun.fold(0, u64::saturating_add);
+        let entry = entry
+            .number("was_over", overrun)
+            .json("budgets", format!("[{each}]"));
+        Ok(Outcome::Unfrozen {
+            seq: self.chain(batch, &entry, at),
+            windows: thawed.len(),
+            overrun,
+        })
     }
 
     async fn refund(

@@ -6,7 +6,7 @@ use super::super::entries;
 use super::Writer;
 use super::batch::Batch;
 use crate::audit::{self, Behind, Entry, Kind};
-use crate::budget;
+use crate::budget::{self, Ending};
 use crate::db::DbError;
 use crate::types::{CallId, Timestamp};
 
@@ -18,11 +18,13 @@ impl Writer {
             let at = self.now();
             let mut batch = self.begin(at);
             // Admitted in a commit that seemed to fail: their callers were refused.
-            self.sweep(&mut batch, at, entries::never_forwarded);
-            self.write(&mut batch).await
+            self.sweep(&mut batch, at, entries::never_forwarded).await?;
+            self.write(&mut batch).await?;
+            Ok::<_, DbError>(batch)
         };
         match read_back.await {
-            Ok(()) => {
+            Ok(batch) => {
+                self.deliver(batch);
                 tracing::info!(seq = self.head.seq, "the log can be written again");
                 self.set_suspect(false);
                 true
@@ -55,17 +57,20 @@ impl Writer {
     }
 
     /// Closes calls that are open in the file but that no caller of this process waits for.
-    pub(super) fn sweep(&mut self, batch: &mut Batch, at: Timestamp, ending: fn(CallId) -> Entry) {
-        let lost: Vec<CallId> = self
-            .books
-            .open_calls()
-            .filter(|call| !self.live.contains(call))
-            .collect();
-        for call in lost {
+    pub(super) async fn sweep(
+        &mut self,
+        batch: &mut Batch,
+        at: Timestamp,
+        ending: fn(CallId) -> Entry,
+    ) -> Result<(), DbError> {
+        for call in self.lost_calls().await? {
             let entry = ending(call);
-            let costs = entry.kind != Kind::Released;
+            let ending = match entry.kind {
+                Kind::Released => Ending::Unsent,
+                _ => Ending::Unclear,
+            };
             let held = self.books.budgets_of(call);
-            if let Some(charged) = self.books.close(call, costs) {
+            if let Some(charged) = self.books.abandon(call, &ending) {
                 self.chain(batch, &entries::with_charges(entry, &charged), at);
                 batch.ledger.closed.push(call);
                 batch
@@ -74,6 +79,29 @@ impl Writer {
                     .extend(held.into_iter().map(|id| (call, id)));
             }
         }
+        Ok(())
+    }
+
+    /// Calls that nobody waits for. One that no event opened, or that an event closed, was put on the list by
+    /// somebody else: an event about it would stand in the log for ever.
+    async fn lost_calls(&mut self) -> Result<Vec<CallId>, DbError> {
+        let lost = self.books.open_calls();
+        let lost: Vec<CallId> = lost.filter(|call| !self.live.contains(call)).collect();
+        if lost.is_empty() {
+            return Ok(lost);
+        }
+        let mut tx = self.database.begin().await?;
+        let mut open = Vec::new();
+        for call in lost {
+            let traced = audit::trace(tx.connection(), call).await?;
+            if traced.is_some_and(|traced| traced.is_open()) {
+                open.push(call);
+            } else {
+                let why = "a call is listed as open and is not; see `hayward budget verify`";
+                tracing::error!(%call, "{why}");
+            }
+        }
+        Ok(open)
     }
 
     pub(super) fn set_suspect(&mut self, suspect: bool) {

@@ -11,7 +11,7 @@ use super::super::recorder::{QUEUE, Recorder};
 use super::*;
 use crate::clock::ManualClock;
 use crate::db::{self, Durability};
-use crate::policy::Place;
+use crate::policy::{Place, Refund};
 use crate::types::BudgetKey;
 
 /// A writer on a file of its own, and the way to it.
@@ -50,7 +50,8 @@ impl Desk {
     /// A call against a budget of two a day.
     async fn admit(&self, number: u8) -> Result<super::super::recorder::OpenCall, NotAdmitted> {
         let (entry, call, charges) = wish(number);
-        self.recorder.admit(entry, call, charges, Zone::utc()).await
+        let wanted = (charges, None);
+        self.recorder.admit(entry, call, wanted, Zone::utc()).await
     }
 
     async fn until_recording(&self) {
@@ -78,6 +79,8 @@ fn wish(number: u8) -> (Entry, CallId, Vec<Charge>) {
         key: BudgetKey::new("two"),
         limit: "2/day".parse().unwrap(),
         amount: 1,
+        reported: None,
+        refund: Refund::default(),
         place: Place {
             path: "two".into(),
             line: 1,
@@ -125,8 +128,12 @@ async fn nothing_is_admitted_into_a_file_that_was_removed_until_it_is_back() {
         std::fs::rename(away.join(name), desk.file(name)).unwrap();
     }
     desk.until_recording().await;
-    open.close(failed(1)).await;
-    desk.admit(3).await.unwrap().close(failed(3)).await;
+    open.close(failed(1), Ending::Unclear).await;
+    desk.admit(3)
+        .await
+        .unwrap()
+        .close(failed(3), Ending::Unclear)
+        .await;
     assert!(matches!(desk.admit(4).await, Err(NotAdmitted::Full(_))));
     let (folder, _) = desk.close().await;
     let (kinds, used, held) = contents(&folder.path().join("log.db")).await;
@@ -152,7 +159,7 @@ async fn an_older_copy_put_in_place_is_no_refill() {
         desk.admit(number)
             .await
             .unwrap()
-            .close(failed(number))
+            .close(failed(number), Ending::Unclear)
             .await;
     }
     std::fs::rename(&old, desk.file("log.db")).unwrap();
@@ -171,7 +178,10 @@ async fn an_older_copy_put_in_place_is_no_refill() {
 async fn a_caller_that_gives_up_in_the_moment_it_is_let_through_leaves_no_hold() {
     let desk = Desk::open().await;
     let (entry, call, charges) = wish(1);
-    let mut admitting = Box::pin(desk.recorder.admit(entry, call, charges, Zone::utc()));
+    let mut admitting = Box::pin(
+        desk.recorder
+            .admit(entry, call, (charges, None), Zone::utc()),
+    );
     assert!(futures_util::poll!(&mut admitting).is_pending());
     // The next job is answered after this one was.
     desk.recorder.note(Entry::new(Kind::Policy)).await.unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{BudgetRule, Disabled, Each, Parts, RefusalStyle, UngrantedStyle};
+use crate::policy::{BudgetRule, Disabled, Each, Parts, Refund, RefusalStyle, UngrantedStyle};
 use crate::types::{BudgetKey, Rate, Revision, Zone};
 
 const NOON: Timestamp = Timestamp::from_micros(1_000_000);
@@ -71,6 +71,8 @@ fn budget(scope: &str, limit: &str, tools: &[&str], each: Each) -> Arc<BudgetRul
         limit: limit.parse().unwrap(),
         tools: patterns(tools),
         each,
+        max_cost: None,
+        refund: Refund::default(),
     })
 }
 
@@ -99,6 +101,7 @@ fn server(name: &str) -> ServerRule {
         disabled: None,
         budgets: Vec::new(),
         rate: None,
+        costs: None,
     }
 }
 
@@ -123,6 +126,7 @@ fn ask(parts: &Parts, agent: &Agent, server: &str, target: Target<'_>) -> Decisi
         agent,
         server: &server,
         target,
+        arguments: None,
         at: NOON,
     };
     let decision = decide(&permissions, &question);

@@ -9,7 +9,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection};
 
 use super::agent::Agent;
-use super::gateway::Site;
+use super::gateway::{PATIENCE, Site};
 use super::records;
 use super::start::open_rules;
 use super::truth::Truth;
@@ -154,7 +154,8 @@ async fn what_the_chain_cannot_show_the_signature_and_the_exported_file_do() {
     );
 
     // Two runs of two calls each. What is done, and who notices with which code.
-    let edit = "UPDATE event SET meta = replace(meta, 'echo', 'eggo') WHERE seq = 5";
+    let edit = "UPDATE event SET meta = replace(meta, 'echo', 'eggo')
+        WHERE seq = (SELECT min(seq) FROM event WHERE kind = 'settled' AND tool_id IS NOT NULL)";
     let swap = "UPDATE event SET seq = 1000 + seq WHERE seq IN (5, 6);
         UPDATE event SET seq = 1011 - seq WHERE seq > 1000";
     let table: [(&str, &[&str], bool, [i32; 3]); 7] = [
@@ -224,4 +225,59 @@ async fn another_log_or_key_or_an_unreadable_file_of_checkpoints_is_refused() {
         let refused = verify(&["--checkpoints", file]).await;
         assert_eq!(refused.code, Some(7), "{file}: {refused:?}");
     }
+}
+
+/// Calls until the log says that the file elsewhere covers something.
+async fn exported(reviewed: &Reviewed, agent: &Agent) -> serde_json::Value {
+    let gateway = reviewed.site.serve(&FLAGS).await;
+    let telling = async {
+        for tag in 0_u64.. {
+            let tag = tag.to_string();
+            let tags = json!({"tag": tag});
+            let done = agent.call(&gateway.url(), "truth", "echo", tags).await;
+            assert!(done.unwrap().is_done(&tag));
+            let records = records::Records::read(&reviewed.site.db()).await;
+            let mut events = records.events.iter().rev();
+            let told = events.find(|event| event.kind == "exported" || event.kind == "started");
+            if let Some(told) = told.filter(|event| event.kind == "exported") {
+                return told.meta.clone();
+            }
+        }
+        unreachable!()
+    };
+    let told = tokio::time::timeout(PATIENCE, telling).await;
+    gateway.kill().await;
+    told.expect("the log says what was exported")
+}
+
+#[tokio::test]
+async fn the_log_says_what_was_exported_and_half_a_line_is_no_tampering() {
+    let truth = Truth::start().await;
+    let agent = Agent::new("a-token-of-a-test");
+    let reviewed = Reviewed::start(&truth).await;
+    let told = exported(&reviewed, &agent).await;
+    assert_eq!(told["file"], json!("kept.jsonl"));
+    assert!(told["exported"].as_i64().unwrap() > 0);
+
+    // Killed in the middle of a line, and between the log and the file.
+    let kept = reviewed.site.path("kept.jsonl");
+    let whole = std::fs::read_to_string(&kept).unwrap();
+    std::fs::write(&kept, format!("{whole}{{\"log\":\"")).unwrap();
+    assert_eq!(reviewed.verify_all("hayward.db").await, [Some(0); 3]);
+    let lines: Vec<&str> = whole.lines().collect();
+    let behind = lines[..lines.len() - 1].join("\n");
+    std::fs::write(&kept, behind).unwrap();
+    assert_eq!(reviewed.verify_all("hayward.db").await, [Some(0); 3]);
+
+    // The next start exports again what covers all of it.
+    let before = records::Records::read(&reviewed.site.db())
+        .await
+        .events
+        .len();
+    let told = exported(&reviewed, &agent).await;
+    let through = told["exported"].as_u64().unwrap();
+    assert!(through >= u64::try_from(before).unwrap(), "{told}");
+    let mended = std::fs::read_to_string(&kept).unwrap();
+    assert!(mended.ends_with('\n'), "{mended}");
+    assert_eq!(reviewed.verify_all("hayward.db").await, [Some(0); 3]);
 }

@@ -4,12 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener as DeadListener;
 
 use serde_json::{Value, json};
+use sqlx::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::agent::Agent;
 use super::gateway::{Ended, Gateway, Site};
-use super::records::{Event, Records};
+use super::records::{self, Event, Records};
 use super::truth::Truth;
 
 /// One agent, and a server where it may call twice a day.
@@ -75,7 +76,7 @@ async fn a_refund_gives_back_once_what_a_call_cost_while_the_gateway_runs() {
     let calls = office.calls("settled").await;
     let once = office.refund(&calls[0]).await;
     once.says(0, &["written down as event"]);
-    assert!(once.out.contains("1 back to servers.truth"), "{once:?}");
+    assert!(once.out.contains("1 calls back to servers.truth"), "{once:?}");
     office.refund(&calls[0]).await.says(1, &["refunded before"]);
     assert_eq!(office.call(&gateway, "echo", "4").await, Some(true));
     assert_eq!(office.call(&gateway, "echo", "5").await, Some(false));
@@ -163,6 +164,137 @@ async fn what_cannot_be_refunded_is_told_apart_and_changes_nothing() {
         .await
         .says(4, &["no database at `no.db`"]);
     assert!(!office.site.path("no.db").exists());
+}
+
+/// Changes the tables of the ledger behind the gateway's back: both counters of all windows, an open call of nobody, and
+/// a refund that was none.
+async fn tamper(office: &Office) {
+    let mut file = records::open(&office.site.db(), true).await;
+    for change in [
+        "UPDATE budget_window SET used = 0",
+        "INSERT INTO open_call VALUES (randomblob(16), 3)",
+        "INSERT INTO refund VALUES (randomblob(16), 3)",
+        "DELETE FROM hold",
+    ] {
+        sqlx::query(change).execute(&mut file).await.unwrap();
+    }
+    file.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn counts_that_were_changed_are_found_and_put_right_while_the_gateway_runs() {
+    let office = Office::open().await;
+    let gateway = office.site.serve(&[]).await;
+    assert_eq!(office.call(&gateway, "echo", "1").await, Some(true));
+    let waiting = office.call(&gateway, "wait", "open");
+    let repairing = async {
+        office.truth.executed("open").await;
+        let sound = office.site.run(&["budget", "verify"]).await;
+        sound.says(0, &[]);
+        assert!(sound.out.contains("1 calls open"), "{sound:?}");
+        tamper(&office).await;
+        let found = office.site.run(&["budget", "verify"]).await;
+        found.says(6, &[]);
+        for word in [
+            "counts 0, its events add up to 1",
+            "open calls",
+            "holds",
+            "refunded calls",
+        ] {
+            assert!(found.out.contains(word), "{word}: {found:?}");
+        }
+        let line = [
+            "budget",
+            "verify",
+            "--repair",
+            "--why",
+            "somebody was in the file",
+        ];
+        let repaired = office.site.run(&line).await;
+        repaired.says(0, &["written down as event"]);
+        assert!(
+            repaired.out.contains("used 0 -> 1"),
+            "{repaired:?}"
+        );
+        office.truth.let_go();
+    };
+    let (waited, ()) = tokio::join!(waiting, repairing);
+    assert_eq!(waited, Some(true));
+    assert_eq!(
+        office.call(&gateway, "echo", "3").await,
+        Some(false),
+        "both are used"
+    );
+    office.verified().await;
+    gateway.stop().await.says(0, &[]);
+    office.verified().await;
+    let records = Records::read(&office.site.db()).await;
+    assert_eq!((records.open, records.held), (0, (0, 0)));
+    let repaired = records.events.iter().find(|event| event.kind == "repaired");
+    let meta = &repaired.unwrap().meta;
+    assert_eq!(meta["counts"][0]["used"], json!([0, 1]));
+    assert_eq!(meta["why"], json!("somebody was in the file"));
+}
+
+#[tokio::test]
+async fn counts_are_put_right_when_no_gateway_runs_and_only_if_the_log_is_sound() {
+    let office = Office::open().await;
+    let gateway = office.site.serve(&[]).await;
+    assert_eq!(office.call(&gateway, "echo", "1").await, Some(true));
+    gateway.stop().await.says(0, &[]);
+    tamper(&office).await;
+    let mut file = records::open(&office.site.db(), true).await;
+    let gone = "DELETE FROM budget_window; DELETE FROM budget";
+    sqlx::raw_sql(gone).execute(&mut file).await.unwrap();
+    office.site.run(&["budget", "verify"]).await.says(6, &[]);
+    let line = ["budget", "verify", "--repair", "--why", "x"];
+    office.site.run(&line).await.says(0, &["written down"]);
+    office.site.run(&line).await.says(0, &["nothing to repair"]);
+    office.verified().await;
+
+    let gateway = office.site.serve(&[]).await;
+    assert_eq!(office.call(&gateway, "echo", "2").await, Some(true));
+    assert_eq!(office.call(&gateway, "echo", "3").await, Some(false));
+    gateway.stop().await.says(0, &[]);
+
+    for change in [
+        "DROP TRIGGER event_never_changes",
+        "UPDATE event SET meta = replace(meta, 'echo', 'eggo') WHERE kind = 'settled'",
+    ] {
+        sqlx::query(change).execute(&mut file).await.unwrap();
+    }
+    file.close().await.unwrap();
+    office.site.run(&["budget", "verify"]).await.says(2, &[]);
+    office.site.run(&line).await.says(1, &["not sound"]);
+}
+
+#[tokio::test]
+async fn what_is_used_and_left_is_shown_for_every_agent() {
+    let office = Office::open().await;
+    let show = async |flags: &[&str]| {
+        let line = [&["budget", "show", "--format", "json"], flags].concat();
+        let shown = office.site.run(&line).await;
+        shown.says(0, &[]);
+        serde_json::from_str::<Value>(&shown.out).unwrap()["budgets"].clone()
+    };
+    let gateway = office.site.serve(&[]).await;
+    assert_eq!(show(&[]).await, json!([]));
+    assert_eq!(office.call(&gateway, "echo", "1").await, Some(true));
+    let shown = show(&[]).await;
+    let figures = ["limit", "used", "held", "left"].map(|name| shown[0][name].clone());
+    assert_eq!(figures, [2, 1, 0, 1].map(Value::from));
+    assert_eq!(shown[0]["budget"], json!("servers.truth calls/day@UTC"));
+    assert_eq!(
+        show(&["--agent", "clawd"]).await,
+        json!([]),
+        "everybody draws on it"
+    );
+    assert_eq!(show(&["--at", "2020-01-01T00:00:00Z"]).await, json!([]));
+    let table = office.site.run(&["budget", "show"]).await;
+    assert!(table.out.starts_with("LEFT  LIMIT"), "{table:?}");
+    gateway.stop().await.says(0, &[]);
+    let nowhere = ["budget", "show", "--db", "no.db"];
+    office.site.run(&nowhere).await.says(4, &["no database"]);
 }
 
 /// Sends one line to the socket and reads what is answered.

@@ -137,6 +137,7 @@ impl Surroundings {
             clock: self.clock.clone(),
             signing_key: None,
             checkpoints: None,
+            accept_mismatch: false,
         };
         let running = soon("the start", app::start(settings)).await.unwrap();
         (running, load().permissions)
