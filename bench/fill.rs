@@ -12,10 +12,10 @@ use std::time::Duration;
 use clap::Parser;
 
 use hayward::audit::{self, Behind, Chained, Checkpoint, EVENTS, EVERY, Entry, Head, Kind, Names};
-use hayward::budget::{self, Books, LedgerRows};
+use hayward::budget::{self, Books, Ending, Hold, LedgerRows};
 use hayward::clock::{Clock, SystemClock};
 use hayward::db::{self, Durability, LogId, Writer};
-use hayward::policy::{Charge, Place};
+use hayward::policy::{Charge, Place, Refund};
 use hayward::types::{BudgetKey, CallId, Timestamp, Zone};
 
 /// Events in one transaction.
@@ -86,7 +86,7 @@ struct Log {
     tools: u64,
     /// Calls under way, by the time they end.
     open: BinaryHeap<Reverse<(Timestamp, CallId)>>,
-    ends: std::collections::HashMap<CallId, (Entry, Vec<i64>)>,
+    ends: std::collections::HashMap<CallId, (Entry, Hold)>,
     events: Vec<Chained>,
     ledger: LedgerRows,
     taken: Option<(i64, Timestamp)>,
@@ -229,8 +229,7 @@ impl Log {
         let admitted = admitted.json("budgets", serde_json::Value::from(held).to_string());
         let seq = self.chain(&admitted);
         self.ledger.admit(&hold, seq);
-        let budgets = hold.held().iter().map(|held| held.budget_id).collect();
-        self.ends.insert(call, (end, budgets));
+        self.ends.insert(call, (end, hold));
         let micros = 2_000 + self.dice.skewed(4_000) * 1_000;
         let ends = self.now.after(Duration::from_micros(micros));
         self.open.push(Reverse((ends, call)));
@@ -238,7 +237,7 @@ impl Log {
     }
 
     fn close(&mut self, call: CallId) {
-        let Some((end, budgets)) = self.ends.remove(&call) else {
+        let Some((end, hold)) = self.ends.remove(&call) else {
             return;
         };
         let (kind, outcome) = match self.dice.below(1_000) {
@@ -247,7 +246,12 @@ impl Log {
             30..=32 => (Kind::Released, "unreachable"),
             _ => (Kind::Settled, "ok"),
         };
-        let charged = self.books.close(call, kind != Kind::Released);
+        let ending = match kind {
+            Kind::Released => Ending::Unsent,
+            Kind::Failed => Ending::Unclear,
+            _ => Ending::Answered(Vec::new()),
+        };
+        let charged = self.books.close(&hold, &ending);
         let charged = charged.into_iter().flatten().map(|charged| {
             serde_json::json!({
                 "key": charged.key.as_str(), "window": charged.starts.micros(),
@@ -262,9 +266,7 @@ impl Log {
             .number("latency_us", 2_000 + self.dice.below(900_000))
             .json("budgets", serde_json::Value::from(charged).to_string());
         self.chain(&end);
-        self.ledger.closed.push(call);
-        let released = budgets.into_iter().map(|budget| (call, budget));
-        self.ledger.released.extend(released);
+        self.ledger.close(&hold, None);
     }
 
     async fn write(&mut self) -> anyhow::Result<()> {
@@ -303,6 +305,8 @@ fn charge(key: &str, limit: &str) -> anyhow::Result<Charge> {
         key: BudgetKey::new(key),
         limit: limit.parse()?,
         amount: 1,
+        reported: None,
+        refund: Refund::default(),
         place: Place {
             path: key.into(),
             line: 1,

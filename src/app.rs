@@ -14,15 +14,16 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{self, Fault, Head, Known, SigningKey};
+use crate::audit::{self, Fault, Head, Known, Redactor, SigningKey};
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::dashboard::{Access, Dashboard};
 use crate::db::{Durability, Readers};
 use crate::gateway::{Gateway, Setup, WriterTask};
 use crate::http::{Guard, Limits};
+use crate::types::Connection;
 use crate::upstream::Upstreams;
-use crate::{dashboard, db, http};
+use crate::{dashboard, db, http, telemetry};
 
 pub mod socket;
 
@@ -108,6 +109,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         format!("cannot listen on {listen}; is another program using the port?")
     })?;
     let address = listener.local_addr()?;
+    let redactor = redactor(&policy);
     let upstreams = Upstreams::new(policy.connections, &environment, Arc::clone(&clock));
     let upstreams = upstreams.map_err(|(server, error)| anyhow!("server `{server}`: {error}"))?;
     let upstreams = Arc::new(upstreams);
@@ -122,6 +124,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         clock: Arc::clone(&clock),
         signing_key,
         checkpoints,
+        redactor,
         accepted,
     })
     .await?;
@@ -143,6 +146,15 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         stop,
         writer,
     })
+}
+
+/// Knows the secrets of the servers, and keeps them out of the log of this process as well.
+fn redactor(policy: &Loaded) -> Arc<Redactor> {
+    let secrets = policy.connections.values().flat_map(Connection::secrets);
+    let redactor = Arc::new(Redactor::new(secrets.collect()));
+    let lines = Arc::clone(&redactor);
+    telemetry::clean_with(move |line| lines.text(line).into_owned());
+    redactor
 }
 
 /// Looks whether the end of the log and the ledger are what was written. Returns what is wrong and was accepted.

@@ -221,15 +221,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Moves what the write-ahead log holds into the file, as far as no reader is in the way.
+    /// Moves what the write-ahead log holds into the file, as far as no reader is in the way. Returns how many
+    /// pages it could not move.
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub async fn checkpoint(&mut self) -> Result<(), DbError> {
-        sqlx::query("PRAGMA wal_checkpoint(PASSIVE)")
-            .execute(&mut self.connection)
-            .await?;
-        Ok(())
+    pub async fn checkpoint(&mut self) -> Result<i64, DbError> {
+        let moved = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)");
+        let (_, pages, moved): (i64, i64, i64) = moved.fetch_one(&mut self.connection).await?;
+        Ok(pages.saturating_sub(moved))
     }
 
     /// Which log this file holds; made up when the file is new.
@@ -491,6 +491,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "units and kept holds",
         include_str!("../migrations/0005_units_and_kept_holds.sql"),
     ),
+    (6, "bodies", include_str!("../migrations/0006_bodies.sql")),
     (
         7,
         "lookups and rollups",
@@ -526,6 +527,63 @@ mod tests {
         assert!(matches!(second, Err(DbError::InUse(file)) if file == link));
         writer.close().await.unwrap();
         assert!(open(&link, Durability::Process).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_holds_an_old_state_delays_nobody_and_what_grew_meanwhile_shrinks_again()
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let mut writer = open(&path, Durability::Process).await.unwrap();
+        writer
+            .identity([1; 16], Timestamp::default())
+            .await
+            .unwrap();
+        let readers = Readers::open(&path).await.unwrap();
+        let mut reader = readers.pool().acquire().await.unwrap();
+        let mut snapshot = reader.begin().await.unwrap();
+        let count = "SELECT count(*) FROM budget";
+        let before: i64 = sqlx::query_scalar(count)
+            .fetch_one(&mut *snapshot)
+            .await
+            .unwrap();
+        let kept: u64 = WAL_KEPT.parse().unwrap();
+        let size = || {
+            std::fs::metadata(folder.path().join("log.db-wal"))
+                .unwrap()
+                .len()
+        };
+        let mut written = 0;
+        while size() <= kept {
+            written += 1;
+            write_a_megabyte(&mut writer, written).await;
+            writer.checkpoint().await.unwrap();
+        }
+        assert!(
+            writer.checkpoint().await.unwrap() > 0,
+            "the reader is in the way"
+        );
+        let after: i64 = sqlx::query_scalar(count)
+            .fetch_one(&mut *snapshot)
+            .await
+            .unwrap();
+        assert_eq!(before, after, "it reads what it read before");
+        snapshot.commit().await.unwrap();
+        assert_eq!(writer.checkpoint().await.unwrap(), 0);
+        // The next to write begins anew at the front.
+        write_a_megabyte(&mut writer, 0).await;
+        assert!(size() <= kept, "{}", size());
+    }
+
+    async fn write_a_megabyte(writer: &mut Writer, id: i64) {
+        let mut tx = writer.begin().await.unwrap();
+        sqlx::query("INSERT INTO budget (id, key) VALUES ($1, $2)")
+            .bind(id)
+            .bind(format!("{id}{}", "x".repeat(1_000_000)))
+            .execute(tx.connection())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
     }
 
     #[tokio::test]

@@ -45,6 +45,7 @@ mod plan {
                 "gateway",
                 "http",
                 "dashboard",
+                "telemetry",
             ],
         ),
         (
@@ -77,6 +78,7 @@ mod plan {
         "budget/books.rs",
         "budget/books/",
         "budget/window.rs",
+        "audit/body.rs",
         "audit/event.rs",
         "audit/chain.rs",
         "audit/csv.rs",
@@ -84,7 +86,10 @@ mod plan {
         "audit/export/manifest.rs",
         "audit/export/table.rs",
         "audit/filter.rs",
+        "audit/redact.rs",
+        "audit/redact/",
         "audit/row.rs",
+        "audit/verify/bodies.rs",
         "audit/seen.rs",
     ];
     const IMPURE: &[&str] = &[
@@ -112,6 +117,7 @@ mod plan {
         "budget/corrections.rs",
         "budget/read.rs",
         "audit/export/source.rs",
+        "audit/bodies.rs",
         "audit/log.rs",
         "audit/prune.rs",
         "audit/trace.rs",

@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::types::{AgentName, CallId, ServerName, Timestamp};
+
+use super::Body;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +36,8 @@ pub enum Kind {
     Released,
     /// The gateway stopped in the middle of the call; it costs what it held.
     Abandoned,
+    /// Bodies of calls were deleted, by whom and why.
+    Redacted,
     /// A new count begins with what earlier ones of its rule have used.
     Seeded,
     /// Nobody went on with a call in time whose hold was kept for that; it costs what it held.
@@ -47,6 +52,8 @@ pub enum Kind {
     Exported,
     /// Events, or bodies of events, that were too old are gone; they stand in an archive.
     Pruned,
+    /// The wall clock jumped ahead and is not followed, or is followed again.
+    Clock,
 }
 
 impl Kind {
@@ -62,6 +69,7 @@ impl Kind {
         Self::Failed,
         Self::Released,
         Self::Abandoned,
+        Self::Redacted,
         Self::Seeded,
         Self::Expired,
         Self::Refunded,
@@ -69,6 +77,7 @@ impl Kind {
         Self::Unfrozen,
         Self::Exported,
         Self::Pruned,
+        Self::Clock,
     ];
 
     /// The word in the column and in the hashed text.
@@ -85,6 +94,7 @@ impl Kind {
             Self::Failed => "failed",
             Self::Released => "released",
             Self::Abandoned => "abandoned",
+            Self::Redacted => "redacted",
             Self::Seeded => "seeded",
             Self::Expired => "expired",
             Self::Refunded => "refunded",
@@ -92,6 +102,7 @@ impl Kind {
             Self::Unfrozen => "unfrozen",
             Self::Exported => "exported",
             Self::Pruned => "pruned",
+            Self::Clock => "clock",
         }
     }
 
@@ -106,13 +117,15 @@ impl Kind {
             | Self::Checkpoint
             | Self::Admitted
             | Self::Denied
+            | Self::Redacted
             | Self::Seeded
             | Self::Expired
             | Self::Refunded
             | Self::Repaired
             | Self::Unfrozen
             | Self::Exported
-            | Self::Pruned => false,
+            | Self::Pruned
+            | Self::Clock => false,
         }
     }
 
@@ -129,13 +142,15 @@ impl Kind {
             | Self::Failed
             | Self::Released
             | Self::Abandoned
+            | Self::Redacted
             | Self::Seeded
             | Self::Expired
             | Self::Refunded
             | Self::Repaired
             | Self::Unfrozen
             | Self::Exported
-            | Self::Pruned => false,
+            | Self::Pruned
+            | Self::Clock => false,
         }
     }
 }
@@ -166,6 +181,8 @@ pub struct Entry {
     pub reason: Option<Cow<'static, str>>,
     /// Everything else: pairs of a key and a JSON text, in the order they are written.
     pub details: Vec<(Cow<'static, str>, String)>,
+    /// What is kept of the arguments or the result, beside the chain; the event covers it.
+    pub body: Option<Arc<Body>>,
 }
 
 impl Entry {
@@ -179,6 +196,7 @@ impl Entry {
             tool: None,
             reason: None,
             details: Vec::new(),
+            body: None,
         }
     }
 
@@ -197,6 +215,12 @@ impl Entry {
     /// Adds a value that is JSON already.
     pub fn json(mut self, key: &'static str, value: String) -> Self {
         self.details.push((key.into(), value));
+        self
+    }
+
+    /// Takes a detail away.
+    pub fn without(mut self, key: &str) -> Self {
+        self.details.retain(|(known, _)| known != key);
         self
     }
 
@@ -223,7 +247,10 @@ impl Entry {
             .iter()
             .filter_map(|(key, value)| Some((*key, value.as_ref()?)));
         let details = self.details.iter().map(|(key, value)| (&**key, value));
-        for (key, value) in known.chain(details) {
+        let body = self.body.as_ref();
+        let body = body.map(|body| (body.kind.as_str(), body.to_json()));
+        let body = body.iter().map(|(key, value)| (*key, value));
+        for (key, value) in known.chain(details).chain(body) {
             // Writing to a String cannot fail.
             let _ = write!(meta, ",\"{key}\":{value}");
         }
@@ -273,6 +300,7 @@ impl Entry {
                 .into_iter()
                 .map(|(key, value)| (Cow::Owned(key), value))
                 .collect(),
+            body: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
@@ -11,7 +12,7 @@ use crate::types::{AgentName, CallId, ServerName, Timestamp, hex};
 use super::folds::{Folds, Repeats};
 use super::row::EventRow;
 use super::seen::Opened;
-use super::{Entry, Head, Kind};
+use super::{Body, Entry, Head, Kind, bodies};
 
 /// Names the log numbers. Whatever comes beyond stands only in an event's text, so that an agent that makes
 /// names up cannot fill the memory.
@@ -58,6 +59,7 @@ pub struct Chained {
     reason: Option<Cow<'static, str>>,
     meta: String,
     hash: [u8; 32],
+    body: Option<Arc<Body>>,
 }
 
 /// The numbers that stand for names in the log.
@@ -153,6 +155,7 @@ impl Chained {
             reason: entry.reason.clone(),
             meta,
             hash: head.hash,
+            body: entry.body.clone(),
         }
     }
 
@@ -201,7 +204,11 @@ pub async fn append(
                 .bind(event.meta.as_str())
                 .bind(event.hash.as_slice())
         })
-        .await
+        .await?;
+    let bodies = events
+        .iter()
+        .filter_map(|event| Some((event.seq, event.body.as_deref()?)));
+    bodies::add(tx, &bodies.collect::<Vec<_>>()).await
 }
 
 /// Reads the end of the chain, and the time of the last event: time in the log never goes back.

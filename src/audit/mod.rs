@@ -1,6 +1,8 @@
 //! The log: events that are only ever added, chained by hash, read back page by page and verified.
 
 mod behind;
+mod bodies;
+mod body;
 mod chain;
 mod checkpoint;
 pub mod csv;
@@ -12,6 +14,7 @@ mod log;
 mod lookups;
 mod prune;
 pub mod read;
+mod redact;
 mod rollups;
 mod row;
 mod seen;
@@ -19,6 +22,8 @@ mod trace;
 mod verify;
 
 pub use behind::Behind;
+pub use bodies::{Bodies, REDACTED_AT_ONCE, bodies_of, deleted_json, forget};
+pub use body::{Body, BodyKind};
 pub use chain::{Head, genesis, next_hash};
 pub use checkpoint::{Checkpoint, EVENTS, EVERY, PublicKey, Signed, SigningKey, bytes};
 pub use event::{Entry, Kind};
@@ -34,6 +39,7 @@ pub use prune::{
     PRUNED_AT_ONCE, Prunable, Pruned, is_pruning, load_name_table, load_pruned, prunable,
     prune_some, write_pruned,
 };
+pub use redact::{Redacted, Redactor};
 pub use trace::{Closed, Cost, Traced, is_signed, trace};
 pub use verify::{
     Carried, Difference, Fault, Known, Proof, Seam, SeamMaker, Sums, Total, UnreadableExport,

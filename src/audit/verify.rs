@@ -12,6 +12,7 @@ use crate::types::Timestamp;
 use super::chain::Head;
 use super::{Checkpoint, PublicKey};
 
+mod bodies;
 mod calls;
 mod check;
 mod columns;
@@ -29,10 +30,10 @@ mod source;
 
 pub use export::{UnreadableExport, VerifiedExport, verify_exports};
 pub use fault::Fault;
-pub use seam::{Carried, Seam, SeamMaker, Total, sha256_of};
 pub use ledger::{Difference, Sums};
 pub use proof::Proof;
 pub use quick::verify_quickly;
+pub use seam::{Carried, Seam, SeamMaker, Total, sha256_of};
 
 use check::Check;
 

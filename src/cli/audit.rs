@@ -12,7 +12,7 @@ use super::archive::{self, Archived};
 use super::{Exit, ExportArguments, Failure, PruneArguments, QueryArguments, Screen, plain};
 use crate::audit::{
     Checkpoint, Fault, Head, Known, PublicKey, SigningKey, Verified, VerifiedExport, bytes,
-    verify_against, verify_exports,
+    verify_against, verify_exports, verify_quickly,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::db::{DbError, LogId, Readers};
@@ -25,8 +25,8 @@ const KEY_PREFIX: &str = "hayward-signing-key:";
 const CODES: &str = "\
 Exit codes:
   0  sound
-  2  an event, a column, a checkpoint or what pages find and count with is not what was written
-  3  events are missing or stand elsewhere
+  2  an event, a column, a body, a checkpoint or what pages find and count with is not what was written
+  3  events are missing or stand elsewhere, or bodies are that nobody deleted in good order
   4  the log was cut, rolled back or rewritten since a checkpoint or a head was kept elsewhere
   5  another log, another key, or no signature
   6  budgets or calls are not what the events add up to
@@ -69,6 +69,9 @@ pub struct VerifyArguments {
     /// The key that checkpoints must be signed with
     #[arg(long, value_name = "KEY", env = "HAYWARD_PUBLIC_KEY", value_parser = digits::<32>)]
     pub public_key: Option<[u8; 32]>,
+    /// Only the last 10,000 events, every checkpoint, and the ledger as far as these say; as every start does
+    #[arg(long, conflicts_with = "expect_head")]
+    pub quick: bool,
     /// A file of exported checkpoints, all of which the log must contain; may be repeated
     #[arg(long, value_name = "FILE")]
     pub checkpoints: Vec<PathBuf>,
@@ -115,7 +118,7 @@ pub(super) async fn verify(
             screen,
         );
     }
-    let found = match read_log(&arguments.db, known).await {
+    let found = match read(arguments, known).await {
         Ok(found) => found,
         Err(error) => return unreadable(&error.into(), screen),
     };
@@ -127,6 +130,9 @@ pub(super) async fn verify(
     }
     if found.faults.is_empty() {
         say_sound(&found, compared, screen)?;
+        if arguments.quick {
+            screen.answer("only the end of it was checked")?;
+        }
     }
     verdict(&found.faults, (found.head, found.checkpoint), screen)
 }
@@ -202,11 +208,23 @@ async fn archived(arguments: &VerifyArguments, known: &Known) -> anyhow::Result<
     found
 }
 
+/// Reads the whole log.
 pub(super) async fn read_log(db: &Path, known: Known) -> Result<Verified, DbError> {
     let readers = Readers::open(db).await?;
     let found = verify_against(&readers, known, |_| ()).await;
     readers.close().await;
     found
+}
+
+async fn read(arguments: &VerifyArguments, known: Known) -> Result<Verified, DbError> {
+    let readers = Readers::open(&arguments.db).await?;
+    let found = if arguments.quick {
+        verify_quickly(&readers, known).await
+    } else {
+        verify_against(&readers, known, |_| ()).await.map(Some)
+    };
+    readers.close().await;
+    found?.ok_or_else(|| DbError::Missing(arguments.db.clone()))
 }
 
 fn unreadable(error: &anyhow::Error, screen: &mut Screen) -> Result<Exit, Failure> {
@@ -220,10 +238,11 @@ pub(super) fn exit_code(fault: &Fault) -> u8 {
     match fault {
         Fault::Changed { .. }
         | Fault::Column { .. }
+        | Fault::Body { .. }
         | Fault::Lookup { .. }
         | Fault::Rollup { .. }
         | Fault::Export { .. } => 2,
-        Fault::Missing { .. } | Fault::Pruned { .. } => 3,
+        Fault::Missing { .. } | Fault::BodyMissing { .. } | Fault::Pruned { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,
         Fault::OtherLog { .. } | Fault::NotSigned { .. } => 5,
         Fault::Call { .. }

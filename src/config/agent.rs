@@ -7,6 +7,7 @@ use crate::policy::{Agent, DenyRule, RefusalStyle, UngrantedStyle, Viewer, Viewe
 use crate::types::{AgentName, RoleName, ViewerName};
 
 use super::budget;
+use super::capture::capture;
 use super::cost::find_unpriced;
 use super::fields::{Fields, choice, did_you_mean, text};
 use super::grant::{Draft, Ground, denials, find_ties, grants};
@@ -29,6 +30,7 @@ const AGENT_KEYS: &[&str] = &[
     "disabled",
     "refusals",
     "ungranted",
+    "capture",
 ];
 
 const REFUSALS: &[(&str, RefusalStyle)] = &[
@@ -173,6 +175,7 @@ fn plain_agent(
         rate: rate::rate(fields, &path, findings).map(|draft| draft.rule(&path)),
         refusals: refusals.unwrap_or_default(),
         ungranted: ungranted.unwrap_or_default(),
+        capture: capture(fields, ground.capture, findings),
     }
 }
 

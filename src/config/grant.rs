@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::policy::{DenyRule, GrantRule, Pattern, Place, ServerRule};
+use crate::policy::{Capture, DenyRule, GrantRule, Pattern, Place, ServerRule};
 use crate::types::{AgentName, ServerName, Timestamp, Zone};
 
 use super::budget::{self, Budget, Pools};
@@ -22,6 +22,8 @@ pub(super) struct Ground<'a> {
     pub(super) rules: &'a BTreeMap<ServerName, ServerRule>,
     pub(super) pools: &'a Pools,
     pub(super) zone: &'a Zone,
+    /// What is kept of an agent's calls where its entry says nothing.
+    pub(super) capture: Capture,
 }
 
 /// A grant as written, before it is known whose it is.

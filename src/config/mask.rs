@@ -4,49 +4,7 @@
 
 use std::ops::Range;
 
-/// How the tokens of well-known issuers begin, ours first.
-const PREFIXES: &[&str] = &[
-    "hwd_",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "github_pat_",
-    "glpat-",
-    "sk-",
-    "sk_live_",
-    "sk_test_",
-    "rk_live_",
-    "whsec_",
-    "xoxb-",
-    "xoxp-",
-    "xoxa-",
-    "xoxe-",
-    "xapp-",
-    "AKIA",
-    "ASIA",
-    "AIza",
-    "ya29.",
-    "eyJ",
-    "npm_",
-    "pypi-",
-    "hf_",
-    "r8_",
-    "gsk_",
-    "xai-",
-    "SG.",
-    "dop_v1_",
-    "dckr_pat_",
-    "lin_api_",
-    "ntn_",
-    "secret_",
-    "figd_",
-    "shpat_",
-    "sntrys_",
-    "tskey-",
-    "ops_",
-];
+use crate::types::{ISSUERS, is_prose, is_rest_of_token, is_token_byte};
 
 /// Words that announce a secret in a header.
 const SCHEMES: &[&str] = &["bearer", "basic"];
@@ -120,7 +78,10 @@ fn is_announced(before: &str, word: &str, text: &str, start: usize) -> bool {
         .iter()
         .any(|known| before.eq_ignore_ascii_case(known));
     let after_key = before == "token_hash" && gap.trim_start().starts_with(':');
-    (scheme && !is_prose(word) && !gap.is_empty() && gap.bytes().all(|byte| byte == b' '))
+    (scheme
+        && !is_prose(word.as_bytes())
+        && !gap.is_empty()
+        && gap.bytes().all(|byte| byte == b' '))
         || (after_key
             && gap.trim_matches([':', ' ', '"', '\'']).is_empty()
             && !rest.starts_with("sha256:"))
@@ -146,20 +107,9 @@ fn token_in(start: usize, word: &str) -> Option<Range<usize>> {
     if let Some(at) = ours.filter(|at| word.len() >= at + 8) {
         return Some(start + at..end);
     }
-    let prefix = PREFIXES.iter().find(|prefix| word.starts_with(**prefix))?;
+    let prefix = ISSUERS.iter().find(|prefix| word.starts_with(**prefix))?;
     let rest = word.get(prefix.len()..)?;
-    let mixed = rest
-        .bytes()
-        .any(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
-    (rest.len() >= 12 && mixed).then_some(start + prefix.len()..end)
-}
-
-/// Whether a word is rather one of a sentence, as in "bearer token".
-fn is_prose(word: &str) -> bool {
-    word.len() < 16
-        && word
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'.')
+    is_rest_of_token(rest.as_bytes()).then_some(start + prefix.len()..end)
 }
 
 /// The runs of characters that tokens are made of, each with its place.
@@ -170,7 +120,7 @@ fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn is_word_character(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '+' | '~')
+    u8::try_from(c).is_ok_and(is_token_byte)
 }
 
 #[cfg(test)]

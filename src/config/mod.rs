@@ -4,6 +4,7 @@
 
 mod agent;
 mod budget;
+mod capture;
 mod cost;
 mod endpoint;
 mod fields;

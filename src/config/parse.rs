@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::policy::{Parts, Permissions};
+use crate::policy::{Keeping, Parts, Permissions};
 use crate::types::{Connection, Revision, ServerName, Zone};
 
 use super::agent;
 use super::budget;
+use super::capture::{default_keeping, keeping};
 use super::fields::{Fields, Text};
 use super::grant::{Ground, denials};
 use super::invisible;
@@ -102,6 +103,7 @@ fn document(
         values,
         timeout,
         pools: &pools,
+        keeping: &defaults.keeping,
     };
     let servers = server::servers(file.map("servers", findings), &around, findings);
     let zone = defaults.zone.clone().unwrap_or_else(Zone::utc);
@@ -110,6 +112,7 @@ fn document(
         rules: &servers.rules,
         pools: &pools,
         zone: &zone,
+        capture: defaults.keeping.capture,
     };
     let mut roles = agent::roles(file.map("roles", findings), ground, findings);
     let deny = denials(
@@ -147,6 +150,7 @@ struct Defaults {
     zone: Option<Zone>,
     timeout: Duration,
     rate: Option<RateDraft>,
+    keeping: Keeping,
 }
 
 fn defaults(file: &Fields<'_>, findings: &mut Findings) -> Defaults {
@@ -154,6 +158,7 @@ fn defaults(file: &Fields<'_>, findings: &mut Findings) -> Defaults {
         zone: None,
         timeout: DEFAULT_TIMEOUT,
         rate: None,
+        keeping: default_keeping(),
     };
     let Some(entry) = file.entry("defaults") else {
         return defaults;
@@ -161,7 +166,7 @@ fn defaults(file: &Fields<'_>, findings: &mut Findings) -> Defaults {
     if let Value::Empty = entry.node.value {
         return defaults;
     }
-    let keys = ["timezone", "timeout", "rate"];
+    let keys = ["timezone", "timeout", "rate", "capture", "redact"];
     let Some(fields) = Fields::open(&entry.node, "`defaults`", &keys, findings) else {
         return defaults;
     };
@@ -172,6 +177,7 @@ fn defaults(file: &Fields<'_>, findings: &mut Findings) -> Defaults {
         defaults.timeout = timeout;
     }
     defaults.rate = rate::rate(&fields, "defaults", findings);
+    defaults.keeping = keeping(&fields, &defaults.keeping, findings);
     defaults
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::policy::{Disabled, Place, ServerRule};
+use crate::policy::{Disabled, Keeping, Place, ServerRule};
 use crate::types::{Connection, EraChoice, ServerName};
 
 use super::budget::{self, Pools};
+use super::capture::keeping;
 use super::cost::{self, find_unpriced};
 use super::endpoint;
 use super::fields::{Fields, choice, mark};
@@ -34,6 +35,8 @@ const KEYS: &[&str] = &[
     "costs",
     "cost_unit",
     "disabled",
+    "capture",
+    "redact",
 ];
 
 const ERAS: &[(&str, EraChoice)] = &[
@@ -49,6 +52,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) values: Values<'a>,
     pub(super) timeout: Duration,
     pub(super) pools: &'a Pools,
+    pub(super) keeping: &'a Keeping,
 }
 
 /// All servers of a file.
@@ -99,6 +103,7 @@ fn server(
         disabled: disabled(&fields, &path, findings),
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
+        keeping: keeping(&fields, around.keeping, findings),
         costs: cost::costs(&fields, &path, findings),
     };
     let this = std::iter::once(&rule);

@@ -3,14 +3,21 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection};
+use tokio::time::Instant;
 
 use super::{DbError, Readers};
 
 /// Steps of SQLite's machine between two looks at the flag; some tens of microseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 1_000;
+
+/// The longest use of one connection; its statements fail after that. Pages have a shorter deadline of their own,
+/// and this one is for whoever forgets it: a reader that goes on for ever keeps the write-ahead log from being moved
+/// into the file.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// A reading connection that stops its statement when dropped.
 ///
@@ -31,11 +38,12 @@ impl Readers {
         let mut connection = self.pool().acquire().await?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let ends = Instant::now() + LONGEST;
         connection
             .lock_handle()
             .await?
             .set_progress_handler(STEPS_BETWEEN_LOOKS, move || {
-                !stopped.load(Ordering::Relaxed)
+                !stopped.load(Ordering::Relaxed) && Instant::now() < ends
             });
         Ok(PageReader { connection, stop })
     }
@@ -69,8 +77,6 @@ impl Drop for PageReader {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::db::{Durability, open};
     use crate::types::Timestamp;
@@ -99,5 +105,20 @@ mod tests {
         let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM gateway");
         let rows = rows.fetch_one(readers.pool()).await.unwrap();
         assert_eq!(rows, 1);
+    }
+    #[tokio::test]
+    async fn a_statement_that_nobody_stops_ends_by_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let mut writer = open(&path, Durability::Process).await.unwrap();
+        writer
+            .identity([1; 16], Timestamp::default())
+            .await
+            .unwrap();
+        let readers = Readers::open(&path).await.unwrap();
+        let mut page = readers.page().await.unwrap();
+        let endless = sqlx::query_scalar::<_, i64>(FOR_EVER).fetch_one(&mut *page);
+        let ended = tokio::time::timeout(LONGEST * 6, endless).await;
+        assert!(ended.expect("it ends by itself").is_err());
     }
 }

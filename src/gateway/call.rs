@@ -33,7 +33,8 @@ impl Gateway {
         }
         let reserved = self.reserve(caller, wish).await?;
         let forwarded = self.forwarder.forward(reserved, agent).await;
-        let entry = entries::closing(&forwarded);
+        let mut entry = entries::closing(&forwarded);
+        entry.body = self.kept_result(&forwarded);
         let ending = self.settlement(&forwarded);
         forwarded.open.close(entry, ending).await;
         Ok(Settled {
@@ -118,7 +119,8 @@ impl Gateway {
 
     async fn admit(&self, authorized: Authorized) -> Result<Reserved, Failure> {
         let request = &authorized.request;
-        let entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
+        let mut entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
+        entry.body = self.kept_arguments(request, authorized.grant.keeping());
         let continues = request.wish.continues;
         let is_paid = continues.is_some();
         let charges = if is_paid || is_free(request.wish.request.method) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::audit::{Entry, Kind};
 use crate::budget::{Charged, Ending, Held, Span};
-use crate::policy::{Charge, Place};
+use crate::clock::Turn;
+use crate::policy::{Capture, Charge, Place, keeping};
 use crate::protocol::{error_code, json_string};
 use crate::types::{CallId, Timestamp};
 
@@ -39,13 +40,26 @@ pub(super) fn of_caller(caller: &Caller, call: CallId, method: &str) -> Entry {
     if let Some(session) = caller.session_label() {
         entry = entry.text("session", session);
     }
-    entry.number("bytes_in", caller.bytes_in)
+    match caller.agent.capture {
+        Capture::None => entry,
+        Capture::Metadata | Capture::Arguments | Capture::Full => {
+            entry.number("bytes_in", caller.bytes_in)
+        }
+    }
 }
 
 /// What is known of a request for one server.
 pub(super) fn of_request(request: &Authenticated) -> Entry {
     let wish = &request.wish;
     let mut entry = of_caller(&request.caller, request.call, wish.request.method.as_str());
+    let kept = keeping(
+        &request.caller.permissions,
+        &request.caller.agent,
+        &wish.server,
+    );
+    if kept.capture == Capture::None {
+        entry = entry.without("bytes_in");
+    }
     entry.server = Some(wish.server.clone());
     if let Some(call) = wish.continues {
         entry = entry.text("continues", &call.to_string());
@@ -83,6 +97,8 @@ pub(super) fn denied(entry: Entry, reason: &'static str, message: &str) -> Entry
     let entry = Entry {
         kind: Kind::Denied,
         reason: Some(reason.into()),
+        // Nothing was done with them.
+        body: None,
         ..entry
     };
     entry.text("message", &cut_to(message, MAX_MESSAGE))
@@ -103,9 +119,10 @@ pub(super) fn closing(forwarded: &Forwarded) -> Entry {
         Outcome::Answered(reply) => {
             let body = reply.outcome.as_ref().unwrap_or_else(|error| error);
             let size = u64::try_from(body.get().len()).unwrap_or(u64::MAX);
-            entry = entry
-                .number("status", u64::from(reply.status))
-                .number("bytes_out", size);
+            entry = entry.number("status", u64::from(reply.status));
+            if forwarded.keeping.capture > Capture::None {
+                entry = entry.number("bytes_out", size);
+            }
         }
         Outcome::Unanswered(error) => entry = entry.text("error", &cut(&error.to_string())),
         Outcome::GivenUp(_) | Outcome::Withdrawn => {}
@@ -140,6 +157,17 @@ pub(super) fn seeded(charge: &Charge, used: &[(Span, u64)]) -> Entry {
         let _ = write!(text, r#"{{"key":{key},"window":{starts},"seeded":{used}}}"#);
     });
     entry.json("budgets", budgets)
+}
+
+/// The event of a wall clock that is not followed, or followed again.
+pub(super) fn of_clock(turn: Turn) -> Entry {
+    let entry = Entry::new(Kind::Clock);
+    match turn {
+        Turn::Suspect { wall } => entry
+            .text("clock", "suspect")
+            .json("wall_us", wall.micros().to_string()),
+        Turn::Agrees => entry.text("clock", "agrees"),
+    }
 }
 
 /// The event of a hold that was kept for a call that never came.

@@ -34,7 +34,11 @@ impl Forwarder {
 
     /// Gives an admitted request to its server and waits for what comes of it.
     pub(super) async fn forward(&self, reserved: Reserved, agent: &Listener) -> Forwarded {
-        let Reserved { mut request, open } = reserved;
+        let Reserved {
+            mut request,
+            keeping,
+            open,
+        } = reserved;
         let started = self.clock.monotonic();
         let missed = Arc::<AtomicU64>::default();
         let outgoing = Outgoing {
@@ -56,6 +60,7 @@ impl Forwarder {
         };
         Forwarded {
             request,
+            keeping,
             open,
             outcome,
             rounds: agent.rounds(),
@@ -72,7 +77,11 @@ impl Forwarder {
         capabilities: Object,
         news: mpsc::Sender<News>,
     ) -> (Forwarded, Result<Listening, UpstreamError>) {
-        let Reserved { request, open } = reserved;
+        let Reserved {
+            request,
+            keeping,
+            open,
+        } = reserved;
         let started = self.clock.monotonic();
         let lane = request.caller.lane();
         let listening = match self.upstreams.get(&request.wish.server) {
@@ -81,6 +90,7 @@ impl Forwarder {
         };
         let forwarded = Forwarded {
             request,
+            keeping,
             open,
             outcome: match &listening {
                 Ok(_) => Outcome::Answered(agreed()),

@@ -10,6 +10,7 @@ mod audience;
 mod audiences;
 mod call;
 mod capability;
+mod capture;
 mod checkpoints;
 mod cursors;
 mod door;
@@ -58,7 +59,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{Entry, Head, Kind, SigningKey};
+use crate::audit::{Entry, Head, Kind, Redactor, SigningKey};
 use crate::budget::RateLimits;
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Writer as Database};
@@ -193,6 +194,8 @@ pub struct Setup {
     pub signing_key: Option<SigningKey>,
     /// The file that checkpoints are exported to.
     pub checkpoints: Option<PathBuf>,
+    /// Knows what must never stand in the log.
+    pub redactor: Arc<Redactor>,
     /// What is wrong with the log, when somebody said to go on all the same.
     pub accepted: Option<String>,
 }
@@ -205,6 +208,7 @@ pub struct Gateway {
     file: PathBuf,
     forwarder: Forwarder,
     recorder: Recorder,
+    redactor: Arc<Redactor>,
     rates: RateLimits,
     catalog: Catalog,
     annotations: Annotations,
@@ -243,6 +247,7 @@ impl Gateway {
             clock,
             signing_key,
             checkpoints,
+            redactor,
             accepted,
         } = setup;
         let file = database.path().to_path_buf();
@@ -260,7 +265,7 @@ impl Gateway {
         let head = writer.head();
         let (jobs, job_queue) = mpsc::channel(QUEUE);
         let (closings, closing_queue) = mpsc::unbounded_channel();
-        let recorder = Recorder::new(jobs, closings, writer.health());
+        let recorder = Recorder::new(jobs, closings, writer.health(), Arc::clone(&redactor));
         let task = tokio::spawn(writer.run(job_queue, closing_queue));
         let gateway = Self {
             rates: RateLimits::new(&permissions, Arc::clone(&clock)),
@@ -268,6 +273,7 @@ impl Gateway {
             file,
             forwarder: Forwarder::new(upstreams, Arc::clone(&clock)),
             recorder,
+            redactor,
             catalog: Catalog::default(),
             annotations: Annotations::default(),
             crowded: Crowded::default(),
@@ -295,9 +301,10 @@ impl Gateway {
 
     /// The agent that a token belongs to.
     pub fn authenticate(&self, token: &str) -> Option<Arc<Agent>> {
-        self.permissions
-            .agent_by_token(&TokenHash::of(token), self.clock.now())
-            .cloned()
+        let hash = TokenHash::of(token);
+        let agent = self.permissions.agent_by_token(&hash, self.clock.now())?;
+        self.redactor.learn_token(&hash, token);
+        Some(Arc::clone(agent))
     }
 
     /// Whether a server's own endpoint is open to an agent.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tokio::sync::mpsc;
 
-use crate::audit::{self, Proof, SigningKey};
+use crate::audit::{self, Proof, Redactor, SigningKey};
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Readers, Writer as Database};
 use crate::types::CallId;
@@ -329,7 +329,9 @@ impl Alone {
         };
         let (jobs, job_queue) = mpsc::channel(QUEUE);
         let (closings, closing_queue) = mpsc::unbounded_channel();
-        let recorder = Recorder::new(jobs, closings, writer.health());
+        // No policy comes into force, so there are no secrets to keep out of the log.
+        let redactor = Arc::new(Redactor::new(Vec::new()));
+        let recorder = Recorder::new(jobs, closings, writer.health(), redactor);
         let writing = tokio::spawn(writer.run(job_queue, closing_queue));
         let done = obey(&recorder, &file, instruction).await;
         drop(recorder);

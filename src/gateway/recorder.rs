@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::audit::{Entry, Kind, Proof};
+use crate::audit::{Entry, Kind, Proof, Redactor};
 use crate::budget::{Ending, Hold, Reported};
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
@@ -37,6 +37,8 @@ pub(super) struct Recorder {
     // INVARIANT: holds at most one closing for each call in flight, and those are limited.
     closings: mpsc::UnboundedSender<Closing>,
     healthy: Arc<AtomicBool>,
+    /// Nothing goes to the writer that did not pass it.
+    redactor: Arc<Redactor>,
 }
 
 impl Recorder {
@@ -44,11 +46,13 @@ impl Recorder {
         jobs: mpsc::Sender<Job>,
         closings: mpsc::UnboundedSender<Closing>,
         healthy: Arc<AtomicBool>,
+        redactor: Arc<Redactor>,
     ) -> Self {
         Self {
             jobs,
             closings,
             healthy,
+            redactor,
         }
     }
 
@@ -72,7 +76,7 @@ impl Recorder {
     ) -> Result<OpenCall, NotAdmitted> {
         let (reply, answer) = oneshot::channel();
         let job = Job::Admit {
-            entry: Box::new(entry),
+            entry: Box::new(self.redactor.entry(entry)),
             call,
             charges,
             continues,
@@ -104,7 +108,7 @@ impl Recorder {
     ) -> bool {
         let closing = Closing {
             hold,
-            entry,
+            entry: self.redactor.entry(entry),
             ending,
             reply,
         };
@@ -140,7 +144,7 @@ impl Recorder {
     pub(super) async fn note(&self, entry: Entry) -> Result<(), Unrecorded> {
         let (reply, written) = oneshot::channel();
         let job = Job::Note {
-            entry: Box::new(entry),
+            entry: Box::new(self.redactor.entry(entry)),
             reply,
         };
         self.jobs.try_send(job).map_err(|_| Unrecorded)?;

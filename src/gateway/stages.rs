@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::policy::{Agent, Decision, Denial, Grant, Permissions, Question, Target, decide};
+use crate::policy::{
+    Agent, Decision, Denial, Grant, Keeping, Permissions, Question, Target, decide,
+};
 use crate::protocol::{Method, Version};
 use crate::types::{CallId, ServerName, Timestamp};
 use crate::upstream::{Era, Lane, Outgoing, Reply, UpstreamError};
@@ -182,6 +184,7 @@ impl Authorized {
     pub(super) fn reserve(self, open: OpenCall) -> Reserved {
         Reserved {
             request: self.request,
+            keeping: self.grant.keeping().clone(),
             open,
         }
     }
@@ -191,6 +194,8 @@ impl Authorized {
 #[derive(Debug)]
 pub(super) struct Reserved {
     pub(super) request: Authenticated,
+    /// What the log keeps of it.
+    pub(super) keeping: Keeping,
     pub(super) open: OpenCall,
 }
 
@@ -224,6 +229,7 @@ pub(super) enum Why {
 #[derive(Debug)]
 pub(super) struct Forwarded {
     pub(super) request: Authenticated,
+    pub(super) keeping: Keeping,
     pub(super) open: OpenCall,
     pub(super) outcome: Outcome,
     /// How its agent was asked in the middle of it, by requests of its own.

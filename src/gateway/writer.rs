@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
 use crate::budget::{Books, Ending, Hold, Shortage};
-use crate::clock::Clock;
+use crate::clock::{Clock, Guard, Turn};
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
 use crate::types::{CallId, Timestamp, Zone};
@@ -39,6 +39,9 @@ const MAX_BATCH: usize = 1_024;
 
 /// After so many events the write-ahead log is moved into the file.
 const CHECKPOINT_EVENTS: usize = 4_096;
+
+/// Pages of the write-ahead log that cannot be moved before that is worth a warning: 256 MiB.
+const WAL_LARGE: i64 = 65_536;
 
 /// Pause between attempts to open the file again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(250);
@@ -107,6 +110,9 @@ pub(super) struct Writer {
     names: Names,
     books: Books,
     last_at: Timestamp,
+    guard: Guard,
+    /// What became of the wall clock and is not written down yet.
+    turn: Option<Turn>,
     /// Calls whose caller was told to go ahead and that are not closed yet.
     live: HashSet<CallId>,
     /// Closings that could not be written yet.
@@ -120,6 +126,7 @@ pub(super) struct Writer {
     checkpoints: Checkpoints,
     building: Building,
     pruning: Pruning,
+    is_wal_large: bool,
 }
 
 impl Writer {
@@ -167,13 +174,15 @@ impl Writer {
         let log = database.identity(fresh_log, clock.now()).await?;
         let mut writer = Self {
             database,
-            clock,
             log,
             head: Head::empty(log),
             written: Head::empty(log),
             names: Names::default(),
             books: Books::default(),
             last_at: Timestamp::from_micros(i64::MIN),
+            guard: Guard::start(&*clock),
+            turn: None,
+            clock,
             live: HashSet::new(),
             unwritten: Vec::new(),
             suspect: false,
@@ -183,6 +192,7 @@ impl Writer {
             checkpoints,
             building: Building::default(),
             pruning: Pruning::default(),
+            is_wal_large: false,
         };
         writer.read_back().await?;
         let mut batch = Batch::default();
@@ -294,9 +304,25 @@ impl Writer {
         self.events_since_checkpoint = 0;
         let at = self.now();
         self.books.forget_ended(at);
-        if let Err(error) = self.database.checkpoint().await {
-            tracing::warn!(%error, "the write-ahead log could not be moved into the file");
+        match self.database.checkpoint().await {
+            Ok(left) => self.note_wal(left),
+            Err(error) => {
+                tracing::warn!(%error, "the write-ahead log could not be moved into the file");
+            }
         }
+    }
+
+    /// Tells once when something that reads keeps the write-ahead log from being moved. Our own pages cannot: see
+    /// [`crate::db::PageReader`].
+    fn note_wal(&mut self, left: i64) {
+        let is_large = left > WAL_LARGE;
+        if is_large && !self.is_wal_large {
+            tracing::warn!(
+                pages = left,
+                "another program has been reading the database for long, and the write-ahead log grows until it ends"
+            );
+        }
+        self.is_wal_large = is_large;
     }
 
     async fn stop(mut self) -> Result<Head, DbError> {
@@ -308,13 +334,16 @@ impl Writer {
         self.write(&mut batch).await?;
         self.deliver(batch);
         self.checkpoints.close().await;
+        self.build_rest().await;
         self.database.close().await?;
         Ok(self.head)
     }
 
-    /// The time of the ledger: that of the clock, but never before the last event.
+    /// The time of the ledger: that of the clock as far as it can be believed, but never before the last event.
     fn now(&mut self) -> Timestamp {
-        self.last_at = self.last_at.max(self.clock.now());
+        let (time, turn) = self.guard.read(&*self.clock);
+        self.turn = turn.or(self.turn);
+        self.last_at = self.last_at.max(time);
         self.last_at
     }
 }
@@ -343,5 +372,7 @@ fn refuse_all(waiting: &mut Vec<Job>, jobs: &mut mpsc::Receiver<Job>) {
     while jobs.try_recv().is_ok() {}
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

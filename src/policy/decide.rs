@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::types::{AgentName, ServerName, Timestamp};
 
+use super::capture::{Keeping, keeping};
 use super::charge::{Charge, Unpriced, charges};
 use super::permissions::is_live;
 use super::{
@@ -58,6 +59,7 @@ pub struct Grant {
     reasons: Vec<Reason>,
     charges: Vec<Charge>,
     rates: Vec<Arc<RateRule>>,
+    keeping: Keeping,
 }
 
 impl Grant {
@@ -89,6 +91,11 @@ impl Grant {
     /// The rates that must all have room.
     pub fn rates(&self) -> &[Arc<RateRule>] {
         &self.rates
+    }
+
+    /// What the log keeps of it.
+    pub fn keeping(&self) -> &Keeping {
+        &self.keeping
     }
 }
 
@@ -301,6 +308,7 @@ fn grant(
         rule: rule.place.clone(),
         reasons: reasons.collect(),
         rates: rates(question, server, rule),
+        keeping: keeping(permissions, question.agent, question.server),
         charges,
     })
 }

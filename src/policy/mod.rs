@@ -2,12 +2,14 @@
 //!
 //! Knows no clock, no disk and no socket; the instant is an argument.
 
+mod capture;
 mod charge;
 mod decide;
 mod pattern;
 mod permissions;
 mod weigh;
 
+pub use capture::{Capture, Keeping, keeping};
 pub use charge::{Charge, Unpriced};
 pub use decide::{
     Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, is_granted,

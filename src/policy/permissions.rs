@@ -9,7 +9,7 @@ use crate::types::{
     ViewerName, Zone,
 };
 
-use super::Pattern;
+use super::{Capture, Keeping, Pattern};
 
 /// Where a rule stands: its path, which no reordering of other entries disturbs, and its line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -229,6 +229,8 @@ pub struct Agent {
     pub refusals: RefusalStyle,
     /// What it learns about ungranted tools.
     pub ungranted: UngrantedStyle,
+    /// How much is kept of its calls, at most.
+    pub capture: Capture,
 }
 
 /// What the rules say about one server, whoever calls it.
@@ -246,6 +248,8 @@ pub struct ServerRule {
     pub budgets: Vec<Arc<BudgetRule>>,
     /// Smoothing of whoever calls it.
     pub rate: Option<Arc<RateRule>>,
+    /// What is kept of calls to it, at most.
+    pub keeping: Keeping,
     /// What its tools cost.
     pub costs: Option<Costs>,
 }

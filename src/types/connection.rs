@@ -45,6 +45,14 @@ impl Template {
         Secret::new(text.collect())
     }
 
+    /// The secrets in it.
+    fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.parts.iter().filter_map(|part| match part {
+            TemplatePart::Text(_) => None,
+            TemplatePart::Secret { value, .. } => Some(value),
+        })
+    }
+
     /// The value as people may see it: placeholders stay placeholders, with ` (set)` behind them.
     pub fn masked(&self) -> String {
         let text = self.parts.iter().map(|part| match part {
@@ -113,6 +121,24 @@ pub struct Connection {
     pub era: EraChoice,
     /// The longest a call may take from first byte sent to last byte read.
     pub timeout: Duration,
+}
+
+impl Connection {
+    /// Everything that stands behind a placeholder.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let templates: Vec<&Template> = match &self.endpoint {
+            Endpoint::Http { url, headers } => {
+                let headers = headers.iter().map(|(_, value)| value);
+                std::iter::once(url).chain(headers).collect()
+            }
+            Endpoint::Stdio { args, env, .. } => args
+                .iter()
+                .chain(env.iter().map(|(_, value)| value))
+                .collect(),
+        };
+        let secrets = templates.into_iter().flat_map(Template::secrets);
+        secrets.cloned().collect()
+    }
 }
 
 #[cfg(test)]

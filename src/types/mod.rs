@@ -5,22 +5,26 @@
 mod budget_key;
 mod connection;
 mod ids;
+mod key_names;
 mod limit;
 mod names;
 mod secret;
 pub mod shown;
 mod time;
 mod token;
+mod token_shape;
 mod unit;
 mod window;
 
 pub use budget_key::{BudgetKey, KeyParts};
 pub use connection::{Connection, Endpoint, EraChoice, Instances, Template, TemplatePart};
 pub use ids::{CallId, Fingerprint, Revision, TokenHash, hex};
+pub use key_names::{KeyNames, MAX_KEY_NAME, key_form};
 pub use limit::{Limit, LimitError, Rate, RatePeriod};
 pub use names::{AgentName, Name, NameError, PoolName, RoleName, ServerName, ViewerName, kind};
 pub use secret::Secret;
 pub use time::{Timestamp, Zone, ZoneError};
 pub use token::{TOKEN_PREFIX, TOKEN_RANDOM_BYTES, checksum_holds, looks_like_ours, new_token};
+pub use token_shape::{ISSUERS, is_prose, is_rest_of_token, is_token_byte};
 pub use unit::{MICROS, Unit, micros};
 pub use window::{Length, Period, Start, Weekday, Window};

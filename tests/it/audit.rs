@@ -414,7 +414,7 @@ async fn starts_stops_and_rules_in_force_are_events_too() {
 }
 
 /// Changes a copy of the file behind the gateway's back, and tells the first fault.
-async fn tampered(file: &Path, head: [u8; 32], sql: &'static str) -> Option<Fault> {
+pub(super) async fn tampered(file: &Path, head: [u8; 32], sql: &'static str) -> Option<Fault> {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("copy.db");
     std::fs::copy(file, &copy).unwrap();
@@ -480,6 +480,13 @@ async fn whoever_changes_the_file_is_found_out() {
         })
     };
     let images = "servers.images calls/day@UTC each agent=clawd";
+    let last = 16_383;
+    let lookup = Some(Fault::Lookup { first: 1, last });
+    let at_us = events(&stopped.file).await[4].meta["at_us"]
+        .as_i64()
+        .unwrap();
+    let at_us = at_us - at_us % 900_000_000;
+    let rollup = Some(Fault::Rollup { at_us });
     let table: Vec<(&'static str, Option<Fault>)> = vec![
         ("SELECT 1", None),
         ("UPDATE event SET at_us = at_us + 1 WHERE seq = 4", column(4, "at_us")),
@@ -527,6 +534,28 @@ async fn whoever_changes_the_file_is_found_out() {
         ("UPDATE budget_window SET used = 7 WHERE budget_id = 1", ledger(images, 7, 1)),
         ("UPDATE budget_window SET held = 2 WHERE budget_id = 1", ledger(images, 2, 0)),
         ("DELETE FROM budget_window WHERE budget_id = 1", ledger(images, 0, 1)),
+        ("DELETE FROM lookup WHERE dimension = 'agent'", lookup.clone()),
+        ("DELETE FROM lookup WHERE dimension = 'kind'", lookup.clone()),
+        ("UPDATE lookup SET term = '9' WHERE dimension = 'tool' AND term = '?'", lookup.clone()),
+        ("UPDATE lookup SET places = CAST(places || places AS BLOB) WHERE dimension = 'state'", lookup.clone()),
+        ("UPDATE lookup SET term = 'failed' WHERE term = 'released'", lookup.clone()),
+        ("UPDATE lookup SET chunk = 1 WHERE dimension = 'reason'", lookup.clone()),
+        (
+            "DELETE FROM rollup; DELETE FROM lookup; UPDATE lookup_mark SET seq = 0",
+            rollup.clone(),
+        ),
+        // Without any of it pages search the log itself.
+        (
+            "DELETE FROM rollup; DELETE FROM rollup_refusal; DELETE FROM lookup; UPDATE lookup_mark SET seq = 0",
+            None,
+        ),
+        ("UPDATE rollup SET admitted = admitted + 1 WHERE ok = 1", rollup.clone()),
+        ("UPDATE rollup SET ok = 0, errors = 1 WHERE ok = 1", rollup.clone()),
+        ("UPDATE rollup SET agent_id = agent_id + 1", rollup.clone()),
+        ("DELETE FROM rollup WHERE refused > 0", rollup.clone()),
+        ("UPDATE rollup_refusal SET reason = 'rate'", rollup.clone()),
+        ("DELETE FROM rollup_refusal", rollup),
+        ("UPDATE lookup_mark SET seq = 5", lookup),
         (
             "INSERT INTO open_call VALUES (randomblob(16), 3)",
             Some(Fault::Call { seq: 10, what: "the list of open calls is not that of the events" }),

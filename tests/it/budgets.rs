@@ -417,6 +417,32 @@ async fn a_clock_that_runs_backwards_opens_no_window_again() {
 }
 
 #[tokio::test]
+async fn a_clock_that_jumps_ahead_opens_no_window_until_it_is_believed() {
+    let world = World::small("budgets: [1/day]").await;
+    assert!(!is_refused(&world, "clawd", "imagine").await);
+    world.clock().jump(Duration::from_secs(86_400));
+    assert!(is_refused(&world, "clawd", "imagine").await);
+    // What the running time explains is as good as ever: midnight comes when it comes.
+    world.clock().advance(Duration::from_secs(12 * 3_600));
+    assert!(!is_refused(&world, "clawd", "imagine").await);
+    assert!(is_refused(&world, "clawd", "imagine").await);
+    world.clock().jump_back(Duration::from_secs(86_400));
+    assert!(is_refused(&world, "clawd", "imagine").await);
+    world.clock().advance(Duration::from_secs(60));
+    assert!(is_refused(&world, "clawd", "imagine").await);
+    let events = world.events().await;
+    let clock: Vec<&str> = find(&events, "clock")
+        .iter()
+        .map(|event| event.text("clock"))
+        .collect();
+    assert_eq!(clock, ["suspect", "agrees"]);
+    // A machine that slept is no clock that jumped.
+    world.clock().sleep(Duration::from_secs(86_400));
+    assert!(!is_refused(&world, "clawd", "imagine").await);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn lists_and_what_is_refused_cost_nothing() {
     let policy = r#"
 servers: {images: {url: "@images", budgets: [1/day]}}

@@ -12,6 +12,8 @@ mod blackbox;
 mod budgets;
 #[cfg(test)]
 mod calls;
+#[cfg(test)]
+mod capture;
 mod costs;
 #[cfg(test)]
 mod dashboard;

@@ -75,13 +75,15 @@ impl CallState {
             | Kind::Checkpoint
             | Kind::Admitted
             | Kind::Denied
+            | Kind::Redacted
             | Kind::Seeded
             | Kind::Expired
             | Kind::Refunded
             | Kind::Repaired
             | Kind::Unfrozen
             | Kind::Exported
-            | Kind::Pruned => Self::Open,
+            | Kind::Pruned
+            | Kind::Clock => Self::Open,
         }
     }
 }

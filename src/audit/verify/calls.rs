@@ -67,7 +67,9 @@ impl Calls {
             overrun: sums.overrun,
             frozen: sums.frozen,
         });
-        totals.filter(|total| total.used != 0 || total.overrun != 0 || total.frozen).collect()
+        totals
+            .filter(|total| total.used != 0 || total.overrun != 0 || total.frozen)
+            .collect()
     }
 
     /// Whether a call is open, or something is kept for the one that goes on with it.
@@ -241,7 +243,9 @@ impl Calls {
             }),
         );
         // Those of events that were pruned go with them, some later than others.
-        let listed = refunds.into_iter().filter(|(_, seq, _)| !self.refunds.is_pruned(*seq));
+        let listed = refunds
+            .into_iter()
+            .filter(|(_, seq, _)| !self.refunds.is_pruned(*seq));
         let listed = listed.map(|(call, seq, _)| (call, seq));
         let differing = compare(self.refunds.calls(), listed.collect());
         all.extend(differing.map(|(call, refunded, _)| Difference::Refund { call, refunded }));

@@ -1,5 +1,6 @@
 //! The check itself: takes the log in pieces, in the order they are read, and says what is wrong. Pure.
 
+use super::bodies::Bodies;
 use super::calls::Calls;
 use super::columns::{self, Columns};
 use super::derived::{Derived, Lookup, Refusal};
@@ -8,9 +9,10 @@ use super::marks::Marks;
 use super::meta::Meta;
 use super::seam::{Carried, Said, Seam, sha256_of};
 use super::{Fault, Known, Verified};
+use crate::audit::bodies::{Deleted, Stored};
 use crate::audit::chain::{Head, next_hash};
-use crate::audit::{Kind, Pruned};
 use crate::audit::row::{self, EventRow};
+use crate::audit::{Kind, Pruned};
 use crate::db::LogId;
 
 /// Faults that are told; whoever changed every event is found out by the first of them.
@@ -25,6 +27,12 @@ pub(super) enum Piece {
     Pruned(Box<Pruned>),
     /// Some events in a row, as [`row`] takes them apart.
     Events(Vec<u8>),
+    /// Bodies of the events so far, in order.
+    Bodies(Vec<Stored>),
+    /// All bodies of events up to this one were given.
+    BodiesThrough(i64),
+    /// Which bodies were deleted in good order, as far as is known by now.
+    Deleted(Vec<Deleted>),
     /// The last event that lookups and sums cover.
     Mark(i64),
     /// The tables of the ledger, after the last event.
@@ -49,6 +57,7 @@ pub(super) struct Check {
     marks: Marks,
     columns: Columns,
     calls: Calls,
+    bodies: Bodies,
     derived: Derived,
     /// What was pruned, until the event comes that says so.
     pruned: Option<(i64, Head, String)>,
@@ -74,6 +83,7 @@ impl Check {
             faults,
             columns: Columns::default(),
             calls: Calls::default(),
+            bodies: Bodies::default(),
             derived: Derived::default(),
             pruned: None,
             begins_after: 0,
@@ -95,6 +105,12 @@ impl Check {
             Piece::Names(texts) => self.columns.set_texts(texts),
             Piece::Pruned(pruned) => self.go_on(*pruned),
             Piece::Events(events) => self.events(&events),
+            Piece::Bodies(rows) => {
+                let faults = self.bodies.given(&rows);
+                self.report(faults);
+            }
+            Piece::BodiesThrough(seq) => self.bodies.all_given(seq),
+            Piece::Deleted(deleted) => self.bodies.set_deleted(deleted),
             Piece::Mark(mark) => self.derived.set_mark(mark),
             Piece::Ledger(tables) => {
                 let seq = self.head.seq;
@@ -112,6 +128,8 @@ impl Check {
                 self.derived.refusals(&rows);
             }
             Piece::End => {
+                let faults = self.bodies.missing();
+                self.report(faults);
                 let faults = self.derived.faults();
                 self.report(faults);
             }
@@ -217,6 +235,7 @@ impl Check {
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
+        self.bodies.event(seq, &meta);
         let fault = self.calls.event(seq, &meta);
         self.report(fault);
     }
@@ -254,10 +273,11 @@ impl Check {
         }
         if !self.broken {
             self.faults.extend(self.marks.end(self.head));
-            self.faults.extend(self.pruned.take().map(|(_, last, _)| Fault::Pruned {
-                seq: last.seq,
-                what: "no event says that they were pruned",
-            }));
+            self.faults
+                .extend(self.pruned.take().map(|(_, last, _)| Fault::Pruned {
+                    seq: last.seq,
+                    what: "no event says that they were pruned",
+                }));
         }
         Verified {
             log: self.log,

@@ -29,7 +29,10 @@ impl Columns {
     /// Goes on after events that were pruned and had given numbers to so many names. Says whether these are still
     /// the names they were.
     pub(super) fn go_on(&mut self, seam: &Seam) -> bool {
-        self.names = Names::up_to(self.texts.iter().map(|(id, text)| (*id, text.as_str())), seam.names);
+        self.names = Names::up_to(
+            self.texts.iter().map(|(id, text)| (*id, text.as_str())),
+            seam.names,
+        );
         let texts = self.texts.iter().map(|(id, text)| (*id, text.as_str()));
         names_sha256(texts, seam.names) == seam.names_sha256
     }

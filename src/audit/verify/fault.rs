@@ -25,6 +25,16 @@ pub enum Fault {
         /// Which column.
         column: &'static str,
     },
+    /// A body is not the one that its event covers.
+    Body {
+        /// The event.
+        seq: i64,
+    },
+    /// A body is missing, and no event says that it was deleted.
+    BodyMissing {
+        /// The event.
+        seq: i64,
+    },
     /// A call opens or closes twice, closes without having opened, or was forgotten.
     Call {
         /// Where; the last event when the call is one that never closed.
@@ -119,6 +129,15 @@ impl fmt::Display for Fault {
                     "event {seq}: column `{column}` differs from the recorded text"
                 )
             }
+            Self::Body { seq } => write!(
+                f,
+                "event {seq}: what is kept of its arguments or result is not what was written"
+            ),
+            Self::BodyMissing { seq } => write!(
+                f,
+                "event {seq}: what was kept of its arguments or result is missing, and no event says that it was \
+                 deleted"
+            ),
             Self::Call { seq, what } => write!(f, "event {seq}: {what}"),
             Self::Ledger {
                 key,

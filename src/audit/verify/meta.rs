@@ -65,12 +65,33 @@ pub(super) struct Meta<'a> {
     /// The hash of that event.
     #[serde(borrow)]
     pub(super) head: Option<Text<'a>>,
+    /// What is kept of the arguments.
+    #[serde(borrow)]
+    pub(super) arguments: Option<MetaBody<'a>>,
+    /// What is kept of the result.
+    #[serde(borrow)]
+    pub(super) result: Option<MetaBody<'a>>,
     /// The key that signed.
     #[serde(borrow)]
     pub(super) key: Option<Text<'a>>,
     /// The signature.
     #[serde(borrow)]
     pub(super) signature: Option<Text<'a>>,
+}
+
+/// What the text of an event says of a body.
+#[derive(Debug, Deserialize)]
+pub(super) struct MetaBody<'a> {
+    /// The digest of what is kept.
+    #[serde(borrow)]
+    pub(super) digest: Text<'a>,
+    /// How long it was as it came, in bytes.
+    pub(super) bytes: i64,
+    /// How much of it is kept.
+    pub(super) stored: usize,
+    /// Whether more was to be kept than is.
+    #[serde(default)]
+    pub(super) truncated: bool,
 }
 
 /// One budget in the text of an event.

@@ -40,7 +40,10 @@ impl Proof {
     pub async fn read(&mut self, db: &mut SqliteConnection) -> Result<(), DbError> {
         let check = &mut self.0;
         check.piece(Piece::Names(source::load_names(db).await?));
-        if let Some(pruned) = load_pruned(db).await?.filter(|pruned| pruned.last.seq > check.last()) {
+        if let Some(pruned) = load_pruned(db)
+            .await?
+            .filter(|pruned| pruned.last.seq > check.last())
+        {
             check.piece(Piece::Pruned(Box::new(pruned)));
         }
         while let Some((_, events)) = load_piece(db, check.last(), i64::MAX, PIECE).await? {

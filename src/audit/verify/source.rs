@@ -4,6 +4,9 @@
 //! for a minute would keep the write-ahead log from being moved into the file. Only the end, and the tables that
 //! must agree with it, are read in one.
 
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use sqlx::{Acquire, SqliteConnection};
 use tokio::sync::mpsc::Sender;
 
@@ -11,6 +14,7 @@ use super::check::Piece;
 use super::derived::Lookup;
 use super::ledger::{LedgerTables, Refunded, Sums};
 use crate::audit::behind::load_mark;
+use crate::audit::bodies::{deleted, stored};
 use crate::audit::load_pruned;
 use crate::audit::log::load_piece;
 use crate::audit::trace;
@@ -19,6 +23,9 @@ use crate::types::CallId;
 
 /// Events in one piece.
 const CHUNK: i64 = 2_048;
+
+/// Bytes of bodies in one piece, about.
+const BODIES: usize = 1024 * 1024;
 
 /// Microseconds of sums in one piece.
 const HOURS_US: i64 = 6 * 3_600 * 1_000_000;
@@ -42,6 +49,7 @@ pub(super) async fn read(
     let mark = load_mark(db).await?;
     let wanted = names(db, pieces).await?
         && send_some(pieces, pruned).await?
+        && gone(db, pieces).await?
         && send(pieces, Piece::Mark(mark)).await?
         && events(db, pieces, (&mut after, mark), &mut progress).await?;
     if !wanted {
@@ -52,6 +60,9 @@ pub(super) async fn read(
     let wanted = names(&mut snapshot, pieces).await?
         && send(pieces, Piece::Mark(load_mark(&mut snapshot).await?)).await?
         && events(&mut snapshot, pieces, (&mut after, i64::MAX), &mut progress).await?
+        // What was deleted while the rest was read, and bodies of events that do not exist.
+        && gone(&mut snapshot, pieces).await?
+        && bodies(&mut snapshot, pieces, (after, i64::MAX)).await?
         && ledger(&mut snapshot, pieces).await?
         && lookups(&mut snapshot, pieces).await?
         && sums(&mut snapshot, pieces).await?
@@ -94,12 +105,39 @@ async fn events(
         let Some((last, events)) = load_piece(db, *after, until, CHUNK).await? else {
             return Ok(true);
         };
-        *after = last;
-        if pieces.send(Piece::Events(events)).await.is_err() {
+        let given = send(pieces, Piece::Events(events)).await?
+            && bodies(db, pieces, (*after, last)).await?;
+        if !given {
             return Ok(false);
         }
+        *after = last;
         progress(last);
     }
+}
+
+/// The bodies of events behind one and up to another.
+async fn bodies(
+    db: &mut SqliteConnection,
+    pieces: &Sender<Piece>,
+    (behind, through): (i64, i64),
+) -> Wanted {
+    let mut rows = pin!(stored(db, behind, through));
+    let (mut piece, mut size) = (Vec::new(), 0_usize);
+    while let Some(row) = rows.try_next().await? {
+        size = size.saturating_add(row.bytes.len());
+        piece.push(row);
+        if size > BODIES && !send(pieces, Piece::Bodies(std::mem::take(&mut piece))).await? {
+            return Ok(false);
+        }
+        size = if piece.is_empty() { 0 } else { size };
+    }
+    Ok(send(pieces, Piece::Bodies(piece)).await?
+        && send(pieces, Piece::BodiesThrough(through)).await?)
+}
+
+async fn gone(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
+    let deleted = deleted(db).await?;
+    send(pieces, Piece::Deleted(deleted)).await
 }
 
 async fn ledger(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {

@@ -41,7 +41,7 @@ fn every_unknown_key_is_reported_with_the_nearest_known_one() {
     4 |     sevrers: ["*"]
       |     ^^^^^^^
       |
-      = note: the keys are token_hash, servers, roles, description, owner, deny, budgets, rate, disabled, refusals, ungranted
+      = note: the keys are token_hash, servers, roles, description, owner, deny, budgets, rate, disabled, refusals, ungranted, capture
     help: a similar one exists
       |
     4 -     sevrers: ["*"]
@@ -54,7 +54,7 @@ fn every_unknown_key_is_reported_with_the_nearest_known_one() {
     5 |     budget: 2/day
       |     ^^^^^^
       |
-      = note: the keys are token_hash, servers, roles, description, owner, deny, budgets, rate, disabled, refusals, ungranted
+      = note: the keys are token_hash, servers, roles, description, owner, deny, budgets, rate, disabled, refusals, ungranted, capture
     help: a similar one exists
       |
     5 |     budgets: 2/day

@@ -12,7 +12,8 @@ use crate::clock::ManualClock;
 use crate::dashboard::{Access, Dashboard, mount};
 use crate::db::{Durability, LogId, Readers, WriteTx, Writer, open};
 use crate::policy::{
-    Agent, Parts, Permissions, Place, RefusalStyle, Token, UngrantedStyle, Viewer, ViewerScope,
+    Agent, Capture, Parts, Permissions, Place, RefusalStyle, Token, UngrantedStyle, Viewer,
+    ViewerScope,
 };
 use crate::types::{CallId, Revision, Timestamp, TokenHash, Zone};
 
@@ -364,6 +365,7 @@ pub(super) fn parts() -> Parts {
         rate: None,
         refusals: RefusalStyle::ToolError,
         ungranted: UngrantedStyle::Explain,
+        capture: Capture::default(),
     };
     let viewer = Viewer {
         name: "governance".parse().unwrap(),

@@ -53,6 +53,14 @@ impl Writer {
         if self.checkpoints.is_due(self.head, at) {
             self.checkpoint(&mut batch, Entry::new(Kind::Checkpoint), at);
         }
+        if let Some(turn) = self.turn.take() {
+            let entry = entries::of_clock(turn);
+            tracing::warn!(
+                ?turn,
+                "the wall clock jumped, or agrees again; budgets follow the running time meanwhile"
+            );
+            self.chain(&mut batch, &entry, at);
+        }
         batch
     }
 

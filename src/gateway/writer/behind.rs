@@ -15,6 +15,9 @@ const RUN: i64 = 4_096;
 /// Events that may wait when that ends.
 const REST: i64 = 1_024;
 
+/// Slices at the end of a gateway. More wait only in the middle of an upgrade, and then for the next start.
+const LAST_SLICES: usize = 8;
+
 /// How long nobody calls before what waits is built, however little.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -80,6 +83,15 @@ impl Writer {
         if let Err(error) = self.try_build().await {
             tracing::warn!(%error, "lookups cannot be built now; pages search the log meanwhile");
             self.building.not_before = Instant::now() + RETRY;
+        }
+    }
+
+    /// Builds what waits before the file is closed.
+    pub(super) async fn build_rest(&mut self) {
+        for _ in 0..LAST_SLICES {
+            if self.building.behind.waiting(&self.head) > 0 {
+                self.build().await;
+            }
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::super::recorder::{QUEUE, Recorder};
 use super::*;
+use crate::audit::{self, Redactor};
 use crate::clock::ManualClock;
 use crate::db::{self, Durability};
 use crate::policy::{Place, Refund};
@@ -38,7 +39,12 @@ impl Desk {
         let (closings, closing_queue) = mpsc::unbounded_channel();
         Self {
             folder,
-            recorder: Recorder::new(jobs, closings, writer.health()),
+            recorder: Recorder::new(
+                jobs,
+                closings,
+                writer.health(),
+                Arc::new(Redactor::new(Vec::new())),
+            ),
             writing: tokio::spawn(writer.run(job_queue, closing_queue)),
         }
     }
@@ -190,4 +196,85 @@ async fn a_caller_that_gives_up_in_the_moment_it_is_let_through_leaves_no_hold()
     let (kinds, used, held) = contents(&folder.path().join("log.db")).await;
     assert_eq!((used, held), (0, 0));
     assert_eq!(kinds.join(" "), "started admitted policy released stopped");
+}
+
+/// How far lookups have come, and the last event.
+async fn lookups(file: &Path) -> (i64, i64) {
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let found = "SELECT seq, (SELECT max(seq) FROM event) FROM lookup_mark";
+    let found = sqlx::query_as(found)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    found
+}
+
+#[tokio::test]
+async fn lookups_are_built_between_batches_and_never_fall_far_behind() {
+    let desk = Desk::open().await;
+    for some in 0..24 {
+        let notes = (0..256).map(|_| desk.recorder.note(Entry::new(Kind::Policy)));
+        futures_util::future::join_all(notes).await;
+        let (mark, last) = lookups(&desk.file("log.db")).await;
+        // One run, and what came since the last look at it.
+        assert!(
+            last - mark <= 4_096 + 1_024,
+            "{mark} of {last} after {some}"
+        );
+    }
+    let (mark, _) = lookups(&desk.file("log.db")).await;
+    assert!(mark >= 1_024, "{mark}");
+    let (folder, head) = desk.close().await;
+    let (mark, last) = lookups(&folder.path().join("log.db")).await;
+    assert_eq!(
+        (mark, last),
+        (head.seq, head.seq),
+        "the end builds the rest"
+    );
+}
+
+#[tokio::test]
+async fn a_log_without_lookups_gets_them_while_calls_go_on() {
+    let desk = Desk::open().await;
+    for _ in 0..8 {
+        let notes = (0..256).map(|_| desk.recorder.note(Entry::new(Kind::Policy)));
+        futures_util::future::join_all(notes).await;
+    }
+    let (folder, _) = desk.close().await;
+    let path = folder.path().join("log.db");
+    let mut database = db::open(&path, Durability::Process).await.unwrap();
+    let mut tx = database.begin().await.unwrap();
+    for text in [
+        "DELETE FROM lookup",
+        "DELETE FROM rollup",
+        "DELETE FROM rollup_refusal",
+        "UPDATE lookup_mark SET seq = 0",
+    ] {
+        sqlx::query(text).execute(tx.connection()).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let clock = Arc::new(ManualClock::at(Timestamp::from_micros(
+        1_795_172_500_000_000,
+    )));
+    let first = vec![Entry::new(Kind::Started)];
+    let writer = Writer::start(database, clock, [7; 16], first, Checkpoints::default())
+        .await
+        .unwrap();
+    let (jobs, job_queue) = mpsc::channel(QUEUE);
+    let (closings, closing_queue) = mpsc::unbounded_channel();
+    let redactor = Arc::new(Redactor::new(Vec::new()));
+    let recorder = Recorder::new(jobs, closings, writer.health(), redactor);
+    let writing = tokio::spawn(writer.run(job_queue, closing_queue));
+    let (entry, call, charges) = wish(9);
+    let open = recorder.admit(entry, call, (charges, None), Zone::utc());
+    let open = open.await.unwrap();
+    open.close(failed(9), Ending::Unclear).await;
+    drop(recorder);
+    let head = writing.await.unwrap().unwrap();
+    assert_eq!(lookups(&path).await, (head.seq, head.seq));
+    let readers = db::Readers::open(&path).await.unwrap();
+    let verified = audit::verify(&readers, Some(head.hash), |_| ()).await;
+    assert_eq!(verified.unwrap().faults, []);
 }

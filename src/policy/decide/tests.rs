@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{BudgetRule, Disabled, Each, Parts, Refund, RefusalStyle, UngrantedStyle};
+use crate::policy::{
+    BudgetRule, Capture, Disabled, Each, Parts, Refund, RefusalStyle, UngrantedStyle,
+};
 use crate::types::{BudgetKey, Rate, Revision, Zone};
 
 const NOON: Timestamp = Timestamp::from_micros(1_000_000);
@@ -90,6 +92,7 @@ fn agent(grants: Vec<GrantRule>) -> Agent {
         rate: None,
         refusals: RefusalStyle::default(),
         ungranted: UngrantedStyle::default(),
+        capture: Capture::default(),
     }
 }
 
@@ -101,6 +104,10 @@ fn server(name: &str) -> ServerRule {
         disabled: None,
         budgets: Vec::new(),
         rate: None,
+        keeping: Keeping {
+            capture: Capture::Full,
+            redact: Arc::default(),
+        },
         costs: None,
     }
 }

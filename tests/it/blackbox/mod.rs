@@ -4,10 +4,12 @@
 //! started are ended by it.
 
 mod agent;
+mod canary;
 mod checkpoints;
 mod crash;
 mod gateway;
 mod handover;
+mod mismatch;
 mod orders;
 mod prune;
 mod query;

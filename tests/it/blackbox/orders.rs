@@ -76,7 +76,10 @@ async fn a_refund_gives_back_once_what_a_call_cost_while_the_gateway_runs() {
     let calls = office.calls("settled").await;
     let once = office.refund(&calls[0]).await;
     once.says(0, &["written down as event"]);
-    assert!(once.out.contains("1 calls back to servers.truth"), "{once:?}");
+    assert!(
+        once.out.contains("1 calls back to servers.truth"),
+        "{once:?}"
+    );
     office.refund(&calls[0]).await.says(1, &["refunded before"]);
     assert_eq!(office.call(&gateway, "echo", "4").await, Some(true));
     assert_eq!(office.call(&gateway, "echo", "5").await, Some(false));
@@ -212,10 +215,7 @@ async fn counts_that_were_changed_are_found_and_put_right_while_the_gateway_runs
         ];
         let repaired = office.site.run(&line).await;
         repaired.says(0, &["written down as event"]);
-        assert!(
-            repaired.out.contains("used 0 -> 1"),
-            "{repaired:?}"
-        );
+        assert!(repaired.out.contains("used 0 -> 1"), "{repaired:?}");
         office.truth.let_go();
     };
     let (waited, ()) = tokio::join!(waiting, repairing);

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -28,7 +30,8 @@ pub(super) struct Execution {
     pub(super) tag: String,
 }
 
-/// The server. `wait` is a tool that works until [`Truth::let_go`], `never` one that never ends; every other tool works for `delay_ms`.
+/// The server. `wait` is a tool that works until [`Truth::let_go`], `never` one that never ends,
+/// `leak` and `leak_error` say all they know; every other tool works for `delay_ms`.
 #[derive(Debug)]
 pub(super) struct Truth {
     address: SocketAddr,
@@ -115,10 +118,14 @@ impl Truth {
         let Some(id) = message.get("id").cloned() else {
             return Ok(respond(202, None));
         };
-        let result = self.result(&message).await;
+        let what = match message["params"]["name"].as_str() {
+            Some("leak_error") => "error",
+            _ => "result",
+        };
+        let outcome = self.result(&message).await;
         Ok(respond(
             200,
-            Some(json!({"jsonrpc": "2.0", "id": id, "result": result})),
+            Some(json!({"jsonrpc": "2.0", "id": id, what: outcome})),
         ))
     }
 
@@ -147,6 +154,9 @@ impl Truth {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let tool = text(&params["name"]);
         let tag = text(&params["arguments"]["tag"]);
+        if tool.starts_with("leak") {
+            return self.leak(params);
+        }
         let done = format!("done {tag}");
         self.executions.send_modify(|all| {
             all.push(Execution {
@@ -162,6 +172,22 @@ impl Truth {
             sleep(Duration::from_millis(delay)).await;
         }
         json!({"resultType": "complete", "content": [{"type": "text", "text": done}]})
+    }
+
+    /// All it was given, as careless servers repeat it: as it came, and in encodings.
+    fn leak(&self, params: &Value) -> Value {
+        let given = format!("{:?} {}", self.authorizations().last(), params["arguments"]);
+        let escaped = given.bytes().map(|byte| format!("%{byte:02x}"));
+        let said = [
+            given.clone(),
+            escaped.collect(),
+            STANDARD.encode(&given),
+            URL_SAFE_NO_PAD.encode(format!("x{given}")),
+            STANDARD.encode(format!("xy{given}")),
+        ];
+        let content = said.map(|text| json!({"type": "text", "text": text}));
+        // An error needs the first two, a result the others.
+        json!({"code": -32050, "message": given, "resultType": "complete", "content": content})
     }
 }
 

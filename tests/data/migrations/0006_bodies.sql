@@ -1,0 +1,6 @@
+-- A call whose arguments and result are kept.
+
+INSERT INTO event VALUES(14,1795262400000000,'admitted',X'01a1fdfa46007bbb96f5810768c25ad7',1,2,3,NULL,'{"at_us":1795262400000000,"kind":"admitted","call":"01a1fdfa-4600-7bbb-96f5-810768c25ad7","agent":"clawd","server":"images","tool":"imagine","method":"tools/call","policy":"eb8673cab9f2","era":"bare","bytes_in":86,"rule":"agents.clawd.servers[0]","line":4,"arguments":{"digest":"cc18028fe283604c975165ddbe5e9d324d7a3e93ffdc8b5ffa8c429130a8bb13","bytes":43,"stored":50}}',X'abb0a46e497205861509def7dd047e107a21c8b1c7a304ccf2bb283aab8b7c8f');
+INSERT INTO body VALUES(14,'arguments',X'000102030405060708090a0b0c0d0e0f',X'7b2270726f6d7074223a22612072656420626f6174222c22746f6b656e223a225b72656461637465643a6b65793a395d227d',43,0);
+INSERT INTO event VALUES(15,1795262400000000,'settled',X'01a1fdfa46007bbb96f5810768c25ad7',1,2,3,NULL,'{"at_us":1795262400000000,"kind":"settled","call":"01a1fdfa-4600-7bbb-96f5-810768c25ad7","agent":"clawd","server":"images","tool":"imagine","outcome":"ok","status":200,"bytes_out":17,"latency_us":0,"result":{"digest":"bbe7ccb4d8e0b8336accc8042e6cd3046fe8bcbb9cb684ef73253bebd68168fe","bytes":14,"stored":14}}',X'edd783ef3badc1c91e1ecc00b5d4f28040fe8ca7bfc34d4580a05b3023a55bda');
+INSERT INTO body VALUES(15,'result',X'101112131415161718191a1b1c1d1e1f',X'7b22636f6e74656e74223a5b5d7d',14,0);
