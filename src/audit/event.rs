@@ -42,6 +42,8 @@ pub enum Kind {
     Seeded,
     /// Nobody went on with a call in time whose hold was kept for that; it costs what it held.
     Expired,
+    /// The wall clock jumped ahead and is not followed, or is followed again.
+    Clock,
     /// An operator gave back what a closed call had cost.
     Refunded,
     /// An operator had the counts put right after the events.
@@ -52,8 +54,6 @@ pub enum Kind {
     Exported,
     /// Events, or bodies of events, that were too old are gone; they stand in an archive.
     Pruned,
-    /// The wall clock jumped ahead and is not followed, or is followed again.
-    Clock,
 }
 
 impl Kind {
@@ -72,12 +72,12 @@ impl Kind {
         Self::Redacted,
         Self::Seeded,
         Self::Expired,
+        Self::Clock,
         Self::Refunded,
         Self::Repaired,
         Self::Unfrozen,
         Self::Exported,
         Self::Pruned,
-        Self::Clock,
     ];
 
     /// The word in the column and in the hashed text.
@@ -97,12 +97,12 @@ impl Kind {
             Self::Redacted => "redacted",
             Self::Seeded => "seeded",
             Self::Expired => "expired",
+            Self::Clock => "clock",
             Self::Refunded => "refunded",
             Self::Repaired => "repaired",
             Self::Unfrozen => "unfrozen",
             Self::Exported => "exported",
             Self::Pruned => "pruned",
-            Self::Clock => "clock",
         }
     }
 
@@ -120,12 +120,12 @@ impl Kind {
             | Self::Redacted
             | Self::Seeded
             | Self::Expired
+            | Self::Clock
             | Self::Refunded
             | Self::Repaired
             | Self::Unfrozen
             | Self::Exported
-            | Self::Pruned
-            | Self::Clock => false,
+            | Self::Pruned => false,
         }
     }
 
@@ -143,14 +143,14 @@ impl Kind {
             | Self::Released
             | Self::Abandoned
             | Self::Redacted
+            | Self::Clock
             | Self::Seeded
             | Self::Expired
             | Self::Refunded
             | Self::Repaired
             | Self::Unfrozen
             | Self::Exported
-            | Self::Pruned
-            | Self::Clock => false,
+            | Self::Pruned => false,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::db::{DbError, LogId, Readers, read_identity};
 use crate::types::Timestamp;
 
 use super::chain::Head;
-use super::{Checkpoint, PublicKey};
+use super::{Checkpoint, PublicKey, load_pruned};
 
 mod bodies;
 mod calls;
@@ -93,6 +93,28 @@ pub async fn verify(
 /// # Errors
 /// When the file cannot be read.
 pub async fn verify_against(
+    readers: &Readers,
+    known: Known,
+    mut progress: impl FnMut(i64),
+) -> Result<Verified, DbError> {
+    loop {
+        let cut = cut(readers).await?;
+        let verified = verify_once(readers, known.clone(), &mut progress).await?;
+        // What was pruned while it was read is missing and not missed.
+        if verified.faults.is_empty() || self::cut(readers).await? == cut {
+            return Ok(verified);
+        }
+    }
+}
+
+/// The last event that was pruned.
+async fn cut(readers: &Readers) -> Result<i64, DbError> {
+    let mut connection = readers.pool().acquire().await?;
+    let pruned = load_pruned(&mut connection).await?;
+    Ok(pruned.map_or(0, |pruned| pruned.last.seq))
+}
+
+async fn verify_once(
     readers: &Readers,
     known: Known,
     progress: impl FnMut(i64),

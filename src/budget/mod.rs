@@ -9,6 +9,7 @@ mod read;
 mod reported;
 mod rings;
 mod seed;
+mod standing;
 mod window;
 
 pub use books::{Books, Contents, Kept};
@@ -18,5 +19,6 @@ pub use count::{
 };
 pub use ledger::{LedgerRows, load, seeds, write};
 pub use rate::RateLimits;
-pub use read::{CountAt, OpenWindow, counts_at, open_windows};
+pub use read::{CountAt, OpenWindow, counts_at, keys_beginning, open_windows};
+pub use standing::Standing;
 pub use window::{Span, span};

@@ -208,14 +208,6 @@ async fn archived(arguments: &VerifyArguments, known: &Known) -> anyhow::Result<
     found
 }
 
-/// Reads the whole log.
-pub(super) async fn read_log(db: &Path, known: Known) -> Result<Verified, DbError> {
-    let readers = Readers::open(db).await?;
-    let found = verify_against(&readers, known, |_| ()).await;
-    readers.close().await;
-    found
-}
-
 async fn read(arguments: &VerifyArguments, known: Known) -> Result<Verified, DbError> {
     let readers = Readers::open(&arguments.db).await?;
     let found = if arguments.quick {

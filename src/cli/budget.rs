@@ -4,10 +4,11 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 
-use super::audit::{exit_code, read_log};
+use super::audit::exit_code;
 use super::operate::{OperateArguments, order};
 use super::{Exit, Failure, Screen, ShowArguments, plain};
-use crate::audit::Known;
+use crate::audit::{Known, Verified, verify_against};
+use crate::db::{DbError, Readers};
 use crate::gateway::{Order, Outcome, PutRight};
 use crate::types::{BudgetKey, CallId, Unit};
 
@@ -195,7 +196,7 @@ fn put_right(one: &PutRight) -> String {
 }
 
 async fn compare(db: &Path, screen: &mut Screen) -> Result<Exit, Failure> {
-    let found = match read_log(db, Known::default()).await {
+    let found = match read(db).await {
         Ok(found) => found,
         Err(error) => {
             let why = plain(&format!("{:#}", anyhow::Error::from(error)));
@@ -214,6 +215,13 @@ async fn compare(db: &Path, screen: &mut Screen) -> Result<Exit, Failure> {
         return Ok(Exit::Yes);
     };
     Ok(Exit::Verdict(exit_code(first)))
+}
+
+async fn read(db: &Path) -> Result<Verified, DbError> {
+    let readers = Readers::open(db).await?;
+    let found = verify_against(&readers, Known::default(), |_| ()).await;
+    readers.close().await;
+    found
 }
 
 /// An answer to another question, which only a gateway of another version can give.

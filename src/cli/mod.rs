@@ -21,6 +21,7 @@ mod rows;
 mod screen;
 mod serve;
 mod show;
+mod time;
 mod token;
 
 use clap::builder::BoolishValueParser;
@@ -41,6 +42,7 @@ pub use rows::Format;
 pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
 pub use show::ShowArguments;
+pub use time::{AcceptArguments, TimeCommand};
 pub use token::{NewArguments, TokenCommand};
 
 use crate::telemetry::Logging;
@@ -86,6 +88,9 @@ pub enum Command {
     /// See and correct what is used of budgets
     #[command(subcommand)]
     Budget(BudgetCommand),
+    /// What a running gateway thinks of the time
+    #[command(subcommand)]
+    Time(TimeCommand),
     /// Ask a running gateway how it is
     Health(HealthArguments),
     /// Run one of the small MCP servers of the demo on standard input and output
@@ -107,6 +112,7 @@ impl Arguments {
             Command::Token(_)
             | Command::Audit(_)
             | Command::Budget(_)
+            | Command::Time(_)
             | Command::Health(_)
             | Command::ExampleServer { .. } => LogArguments::quiet(color),
         }
@@ -130,6 +136,7 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Audit(AuditCommand::Prune(arguments)) => prune::prune(*arguments, screen).await,
         Command::Audit(AuditCommand::Export(arguments)) => export::export(&arguments, screen).await,
         Command::Audit(AuditCommand::Key(arguments)) => audit::key(&arguments, screen),
+        Command::Time(TimeCommand::Accept(arguments)) => time::accept(arguments, screen).await,
         Command::Budget(BudgetCommand::Show(arguments)) => show::run(&arguments, screen).await,
         Command::Budget(BudgetCommand::Verify(arguments)) => {
             budget::verify(arguments, screen).await

@@ -45,6 +45,13 @@ pub(super) async fn order(at: &OperateArguments, order: Order) -> Result<Outcome
     let name = user()?;
     let done = match socket::ask(&at.db, &name, &order).await? {
         Some(done) => done,
+        None if matches!(order, Order::AcceptTime { .. }) => {
+            return Err(anyhow!(
+                "no gateway has `{}`; one that starts follows the clock as it is",
+                at.db.display()
+            )
+            .into());
+        }
         None => alone(at, name, order).await?,
     };
     done.map_err(|why| Failure {

@@ -10,11 +10,13 @@ use crate::types::CallId;
 use super::Gateway;
 use super::entries;
 use super::failure::Failure;
+use super::figures::Figures;
 use super::listener::Listener;
 use super::refusal::{Cause, Refusal};
 use super::rounds::STATE_TIME;
 use super::stages::{
-    Authenticated, Authorized, Caller, Forwarded, Outcome, Reserved, Settled, Subject, Wish,
+    Authenticated, Authorized, Caller, Forwarded, Outcome, Replied, Reserved, Settled, Subject,
+    Wish,
 };
 use super::tasks::UNKNOWN;
 use super::writer::NotAdmitted;
@@ -36,11 +38,12 @@ impl Gateway {
         let mut entry = entries::closing(&forwarded);
         entry.body = self.kept_result(&forwarded);
         let ending = self.settlement(&forwarded);
-        forwarded.open.close(entry, ending).await;
+        let standings = forwarded.open.close(entry, ending).await;
         Ok(Settled {
             call: forwarded.request.call,
             wish: forwarded.request.wish,
             outcome: forwarded.outcome,
+            figures: Figures::of(&standings, caller.permissions.zone()),
         })
     }
 
@@ -105,7 +108,8 @@ impl Gateway {
         };
         let cause = Cause::Rate {
             wait,
-            rate: rule.rate.to_string(),
+            rate: rule.rate,
+            name: Arc::clone(&rule.place.path),
         };
         let failure = Failure::Refused(Box::new(refusal(&authorized.request, cause)));
         let entry = entries::with_rule(entries::of_request(&authorized.request), &rule.place);
@@ -122,8 +126,7 @@ impl Gateway {
         let mut entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
         entry.body = self.kept_arguments(request, authorized.grant.keeping());
         let continues = request.wish.continues;
-        let is_paid = continues.is_some();
-        let charges = if is_paid || is_free(request.wish.request.method) {
+        let charges = if is_free(request.wish.request.method) {
             Vec::new()
         } else {
             authorized.grant.charges().to_vec()
@@ -136,9 +139,13 @@ impl Gateway {
         {
             Ok(open) => Ok(authorized.reserve(open)),
             Err(NotAdmitted::Unrecorded) => Err(Failure::Unrecorded),
-            Err(NotAdmitted::Full(shortage)) => {
-                let at = self.clock.now();
-                let cause = Cause::Budget { shortage, zone, at };
+            Err(NotAdmitted::Full(shortage, standings)) => {
+                let cause = Cause::Budget {
+                    shortage,
+                    at: self.clock.now(),
+                    figures: Figures::of(&standings, &zone),
+                    zone,
+                };
                 Err(Failure::Refused(Box::new(refusal(request, cause))))
             }
         }
@@ -166,13 +173,25 @@ impl Gateway {
 
 impl Settled {
     /// The server's answer, or why there is none.
-    pub(super) fn into_reply(self) -> Result<(CallId, Wish, crate::upstream::Reply), Failure> {
-        match self.outcome {
-            Outcome::Answered(reply) => Ok((self.call, self.wish, reply)),
+    pub(super) fn into_reply(self) -> Result<Replied, Failure> {
+        let Self {
+            call,
+            wish,
+            outcome,
+            figures,
+        } = self;
+        match outcome {
+            Outcome::Answered(reply) => Ok(Replied {
+                call,
+                wish,
+                reply,
+                figures,
+            }),
             Outcome::Unanswered(error) => Err(Failure::Upstream {
-                server: self.wish.server,
+                server: wish.server,
                 error,
-                call: self.call,
+                call,
+                figures,
             }),
             Outcome::GivenUp(_) | Outcome::Withdrawn => Err(Failure::Cancelled),
         }

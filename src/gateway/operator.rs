@@ -44,6 +44,11 @@ pub enum Order {
         /// Why; written down.
         why: String,
     },
+    /// Follow the wall clock again, which jumped ahead and is right all the same.
+    AcceptTime {
+        /// Why; written down.
+        why: String,
+    },
     /// Put the counts right after the events.
     Repair {
         /// Why; written down.
@@ -60,6 +65,7 @@ impl Order {
             Self::Refund { .. } => "refund",
             Self::Prune(_) => "prune",
             Self::Unfreeze { .. } => "unfreeze",
+            Self::AcceptTime { .. } => "accept_time",
             Self::Repair { .. } => "repair",
         }
     }
@@ -67,7 +73,10 @@ impl Order {
     /// Why it is given.
     pub fn why(&self) -> &str {
         match self {
-            Self::Refund { why, .. } | Self::Unfreeze { why, .. } | Self::Repair { why } => why,
+            Self::Refund { why, .. }
+            | Self::Unfreeze { why, .. }
+            | Self::AcceptTime { why }
+            | Self::Repair { why } => why,
             Self::Prune(order) => &order.why,
         }
     }
@@ -117,6 +126,13 @@ pub enum Outcome {
         windows: usize,
         /// What servers had reported beyond what was held in them.
         overrun: u64,
+    },
+    /// The wall clock is followed again.
+    TimeAccepted {
+        /// The sequence of the event.
+        seq: i64,
+        /// What it shows, in microseconds since 1970.
+        wall: i64,
     },
     /// The counts are what the events say.
     Repaired {
@@ -194,6 +210,9 @@ pub enum Refused {
     /// It is not frozen.
     #[error("budget `{0}` is not frozen")]
     NotFrozen(String),
+    /// The clock did not jump.
+    #[error("the wall clock is followed; there is nothing to accept")]
+    ClockAgrees,
     /// The events contradict one another, so nothing can be put right after them.
     #[error(
         "the log itself is not sound ({0}), so nothing can be put right after it; see `hayward audit verify`"
@@ -244,7 +263,10 @@ async fn obey(
     let name = instruction.by.name.chars().take(MAX_NAME).collect();
     instruction.by.name = name;
     let proof = match instruction.order {
-        Order::Refund { .. } | Order::Unfreeze { .. } | Order::Prune(_) => None,
+        Order::Refund { .. }
+        | Order::Unfreeze { .. }
+        | Order::AcceptTime { .. }
+        | Order::Prune(_) => None,
         Order::Repair { .. } => Some(prove(file).await.map_err(unreadable)?),
     };
     recorder.order(instruction, proof).await
@@ -319,7 +341,10 @@ impl Alone {
         let checkpoints = Checkpoints::new(self.signing_key, self.checkpoints);
         let (database, clock, first) = (self.database, self.clock, vec![opened]);
         let writer = match instruction.order {
-            Order::Refund { .. } | Order::Unfreeze { .. } | Order::Prune(_) => {
+            Order::Refund { .. }
+            | Order::Unfreeze { .. }
+            | Order::AcceptTime { .. }
+            | Order::Prune(_) => {
                 Writer::start(database, clock, random(), first, checkpoints).await?
             }
             // Closing calls may wait until it is sure which are open.
@@ -329,7 +354,7 @@ impl Alone {
         };
         let (jobs, job_queue) = mpsc::channel(QUEUE);
         let (closings, closing_queue) = mpsc::unbounded_channel();
-        // No policy comes into force, so there are no secrets to keep out of the log.
+        // Nothing of an agent or a server goes through here.
         let redactor = Arc::new(Redactor::new(Vec::new()));
         let recorder = Recorder::new(jobs, closings, writer.health(), redactor);
         let writing = tokio::spawn(writer.run(job_queue, closing_queue));

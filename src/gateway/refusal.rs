@@ -1,5 +1,6 @@
 //! Refusals by the rules, a budget or a rate: one sentence for a model, figures for a program.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -7,9 +8,10 @@ use serde_json::{Map, Value};
 use crate::audit::Entry;
 use crate::budget::Shortage;
 use crate::policy::DenialReason;
-use crate::types::{CallId, Period, Timestamp, Window, Zone};
+use crate::types::{CallId, Period, Rate, Timestamp, Window, Zone};
 
 use super::entries;
+use super::figures::{Figures, RateLimit};
 
 /// A refusal by the rules, a budget or a rate.
 #[derive(Debug, Clone)]
@@ -44,13 +46,17 @@ pub enum Cause {
         zone: Zone,
         /// When it was refused.
         at: Timestamp,
+        /// How all budgets of the call stand.
+        figures: Option<Arc<Figures>>,
     },
     /// Too fast.
     Rate {
         /// How long to wait.
         wait: Duration,
-        /// The rate, as written.
-        rate: String,
+        /// The rate.
+        rate: Rate,
+        /// The path of its rule.
+        name: Arc<str>,
     },
 }
 
@@ -115,7 +121,7 @@ impl Refusal {
                     span_words(limit.window),
                 )
             }
-            Cause::Rate { wait, rate } => format!(
+            Cause::Rate { wait, rate, .. } => format!(
                 "Refused by policy ({reason}). {subject}: no more than {rate}. Wait {:.1} s, then try again. \
                  Call id {call}.",
                 wait.as_secs_f64(),
@@ -132,6 +138,17 @@ impl Refusal {
         }
     }
 
+    /// What the headers of the answer say.
+    pub(super) fn rate_limit(&self) -> Option<RateLimit> {
+        match &self.cause {
+            Cause::Policy { .. } => None,
+            Cause::Budget { figures, .. } => {
+                figures.as_ref().map(|figures| figures.rate_limit().clone())
+            }
+            Cause::Rate { wait, rate, name } => Some(RateLimit::of_rate(name, *rate, *wait)),
+        }
+    }
+
     pub(super) fn data(&self) -> Map<String, Value> {
         let mut data = Map::new();
         data.insert("reason".into(), self.reason().into());
@@ -139,10 +156,14 @@ impl Refusal {
             Cause::Policy { .. } => {
                 data.insert("subject".into(), self.subject.clone().into());
             }
-            Cause::Budget { shortage, zone, at } => {
+            Cause::Budget {
+                shortage, zone, at, ..
+            } => {
                 let used = shortage.count.used.saturating_add(shortage.count.held);
                 let wait = shortage.span.ends.since(*at);
                 let (unit, limit) = (&shortage.charge.limit.unit, shortage.count.limit);
+                data.insert("name".into(), (*shortage.charge.place.path).into());
+                data.insert("unit".into(), unit.word().into());
                 data.insert("limit".into(), unit.json(limit));
                 data.insert("used".into(), unit.json(used));
                 let remaining = limit.saturating_sub(used);

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use crate::protocol::{Json, Method, Object, RequestId, code, error_code, json_string, raw};
-use crate::types::{CallId, ServerName};
-use crate::upstream::{Outgoing, Reply};
+use crate::types::ServerName;
+use crate::upstream::Outgoing;
 
 use super::answer::{Addressee, Answer};
 use super::exchange::{Exchange, Wants};
 use super::failure::Failure;
+use super::figures::Figures;
 use super::listener::{Asking, Listener};
 use super::parked::Attended;
 use super::rounds::purpose;
-use super::stages::{Caller, Subject, Wish};
+use super::stages::{Caller, Replied, Subject, Wish};
 use super::tasks::{self, Dialect};
 use super::{AgentEra, AgentRequest, Gateway, Scope, capability, expose, shape, visits};
 
@@ -54,7 +55,10 @@ impl Gateway {
             Err(failure) => Err(self.turn_away(caller, &request.method, failure).await),
         };
         match result {
-            Ok(result) => Answer::result(&id, &result),
+            Ok(Given { result, figures }) => Answer {
+                rate_limit: figures.map(|figures| figures.rate_limit().clone()),
+                ..Answer::result(&id, &result)
+            },
             Err(failure) => failure.answer(&addressee(caller, &id, method)),
         }
     }
@@ -102,7 +106,7 @@ impl Gateway {
         request: AgentRequest,
         method: Method,
         agent: &Listener,
-    ) -> Result<Json, Failure> {
+    ) -> Result<Given, Failure> {
         let AgentRequest {
             id,
             scope,
@@ -131,7 +135,7 @@ impl Gateway {
             capabilities: passed,
             client_info: None,
         };
-        match method {
+        let result = match method {
             // `initialize` and `logging/setLevel` are the front door's: they belong to a session.
             Method::Initialize | Method::Ping | Method::SetLevel => Ok(raw("{}".into())),
             Method::Discover => Ok(self.discover(caller, &scope).await),
@@ -145,10 +149,10 @@ impl Gateway {
                     let exchange = self.take_up(caller, &mut wish)?;
                     Ok((wish, exchange))
                 });
-                match taken_up {
+                return match taken_up {
                     Ok((wish, exchange)) => self.ask(caller, &scope, wish, exchange, agent).await,
                     Err(failure) => Err(self.turn_away(caller, method.as_str(), failure).await),
-                }
+                };
             }
             Method::Subscribe | Method::Unsubscribe => {
                 let Outgoing {
@@ -168,7 +172,8 @@ impl Gateway {
             | Method::TasksCancel
             | Method::TasksResult
             | Method::TasksList => self.task(caller, &scope, outgoing, agent).await,
-        }
+        };
+        result.map(Given::plain)
     }
 
     /// Finds out which server a request is for and puts the server's own name into it.
@@ -271,7 +276,7 @@ impl Gateway {
         wish: Wish,
         exchange: Option<Exchange>,
         agent: &Listener,
-    ) -> Result<Json, Failure> {
+    ) -> Result<Given, Failure> {
         let wants = Wants::of(&wish.request);
         let asks_for_task = wish.request.params.get("task").is_some();
         let exchange = match exchange {
@@ -284,7 +289,7 @@ impl Gateway {
         };
         match self.attend(caller, exchange, &wants, agent).await? {
             Attended::Done(ran) => self.shaped(caller, scope, asks_for_task, *ran),
-            Attended::Asked(result) => Ok(result),
+            Attended::Asked(result) => Ok(Given::plain(result)),
         }
     }
 
@@ -294,8 +299,32 @@ impl Gateway {
         caller: &Caller,
         scope: &Scope,
         asks_for_task: bool,
-        (call, wish, reply): (CallId, Wish, Reply),
+        replied: Replied,
+    ) -> Result<Given, Failure> {
+        let figures = replied.figures.clone();
+        let result = self.in_shape(caller, scope, asks_for_task, replied)?;
+        Ok(Given {
+            result: match &figures {
+                Some(figures) => figures.put_in(result),
+                None => result,
+            },
+            figures,
+        })
+    }
+
+    fn in_shape(
+        &self,
+        caller: &Caller,
+        scope: &Scope,
+        asks_for_task: bool,
+        replied: Replied,
     ) -> Result<Json, Failure> {
+        let Replied {
+            call,
+            wish,
+            reply,
+            figures,
+        } = replied;
         let modern = caller.era.is_modern();
         let method = wish.request.method;
         self.learn_from(caller, &wish, &reply);
@@ -316,6 +345,7 @@ impl Gateway {
                 return Err(Failure::Relayed {
                     status: reply.status,
                     error: shape::error(method, error, reply.era, modern),
+                    figures,
                 });
             }
         };
@@ -337,6 +367,23 @@ impl Gateway {
             Scope::All => expose::result(method, result, &wish.server),
             Scope::One(_) => result,
         })
+    }
+}
+
+/// What a request of an agent brings it.
+#[derive(Debug)]
+struct Given {
+    result: Json,
+    /// How the budgets of the call stand; `None` where none counts it.
+    figures: Option<Arc<Figures>>,
+}
+
+impl Given {
+    fn plain(result: Json) -> Self {
+        Self {
+            result,
+            figures: None,
+        }
     }
 }
 

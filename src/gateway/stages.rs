@@ -16,6 +16,7 @@ use crate::types::{CallId, ServerName, Timestamp};
 use crate::upstream::{Era, Lane, Outgoing, Reply, UpstreamError};
 
 use super::exchange::Round;
+use super::figures::Figures;
 use super::flood::Said;
 use super::recorder::OpenCall;
 
@@ -244,4 +245,16 @@ pub(super) struct Settled {
     pub(super) call: CallId,
     pub(super) wish: Wish,
     pub(super) outcome: Outcome,
+    /// How the budgets of the call stand right after it; `None` where none counts it.
+    pub(super) figures: Option<Arc<Figures>>,
+}
+
+/// A closed call that its server answered.
+#[derive(Debug)]
+pub(super) struct Replied {
+    pub(super) call: CallId,
+    pub(super) wish: Wish,
+    pub(super) reply: Reply,
+    /// How the budgets of the call stand right after it; `None` where none counts it.
+    pub(super) figures: Option<Arc<Figures>>,
 }

@@ -189,12 +189,13 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<(Era, Json), Failure> {
         let method = wish.request.method;
-        let (_, _, reply) = self.run(caller, wish, agent).await?.into_reply()?;
+        let reply = self.run(caller, wish, agent).await?.into_reply()?.reply;
         match reply.outcome {
             Ok(result) => Ok((reply.era, result)),
             Err(error) => Err(Failure::Relayed {
                 status: reply.status,
                 error: shape::error(method, error, reply.era, caller.era.is_modern()),
+                figures: None,
             }),
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
-use crate::budget::{Books, Ending, Hold, Shortage};
+use crate::budget::{Books, Ending, Hold, Shortage, Standing};
 use crate::clock::{Clock, Guard, Turn};
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
@@ -71,6 +71,13 @@ pub(super) enum Job {
         /// Hears about it after the commit; dropped when it was not written.
         reply: oneshot::Sender<()>,
     },
+    /// Say how budgets stand.
+    Look {
+        /// Which budgets.
+        budgets: Budgets,
+        /// Hears it after the commit of what was decided before.
+        reply: oneshot::Sender<Vec<Standing>>,
+    },
     /// Carry out what an operator ordered.
     Order(Box<Ordered>),
     /// See whether something is due: counts of refusals, a checkpoint.
@@ -87,14 +94,34 @@ pub(super) struct Closing {
     /// What that means for its budgets.
     pub(super) ending: Ending,
     /// Hears about it after the commit.
-    pub(super) reply: Option<oneshot::Sender<()>>,
+    pub(super) reply: Option<Closed>,
+}
+
+/// Whoever waits for the end of a call to be written.
+#[derive(Debug)]
+pub(super) struct Closed {
+    /// The budgets that the call had to fit into.
+    pub(super) budgets: Budgets,
+    /// How they stand right after it; filled in by the writer.
+    pub(super) standings: Vec<Standing>,
+    /// Hears that, after the commit.
+    pub(super) heard: oneshot::Sender<Vec<Standing>>,
+}
+
+/// Budgets, and the zone of their windows.
+#[derive(Debug, Clone)]
+pub(super) struct Budgets {
+    /// Which.
+    pub(super) charges: Vec<Charge>,
+    /// The zone of the rules in force.
+    pub(super) zone: Zone,
 }
 
 /// Why a call was not let through.
 #[derive(Debug)]
 pub(super) enum NotAdmitted {
-    /// A budget has no room; the refusal is written down.
-    Full(Box<Shortage>),
+    /// A budget has no room; the refusal is written down. With it, how all budgets of the call stand.
+    Full(Box<Shortage>, Vec<Standing>),
     /// Nothing can be written.
     Unrecorded,
 }

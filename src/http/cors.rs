@@ -13,8 +13,9 @@ const HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol-Version
     Mcp-Name, Last-Event-ID, X-Session-ID";
 
 /// What a client of MCP has to read.
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate, Retry-After");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "Mcp-Session-Id, WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy",
+);
 
 /// Headers that repeat arguments have names of their own; so many are allowed to one request.
 const MAX_PARAMS: usize = 32;

@@ -7,6 +7,7 @@ mod charge;
 mod decide;
 mod pattern;
 mod permissions;
+mod reach;
 mod weigh;
 
 pub use capture::{Capture, Keeping, keeping};
@@ -21,3 +22,4 @@ pub use permissions::{
     Pool, RateRule, Refund, RefusalStyle, ServerRule, Specificity, Token, UngrantedStyle, Viewer,
     ViewerScope,
 };
+pub use reach::{Drawn, Reached, budgets_of, reach};

@@ -10,6 +10,7 @@ mod meta;
 mod method;
 mod param_headers;
 mod posted;
+mod splice;
 mod sse;
 mod version;
 
@@ -28,6 +29,7 @@ pub use param_headers::{
     BadAnnotation, HeaderDiffers, MAX_PARAM_HEADERS, PARAM_PREFIX, ParamHeaders,
 };
 pub use posted::{Element, MAX_BATCH, Posted};
+pub use splice::with_meta;
 pub use sse::{SseEvent, SseParser, SseTooLarge, write_event, write_event_at, write_retry};
 pub use version::{LATEST_LEGACY, Version};
 

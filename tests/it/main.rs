@@ -11,6 +11,8 @@ mod blackbox;
 #[cfg(test)]
 mod budgets;
 #[cfg(test)]
+mod built_in;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod capture;
@@ -19,6 +21,8 @@ mod costs;
 mod dashboard;
 #[cfg(test)]
 mod eras;
+#[cfg(test)]
+mod figures;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

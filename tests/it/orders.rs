@@ -136,3 +136,33 @@ async fn a_frozen_budget_can_be_used_again_after_it_was_unfrozen() {
     assert_eq!(world.used("servers.images USD/day").await, 300_000);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn a_clock_that_jumped_ahead_is_followed_once_that_is_accepted() {
+    let world = World::small("budgets: [1/day]").await;
+    let accept = || {
+        order(
+            &world,
+            Order::AcceptTime {
+                why: "it was slow".into(),
+            },
+        )
+    };
+    assert!(call(&world, "imagine", json!({})).await);
+    assert!(accept().await.unwrap_err().contains("nothing to accept"));
+    world.clock().jump(Duration::from_secs(86_400));
+    assert!(
+        !call(&world, "imagine", json!({})).await,
+        "no window inside the jump"
+    );
+    let done = accept().await.unwrap();
+    assert!(matches!(done, Outcome::TimeAccepted { .. }), "{done:?}");
+    assert!(call(&world, "imagine", json!({})).await);
+    let events = world.events().await;
+    let said: Vec<&str> = find(&events, "clock")
+        .iter()
+        .map(|event| event.text("clock"))
+        .collect();
+    assert_eq!(said, ["suspect", "accepted"]);
+    world.stop().await;
+}

@@ -74,6 +74,7 @@ fn by_budget(window: Window) -> Failure {
         shortage,
         zone,
         at: NOW,
+        figures: None,
     };
     refused("images/imagine", cause)
 }
@@ -81,7 +82,8 @@ fn by_budget(window: Window) -> Failure {
 fn by_rate() -> Failure {
     let cause = Cause::Rate {
         wait: Duration::from_millis(1_500),
-        rate: "40/minute".into(),
+        rate: "40/minute".parse().unwrap(),
+        name: "agents.clawd.rate".into(),
     };
     refused("images/imagine", cause)
 }
@@ -91,6 +93,7 @@ fn upstream(error: UpstreamError) -> Failure {
         server: server(),
         error,
         call: call(),
+        figures: None,
     }
 }
 
@@ -192,6 +195,7 @@ fn failures() -> Vec<Failure> {
         Failure::Relayed {
             status: 418,
             error: raw(r#"{"code":-32050,"message":"out of paint","data":[1.0]}"#.into()),
+            figures: None,
         },
         Failure::NeedsStream,
         Failure::TooMany {
@@ -374,35 +378,35 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       tools/call: the same as a tool error
     Refused by budget (budget)
       200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used this hour. Next call possible at 2026-11-20T14:00:00+01:00. Retrying before then will not help. Call id CALL.
-      {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"resets_at":"2026-11-20T14:00:00+01:00","retry_after_ms":3600000,"used":2}
+      {"call_id":"CALL","limit":2,"name":"servers.images.budgets[0]","reason":"budget","remaining":0,"resets_at":"2026-11-20T14:00:00+01:00","retry_after_ms":3600000,"unit":"calls","used":2}
       tools/call: the same as a tool error
     Refused by budget (budget)
       200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used today. Next call possible at 2026-11-21T00:00:00+01:00. Retrying before then will not help. Call id CALL.
-      {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"resets_at":"2026-11-21T00:00:00+01:00","retry_after_ms":39600000,"used":2}
+      {"call_id":"CALL","limit":2,"name":"servers.images.budgets[0]","reason":"budget","remaining":0,"resets_at":"2026-11-21T00:00:00+01:00","retry_after_ms":39600000,"unit":"calls","used":2}
       tools/call: the same as a tool error
     Refused by budget (budget)
       200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used this week. Next call possible at 2026-11-23T00:00:00+01:00. Retrying before then will not help. Call id CALL.
-      {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"resets_at":"2026-11-23T00:00:00+01:00","retry_after_ms":212400000,"used":2}
+      {"call_id":"CALL","limit":2,"name":"servers.images.budgets[0]","reason":"budget","remaining":0,"resets_at":"2026-11-23T00:00:00+01:00","retry_after_ms":212400000,"unit":"calls","used":2}
       tools/call: the same as a tool error
     Refused by budget (budget)
       200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used this month. Next call possible at 2026-12-01T00:00:00+01:00. Retrying before then will not help. Call id CALL.
-      {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"resets_at":"2026-12-01T00:00:00+01:00","retry_after_ms":903600000,"used":2}
+      {"call_id":"CALL","limit":2,"name":"servers.images.budgets[0]","reason":"budget","remaining":0,"resets_at":"2026-12-01T00:00:00+01:00","retry_after_ms":903600000,"unit":"calls","used":2}
       tools/call: the same as a tool error
     Refused by budget (budget)
       200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used this year. Next call possible at 2027-01-01T00:00:00+01:00. Retrying before then will not help. Call id CALL.
-      {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"resets_at":"2027-01-01T00:00:00+01:00","retry_after_ms":3582000000,"used":2}
+      {"call_id":"CALL","limit":2,"name":"servers.images.budgets[0]","reason":"budget","remaining":0,"resets_at":"2027-01-01T00:00:00+01:00","retry_after_ms":3582000000,"unit":"calls","used":2}
       tools/call: the same as a tool error
     Refused by budget (budget)
       200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used since 06:00. Next call possible at 2026-11-21T06:00:00+01:00. Retrying before then will not help. Call id CALL.
-      {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"resets_at":"2026-11-21T06:00:00+01:00","retry_after_ms":61200000,"used":2}
+      {"call_id":"CALL","limit":2,"name":"servers.images.budgets[0]","reason":"budget","remaining":0,"resets_at":"2026-11-21T06:00:00+01:00","retry_after_ms":61200000,"unit":"calls","used":2}
       tools/call: the same as a tool error
     Refused by budget (budget)
       200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used in the last 24h. Next call possible at 2026-11-21T13:00:00+01:00. Retrying before then will not help. Call id CALL.
-      {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"resets_at":"2026-11-21T13:00:00+01:00","retry_after_ms":86400000,"used":2}
+      {"call_id":"CALL","limit":2,"name":"servers.images.budgets[0]","reason":"budget","remaining":0,"resets_at":"2026-11-21T13:00:00+01:00","retry_after_ms":86400000,"unit":"calls","used":2}
       tools/call: the same as a tool error
     Refused by budget (budget)
       200 -31402 Refused by policy (budget). images/imagine: 2 of 2 calls used in total. It does not reset. Ask whoever keeps permissions.yaml. Retrying will not help. Call id CALL.
-      {"call_id":"CALL","limit":2,"reason":"budget","remaining":0,"used":2}
+      {"call_id":"CALL","limit":2,"name":"servers.images.budgets[0]","reason":"budget","remaining":0,"unit":"calls","used":2}
       tools/call: the same as a tool error
     Refused by rate (rate)
       200 -31429 Refused by policy (rate). images/imagine: no more than 40/minute. Wait 1.5 s, then try again. Call id CALL.

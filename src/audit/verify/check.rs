@@ -58,6 +58,8 @@ pub(super) struct Check {
     columns: Columns,
     calls: Calls,
     bodies: Bodies,
+    /// Set when nobody gives any.
+    skips_bodies: bool,
     derived: Derived,
     /// What was pruned, until the event comes that says so.
     pruned: Option<(i64, Head, String)>,
@@ -84,6 +86,7 @@ impl Check {
             columns: Columns::default(),
             calls: Calls::default(),
             bodies: Bodies::default(),
+            skips_bodies: false,
             derived: Derived::default(),
             pruned: None,
             begins_after: 0,
@@ -97,6 +100,14 @@ impl Check {
         check.columns.resume();
         check.calls.resume();
         check
+    }
+
+    /// The same for who asks for the ledger only.
+    pub(super) fn without_bodies(self) -> Self {
+        Self {
+            skips_bodies: true,
+            ..self
+        }
     }
 
     /// Takes a piece in. Says whether more are wanted: past the first break nothing can be said about the chain.
@@ -235,7 +246,9 @@ impl Check {
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
-        self.bodies.event(seq, &meta);
+        if !self.skips_bodies {
+            self.bodies.event(seq, &meta);
+        }
         let fault = self.calls.event(seq, &meta);
         self.report(fault);
     }

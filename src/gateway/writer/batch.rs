@@ -6,17 +6,18 @@ use tokio::sync::oneshot;
 use super::super::entries;
 use super::super::refusal::denied_by_budget;
 use super::orders::Ordered;
-use super::{Closing, Job, NotAdmitted, Writer};
+use super::{Budgets, Closing, Job, NotAdmitted, Writer};
 use crate::audit::{self, Chained, Checkpoint, Entry, Kind, Pruned};
-use crate::budget::{self, Correction, Ending, Hold, LedgerRows, Shortage};
+use crate::budget::{self, Correction, Ending, Hold, LedgerRows, Shortage, Standing};
 use crate::db::DbError;
 use crate::policy::Charge;
 use crate::types::{CallId, Timestamp, Zone};
 
 pub(super) enum Reply {
     Admitted(oneshot::Sender<Result<Hold, NotAdmitted>>, Hold),
-    Full(oneshot::Sender<Result<Hold, NotAdmitted>>, Box<Shortage>),
+    Full(oneshot::Sender<Result<Hold, NotAdmitted>>, NotAdmitted),
     Noted(oneshot::Sender<()>),
+    Looked(oneshot::Sender<Vec<Standing>>, Vec<Standing>),
 }
 
 #[derive(Default)]
@@ -83,12 +84,18 @@ impl Writer {
                 Err(shortage) => {
                     let entry = denied_by_budget(*entry, &shortage, &zone);
                     self.note(batch, &entry, at);
-                    batch.replies.push(Reply::Full(reply, shortage));
+                    let standings = self.standings(&Budgets { charges, zone }, at);
+                    let full = NotAdmitted::Full(shortage, standings);
+                    batch.replies.push(Reply::Full(reply, full));
                 }
             },
             Job::Note { entry, reply } => {
                 self.note(batch, &entry, at);
                 batch.replies.push(Reply::Noted(reply));
+            }
+            Job::Look { budgets, reply } => {
+                let standings = self.standings(&budgets, at);
+                batch.replies.push(Reply::Looked(reply, standings));
             }
             Job::Order(ordered) => batch.orders.push(*ordered),
             Job::Tick => {
@@ -149,6 +156,14 @@ impl Writer {
         }
     }
 
+    /// How budgets stand by now, with everything that is decided so far in this batch.
+    fn standings(&mut self, budgets: &Budgets, at: Timestamp) -> Vec<Standing> {
+        let Budgets { charges, zone } = budgets;
+        let each = charges.iter();
+        each.map(|charge| self.books.standing(charge, zone, at))
+            .collect()
+    }
+
     /// Writes an event down that says what the end of the chain is before it.
     pub(super) fn checkpoint(&mut self, batch: &mut Batch, entry: Entry, at: Timestamp) {
         let taken = self.checkpoints.take(self.log, self.head, at);
@@ -172,7 +187,7 @@ impl Writer {
         }
     }
 
-    pub(super) fn close(&mut self, batch: &mut Batch, closing: Closing, at: Timestamp) {
+    pub(super) fn close(&mut self, batch: &mut Batch, mut closing: Closing, at: Timestamp) {
         // Not open any more: an earlier commit, of which nobody knew whether it held, did close it.
         if let Some(charged) = self.books.close(&closing.hold, &closing.ending) {
             let entry = entries::with_charges(closing.entry.clone(), &charged);
@@ -186,6 +201,9 @@ impl Writer {
                 | Ending::Unclear => None,
             };
             batch.ledger.close(&closing.hold, kept_until);
+        }
+        if let Some(closed) = &mut closing.reply {
+            closed.standings = self.standings(&closed.budgets, at);
         }
         batch.closed.push(closing);
     }
@@ -232,19 +250,22 @@ impl Writer {
         self.checkpoints.noted(batch.exported.unwrap_or_default());
         for closing in batch.closed {
             self.live.remove(&closing.hold.call());
-            if let Some(reply) = closing.reply {
+            if let Some(closed) = closing.reply {
                 // Whoever waited may have gone; the event is written either way.
-                let _ = reply.send(());
+                let _ = closed.heard.send(closed.standings);
             }
         }
         for reply in batch.replies {
             match reply {
                 Reply::Admitted(reply, hold) => self.let_through(reply, hold),
-                Reply::Full(reply, shortage) => {
-                    let _ = reply.send(Err(NotAdmitted::Full(shortage)));
+                Reply::Full(reply, full) => {
+                    let _ = reply.send(Err(full));
                 }
                 Reply::Noted(reply) => {
                     let _ = reply.send(());
+                }
+                Reply::Looked(reply, standings) => {
+                    let _ = reply.send(standings);
                 }
             }
         }

@@ -74,6 +74,9 @@ impl Writer {
             Ok(Ok(outcome)) => {
                 let (order, by) = (instruction.order.word(), instruction.by.name);
                 tracing::warn!(order, by, "an operator's order was carried out");
+                if let Outcome::TimeAccepted { .. } = outcome {
+                    self.guard.believe(&*self.clock);
+                }
                 self.deliver(batch);
                 // Whoever asked may have gone; it is written either way.
                 let _ = reply.send(Ok(outcome));
@@ -98,6 +101,7 @@ impl Writer {
             (Order::Unfreeze { key, .. }, _) => {
                 self.unfreeze(batch, key, entry(Kind::Unfrozen), at)
             }
+            (Order::AcceptTime { .. }, _) => self.accept_time(batch, entry(Kind::Clock), at),
             (Order::Repair { .. }, Some(proof)) => {
                 self.repair(batch, proof, entry(Kind::Repaired), at).await
             }
@@ -118,6 +122,24 @@ impl Writer {
         self.write(&mut batch).await?;
         self.deliver(batch);
         Ok(())
+    }
+
+    fn accept_time(
+        &mut self,
+        batch: &mut Batch,
+        entry: Entry,
+        at: Timestamp,
+    ) -> Result<Outcome, Stop> {
+        if !self.guard.is_suspect() {
+            return Err(Refused::ClockAgrees.into());
+        }
+        let wall = self.clock.now().micros();
+        let entry = entry.text("clock", "accepted");
+        let entry = entry.json("wall_us", wall.to_string());
+        Ok(Outcome::TimeAccepted {
+            seq: self.chain(batch, &entry, at),
+            wall,
+        })
     }
 
     fn unfreeze(

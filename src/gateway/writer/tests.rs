@@ -140,7 +140,7 @@ async fn nothing_is_admitted_into_a_file_that_was_removed_until_it_is_back() {
         .unwrap()
         .close(failed(3), Ending::Unclear)
         .await;
-    assert!(matches!(desk.admit(4).await, Err(NotAdmitted::Full(_))));
+    assert!(matches!(desk.admit(4).await, Err(NotAdmitted::Full(..))));
     let (folder, _) = desk.close().await;
     let (kinds, used, held) = contents(&folder.path().join("log.db")).await;
     assert_eq!((used, held), (2, 0));

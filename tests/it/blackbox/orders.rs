@@ -166,6 +166,8 @@ async fn what_cannot_be_refunded_is_told_apart_and_changes_nothing() {
         .run(&nowhere)
         .await
         .says(4, &["no database at `no.db`"]);
+    let time = ["time", "accept", "--why", "x"];
+    office.site.run(&time).await.says(4, &["no gateway has"]);
     assert!(!office.site.path("no.db").exists());
 }
 

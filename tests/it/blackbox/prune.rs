@@ -124,6 +124,9 @@ impl Old {
             let found = self.verify(words).await;
             assert_eq!(found.code, Some(0), "{found:#?}");
         }
+        let counts = ["budget", "verify", "--db", self.db()];
+        let counts = self.site.run(&counts).await;
+        assert_eq!(counts.code, Some(0), "{counts:#?}");
         let archives = self.archives();
         let archives: Vec<&str> = archives.iter().map(|file| file.to_str().unwrap()).collect();
         let across = self
@@ -143,6 +146,27 @@ impl Old {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_days_go_and_the_rest_proves_itself_and_its_budgets() {
     let old = Old::start().await;
+    // One of the calls that go was refunded, and the refund stays.
+    let paid: Vec<String> = events(&old.log.file)
+        .await
+        .iter()
+        .filter(|event| event.kind == "settled" && event.text("tool") == "imagine")
+        .map(|event| event.text("call").to_owned())
+        .collect();
+    let refund = async |call: &str| {
+        let line = [
+            "budget",
+            "refund",
+            call,
+            "--why",
+            "it was empty",
+            "--db",
+            old.db(),
+        ];
+        old.site.run(&line).await
+    };
+    refund(&paid[0]).await.says(0, &[]);
+    old.keep_checkpoints("kept").await;
     let all = events(&old.log.file).await;
     let used = old.count("SELECT sum(used) FROM budget_window").await;
     let told = old
@@ -182,6 +206,9 @@ async fn old_days_go_and_the_rest_proves_itself_and_its_budgets() {
                 .count()
     );
 
+    refund(&paid[1])
+        .await
+        .says(1, &["there is no call"]);
     let carried = old
         .count("SELECT json_array_length(seam, '$.carried') FROM pruned")
         .await;

@@ -12,7 +12,7 @@ mod world;
 
 use std::time::Duration;
 
-pub(crate) use client::{Client, Reply, Sending, Session, SseEvent, Stream, rpc};
+pub(crate) use client::{BOTH, Client, Reply, Sending, Session, SseEvent, Stream, rpc};
 pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
 pub(crate) use log::{Event, events, find, without_lists};
 pub(crate) use random::{Random, seed};
