@@ -64,6 +64,8 @@ pub(super) struct Check {
     /// What was pruned, until the event comes that says so.
     pruned: Option<(i64, Head, String)>,
     begins_after: i64,
+    /// Whether the tables that follow from the events were read to their end.
+    has_tables: bool,
     faults: Vec<Fault>,
 }
 
@@ -90,6 +92,7 @@ impl Check {
             derived: Derived::default(),
             pruned: None,
             begins_after: 0,
+            has_tables: false,
         }
     }
 
@@ -139,9 +142,8 @@ impl Check {
                 self.derived.refusals(&rows);
             }
             Piece::End => {
+                self.has_tables = true;
                 let faults = self.bodies.missing();
-                self.report(faults);
-                let faults = self.derived.faults();
                 self.report(faults);
             }
         }
@@ -291,6 +293,11 @@ impl Check {
                     seq: last.seq,
                     what: "no event says that they were pruned",
                 }));
+        }
+        // Last: a log that was cut off is worse than what it leaves behind in the tables.
+        if self.has_tables && !self.broken {
+            let faults = self.derived.faults();
+            self.report(faults);
         }
         Verified {
             log: self.log,
