@@ -107,6 +107,7 @@ use rounds::Rounds;
 use seal::Sealer;
 use strangers::Strangers;
 use task_ids::Tasks;
+pub use writer::Prune;
 use writer::Writer;
 
 /// Requests of agents in hand at once; more are turned away before anything is done for them.

@@ -25,12 +25,15 @@ mod batch;
 mod behind;
 mod keys;
 mod orders;
+mod pruning;
 mod recover;
 mod repair;
 
 use batch::Batch;
 use behind::Building;
 pub(super) use orders::Ordered;
+pub use pruning::Prune;
+use pruning::Pruning;
 
 /// Requests in one transaction.
 const MAX_BATCH: usize = 1_024;
@@ -170,6 +173,7 @@ pub(super) struct Writer {
     keys: Keys,
     /// When the table of keys was last swept.
     keys_swept: Timestamp,
+    pruning: Pruning,
     is_wal_large: bool,
 }
 
@@ -237,6 +241,7 @@ impl Writer {
             building: Building::default(),
             keys: Keys::default(),
             keys_swept: Timestamp::from_micros(i64::MIN),
+            pruning: Pruning::default(),
             is_wal_large: false,
         };
         writer.read_back().await?;
@@ -291,6 +296,7 @@ impl Writer {
                         None => is_last = true,
                     },
                     () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
+                        self.prune_when_due().await;
                         self.build().await;
                         continue;
                     }
@@ -299,6 +305,7 @@ impl Writer {
             drain(&mut closings, &mut jobs, &mut self.unwritten, &mut waiting);
             self.commit(std::mem::take(&mut waiting)).await;
             self.build_when_due().await;
+            self.prune_when_due().await;
             self.checkpoint_when_due().await;
             self.sweep_keys_when_due().await;
         }

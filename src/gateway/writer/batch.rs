@@ -8,7 +8,7 @@ use super::super::refusal::denied_by_budget;
 use super::super::repeats::denied_as_repeat;
 use super::orders::Ordered;
 use super::{Budgets, Closing, Job, NotAdmitted, Writer};
-use crate::audit::{self, Chained, Checkpoint, Entry, Kind};
+use crate::audit::{self, Chained, Checkpoint, Entry, Kind, Pruned};
 use crate::budget::{self, Correction, Ending, Hold, LedgerRows, Shortage, Standing};
 use crate::db::DbError;
 use crate::policy::Charge;
@@ -35,6 +35,8 @@ pub(super) struct Batch {
     exported: Option<i64>,
     /// Orders of an operator, for afterwards: each is a batch of its own.
     pub(super) orders: Vec<Ordered>,
+    /// What goes after an event of this batch.
+    pub(super) pruned: Option<Pruned>,
     /// Calls that were refunded, with the sequence of the event.
     pub(super) refunds: Vec<(CallId, i64)>,
     /// Events whose bodies are deleted.
@@ -246,10 +248,14 @@ impl Writer {
         budget::write_refunds(&mut tx, &batch.refunds).await?;
         budget::write_keys(&mut tx, &mut self.keys).await?;
         audit::forget(&mut tx, &batch.forgotten).await?;
+        if let Some(pruned) = &batch.pruned {
+            audit::write_pruned(&mut tx, pruned).await?;
+        }
         tx.commit().await?;
         self.database.ensure_in_place()?;
         self.keys.forget_closed();
         self.written = self.head;
+        self.pruning.has_rest |= batch.pruned.is_some();
         self.events_since_checkpoint = self
             .events_since_checkpoint
             .saturating_add(batch.events.len());

@@ -51,6 +51,7 @@ impl Writer {
         self.folds = audit::load_repeats(tx.connection()).await?;
         self.checkpoints.last = audit::load_checkpoint(tx.connection()).await?;
         self.building.behind = Behind::load(tx.connection()).await?;
+        self.pruning.has_rest = audit::is_pruning(tx.connection()).await?;
         self.head = head;
         self.last_at = last_at;
         Ok(())
