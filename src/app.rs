@@ -120,6 +120,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         permissions: Arc::new(policy.permissions),
         upstreams: Arc::clone(&upstreams),
         database,
+        readers: readers.clone(),
         durability,
         clock: Arc::clone(&clock),
         signing_key,

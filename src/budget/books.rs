@@ -4,6 +4,8 @@
 //! books are thrown away and read back from the file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::policy::Charge;
 use crate::types::{BudgetKey, CallId, Timestamp, Window, Zone};
@@ -13,7 +15,7 @@ use super::count::{
 };
 use super::rings::{Rings, frees};
 use super::seed::{self, Relatives};
-use super::{Span, span};
+use super::{Span, Standing, span};
 
 mod corrections;
 
@@ -175,6 +177,39 @@ impl Books {
             row.count.limit_high = row.count.limit_high.max(charge.limit.amount).max(taken);
             self.rings.change(place, before, row.count);
             self.touched.insert(place);
+        }
+    }
+
+    /// How a budget stands at an instant. One in which nothing was ever counted is not entered for that.
+    pub fn standing(&mut self, charge: &Charge, zone: &Zone, at: Timestamp) -> Standing {
+        let limit = charge.limit.clone();
+        let known = self.knows(&charge.key);
+        let place = known.then(|| self.place(charge, zone, at));
+        let count = place.map(|place| self.count(charge, place, at));
+        let count = count.unwrap_or_default();
+        let (resets_at, length) = match limit.window {
+            Window::Calendar(..) => {
+                let fresh = || span(limit.window, limit.amount, zone, at);
+                let span = place.map_or_else(fresh, |(_, span)| span);
+                (Some(span.ends), Some(span.ends.since(span.starts)))
+            }
+            Window::Rolling(length) => {
+                let windows = &self.contents.windows;
+                let first = place.and_then(|(id, _)| frees(windows, id, at, 1));
+                let micros = u64::try_from(length.micros()).unwrap_or_default();
+                (first, Some(Duration::from_micros(micros)))
+            }
+            Window::Total => (None, None),
+        };
+        Standing {
+            name: Arc::clone(&charge.place.path),
+            limit,
+            used: count.used,
+            held: count.held,
+            frozen: place.is_some_and(|(id, _)| self.frozen_at(id, at).is_some()),
+            resets_at,
+            length,
+            at,
         }
     }
 
@@ -496,6 +531,46 @@ mod tests {
         books
             .reserve(id(5), &[charge("a", "4/day")], &zone, NOON)
             .unwrap();
+    }
+
+    #[test]
+    fn a_standing_says_what_is_left_and_when_it_begins_anew_and_enters_nothing() {
+        let mut books = Books::default();
+        let zone = Zone::utc();
+        let day = std::time::Duration::from_secs(86_400);
+        let charges = [
+            charge("a", "3/day"),
+            charge("b", "3/24h"),
+            charge("c", "3 total"),
+        ];
+        let figures = |books: &mut Books, at: Timestamp| {
+            charges.each_ref().map(|charge| {
+                let standing = books.standing(charge, &zone, at);
+                let resets = standing.resets_in().map(|left| left.as_secs());
+                (standing.used, standing.held, standing.remaining(), resets)
+            })
+        };
+        let rest = Some(46_800);
+        let unused = [(0, 0, 3, rest), (0, 0, 3, None), (0, 0, 3, None)];
+        assert_eq!(figures(&mut books, NOON), unused);
+        assert_eq!(books.take_changes(), (Vec::new(), Vec::new(), Vec::new()));
+        let hold = books.reserve(id(1), &charges, &zone, NOON).unwrap();
+        books.close(&hold, ending(true)).unwrap();
+        let later = NOON.after(std::time::Duration::from_secs(60));
+        let hold = books.reserve(id(2), &charges, &zone, later).unwrap();
+        let taken = [
+            (1, 1, 1, Some(46_740)),
+            (1, 1, 1, Some(86_340)),
+            (1, 1, 1, None),
+        ];
+        assert_eq!(figures(&mut books, later), taken);
+        books.close(&hold, ending(false)).unwrap();
+        let tomorrow = [(0, 0, 3, rest), (0, 0, 3, None), (1, 0, 2, None)];
+        assert_eq!(figures(&mut books, NOON.after(day)), tomorrow);
+        let lengths = charges
+            .each_ref()
+            .map(|charge| books.standing(charge, &zone, NOON.after(day)).length);
+        assert_eq!(lengths, [Some(day), Some(day), None]);
     }
 
     #[test]

@@ -3,12 +3,15 @@
 mod books;
 mod corrections;
 mod count;
+mod key_table;
+mod keys;
 mod ledger;
 mod rate;
 mod read;
 mod reported;
 mod rings;
 mod seed;
+mod standing;
 mod window;
 
 pub use books::{Books, Contents, Kept};
@@ -16,7 +19,13 @@ pub use corrections::{Correction, correct, load_window, refund_of, write_refunds
 pub use count::{
     Charged, Count, Ending, Held, Hold, Hours, NewBudgets, Reported, Row, Shortage, WindowId,
 };
+pub use key_table::{load_keys, look_up_keys, sweep_keys, write_keys};
+pub use keys::{
+    Claim, Claims, KeyEnding, KeyId, KeyScope, Keys, Lasts, MAX_KEYS_OF_AGENT, Outcome, Repeat,
+    Repeated, StoredResult,
+};
 pub use ledger::{LedgerRows, load, seeds, write};
 pub use rate::RateLimits;
-pub use read::{CountAt, OpenWindow, counts_at, open_windows};
+pub use read::{CountAt, OpenWindow, counts_at, keys_beginning, open_windows};
+pub use standing::Standing;
 pub use window::{Span, span};

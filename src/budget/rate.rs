@@ -13,7 +13,7 @@ use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
 use crate::policy::{Permissions, RateRule};
-use crate::types::{BudgetKey, Rate, RatePeriod};
+use crate::types::{BudgetKey, Rate};
 
 /// Our clock, as governor wants it.
 #[derive(Debug, Clone)]
@@ -78,12 +78,7 @@ impl RateLimits {
 }
 
 fn quota(rate: Rate) -> Quota {
-    let seconds = match rate.period {
-        RatePeriod::Second => 1,
-        RatePeriod::Minute => 60,
-        RatePeriod::Hour => 3_600,
-    };
-    let spacing = Duration::from_secs(seconds) / rate.count.get();
+    let spacing = rate.period.length() / rate.count.get();
     // A rate so fast that calls are less than a nanosecond apart is as good as one a nanosecond.
     let quota = Quota::with_period(spacing.max(Duration::from_nanos(1)));
     quota

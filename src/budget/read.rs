@@ -22,6 +22,26 @@ pub struct OpenWindow {
     pub span: Span,
 }
 
+/// Counts whose key begins like this, those that were made last first.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn keys_beginning(
+    db: &mut SqliteConnection,
+    beginning: &str,
+    at_most: i64,
+) -> Result<Vec<BudgetKey>, DbError> {
+    // The index on keys finds them; the last character there is comes behind all that go on.
+    let text = "SELECT key FROM budget WHERE key > $1 AND key < $1 || $2 ORDER BY id DESC LIMIT $3";
+    let keys = sqlx::query_scalar::<_, String>(text)
+        .bind(beginning)
+        .bind(char::MAX.to_string())
+        .bind(at_most)
+        .fetch_all(db)
+        .await?;
+    Ok(keys.iter().map(|key| BudgetKey::new(key)).collect())
+}
+
 /// The windows that run at an instant, the one nearest its limit first.
 ///
 /// # Errors

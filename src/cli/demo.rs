@@ -187,13 +187,17 @@ fn invitation(address: SocketAddr, folder: &Path, tokens: &Tokens) -> String {
     let url = format!("http://{address}/mcp");
     let (designer, viewer) = (tokens.designer.expose(), tokens.viewer.expose());
     let request = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+    let left =
+        r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"hayward__budgets"}}"#;
     format!(
         "\nLook at it all:\n  \
            http://{address}/audit\n  \
            log in with  {viewer}\n\n\
          Call it yourself, as `designer`:\n  \
            curl -s {url} -H 'Authorization: Bearer {designer}' \\\n    \
-             -H 'Content-Type: application/json' -d '{request}'\n\n\
+             -H 'Content-Type: application/json' -d '{request}'\n  \
+           and for what is left of its pictures today, the same with\n    \
+             -d '{left}'\n\n\
          Give it to Claude Code:\n  \
            claude mcp add --transport http --header 'Authorization: Bearer {designer}' hayward {url}\n\n\
          Check the log:\n  \

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::policy::{Capture, DenyRule, GrantRule, Pattern, Place, ServerRule};
-use crate::types::{AgentName, ServerName, Timestamp, Zone};
+use crate::types::{AgentName, BUILT_IN, ServerName, Timestamp, Zone};
 
 use super::budget::{self, Budget, Pools};
 use super::cost::find_unpriced;
@@ -167,7 +167,7 @@ fn check_server(
         return true;
     }
     let shown = quote(pattern.as_str());
-    let finding = if pattern.as_str() == "hayward" {
+    let finding = if pattern.as_str() == BUILT_IN {
         let title = "`hayward` is the built-in server, which every agent may use";
         Finding::new(Code::UnknownName, written.span, title).note("leave it away")
     } else if pattern.is_exact() {
@@ -207,7 +207,9 @@ pub(super) fn denials(
     let rules = numbered.filter_map(|(index, item)| {
         let written = text(item, item.span, "a denial", findings)?;
         let (server, tool) = server_and_tool(written, findings)?;
-        check_server(&server, written, servers, findings).then_some(())?;
+        let is_known =
+            server.matches(BUILT_IN) || check_server(&server, written, servers, findings);
+        is_known.then_some(())?;
         let path = format!("{path}[{index}]");
         let place = Place {
             path: path.into(),

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use crate::types::NameError;
+use crate::types::{BUILT_IN, NameError};
 
 use super::node::Entry;
 use super::problem::{Code, Finding, Findings, Span, quote};
-
-/// The built-in server of the gateway itself.
-const RESERVED: &str = "hayward";
 
 /// All names of one section, also of entries that have other mistakes.
 #[derive(Debug, Default)]
@@ -28,7 +25,7 @@ impl Known {
     ) -> Option<N> {
         let (name, span) = (&entry.key, entry.key_span);
         self.places.insert(name.clone(), span);
-        if kind == "server" && name.eq_ignore_ascii_case(RESERVED) {
+        if kind == "server" && name.eq_ignore_ascii_case(BUILT_IN) {
             let title = "the name `hayward` belongs to the built-in server";
             findings.add(Finding::new(Code::Name, span, title).note("choose another name"));
             return None;

@@ -191,8 +191,8 @@ impl Gateway {
         request: &Outgoing,
         agent: &Listener,
     ) -> Result<Vec<(String, String)>, Failure> {
-        // What was not granted is refused next, without a word to the server.
-        if !self.may_call(caller, server, tool) {
+        // What was not granted is refused next, without a word to the server; the gateway's own has no headers.
+        if server.is_built_in() || !self.may_call(caller, server, tool) {
             return Ok(Vec::new());
         }
         // Headers matter where 2026-07-28 is spoken on either side.

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::policy::RefusalStyle;
 use crate::protocol::{Json, RequestId, error_response, raw, result_response};
 
+use super::figures::RateLimit;
 use super::places::StreamPlace;
 
 /// Whom an answer is for.
@@ -40,6 +41,8 @@ pub struct Answer {
     pub body: String,
     /// Its place in the stream of its request, when the server gave it one.
     pub place: Option<StreamPlace>,
+    /// What the headers say of the budgets of a call, where the answer is no stream.
+    pub rate_limit: Option<RateLimit>,
 }
 
 impl Answer {
@@ -49,6 +52,7 @@ impl Answer {
             status: 200,
             body: result_response(id, result),
             place: None,
+            rate_limit: None,
         }
     }
 
@@ -70,6 +74,7 @@ impl Answer {
                 Unanswered::Nothing => error_response(None, &error, false),
             },
             place: None,
+            rate_limit: None,
         }
     }
 }

@@ -118,6 +118,7 @@ impl Gateway {
                 server: forwarded.request.wish.server,
                 error,
                 call: forwarded.request.call,
+                figures: None,
             }),
         }
     }
@@ -247,6 +248,7 @@ impl Ear {
                     server: self.server.clone(),
                     error,
                     call,
+                    figures: None,
                 });
             }
         };
@@ -369,6 +371,7 @@ fn wish(server: &ServerName, method: Method, subject: Subject) -> Wish {
         subject,
         request: plain(method),
         purpose: String::new(),
+        key: None,
         continues: None,
     }
 }

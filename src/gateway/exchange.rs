@@ -10,12 +10,12 @@ use tokio::time::{Instant, sleep_until};
 use crate::protocol::{
     Json, LogLevel, META, Object, PROGRESS_TOKEN, is_reserved_key, json_string, raw,
 };
-use crate::types::{CallId, ServerName};
-use crate::upstream::{Ask, Notice, Outgoing, Reply};
+use crate::types::ServerName;
+use crate::upstream::{Ask, Notice, Outgoing};
 
 use super::Failure;
 use super::listener::Listener;
-use super::stages::{Why, Wish};
+use super::stages::{Replied, Why, Wish};
 use super::visits::may_ask;
 
 /// How long further questions are waited for after one, so that a person is asked once.
@@ -27,8 +27,8 @@ const NOTICES: usize = 64;
 /// Questions that wait for the agent's next request; a server with more to ask is refused.
 const ASKS: usize = 16;
 
-/// What a call came to: its id, what was wanted, and the server's answer.
-pub(super) type Ran = Result<(CallId, Wish, Reply), Failure>;
+/// What a call came to.
+pub(super) type Ran = Result<Replied, Failure>;
 
 /// The agent's end of a call. Dropping it cancels the call.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! Every answer that is not a result: its code, its HTTP status, its reason and its words. The only such place.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::policy::RefusalStyle;
@@ -8,6 +10,7 @@ use crate::types::{CallId, ServerName};
 use crate::upstream::UpstreamError;
 
 use super::answer::{Addressee, Answer};
+use super::figures::{Figures, RateLimit};
 use super::refusal::{Cause, Refusal};
 
 // Our own codes; they lie outside the range that JSON-RPC reserves.
@@ -15,6 +18,8 @@ pub(super) const POLICY: i32 = -31_403;
 const BUDGET: i32 = -31_429;
 /// A budget that does not reset is used up.
 const SPENT: i32 = -31_402;
+/// The call was made before.
+const REPEATED: i32 = -31_409;
 const UNAVAILABLE: i32 = -31_503;
 const TIMED_OUT: i32 = -31_504;
 
@@ -75,7 +80,7 @@ pub enum Failure {
         /// What there is.
         supported: Vec<&'static str>,
     },
-    /// The rules, a budget or a rate say no.
+    /// The rules, a budget or a rate say no, or the call was made before.
     #[error("{}", .0.sentence())]
     Refused(Box<Refusal>),
     /// The server did not answer.
@@ -87,6 +92,8 @@ pub enum Failure {
         error: UpstreamError,
         /// The call.
         call: CallId,
+        /// How its budgets stand: whatever became of it, it may have cost.
+        figures: Option<Arc<Figures>>,
     },
     /// The server asks the client for something this version cannot carry between them.
     #[error(
@@ -121,6 +128,8 @@ pub enum Failure {
         status: u16,
         /// The whole error object.
         error: Json,
+        /// How the budgets of the call stand.
+        figures: Option<Arc<Figures>>,
     },
     /// The answer is a stream, and the client does not take one.
     #[error("the answer is a stream: the Accept header must name text/event-stream")]
@@ -210,6 +219,7 @@ impl Failure {
                 Cause::Policy { .. } => POLICY,
                 Cause::Budget { shortage, .. } if shortage.span.never_ends() => SPENT,
                 Cause::Budget { .. } | Cause::Rate { .. } => BUDGET,
+                Cause::Repeat { .. } => REPEATED,
             },
             Self::Upstream {
                 error: UpstreamError::TimedOut,
@@ -242,7 +252,7 @@ impl Failure {
             | Self::MissingCapability(_) => 400,
             Self::UnknownMethod(_) if modern => 404,
             Self::InvalidParams(_) if modern => 400,
-            Self::Relayed { status, error } if modern => relayed_status(*status, error),
+            Self::Relayed { status, error, .. } if modern => relayed_status(*status, error),
             Self::NeedsStream => 406,
             Self::Overloaded => 503,
             Self::UnknownMethod(_)
@@ -364,7 +374,23 @@ impl Failure {
             status: self.status(to.modern),
             body: error_response(to.id, &self.error_object(to.modern), !to.modern),
             place: None,
+            rate_limit: self.rate_limit(),
         }
+    }
+
+    /// How the budgets of a call stand that its server did not answer, or answered with an error.
+    fn figures(&self) -> Option<&Figures> {
+        if let Self::Upstream { figures, .. } | Self::Relayed { figures, .. } = self {
+            return figures.as_deref();
+        }
+        None
+    }
+
+    fn rate_limit(&self) -> Option<RateLimit> {
+        if let Self::Refused(refusal) = self {
+            return refusal.rate_limit();
+        }
+        self.figures().map(|figures| figures.rate_limit().clone())
     }
 
     fn error_object(&self, modern: bool) -> Json {
@@ -394,7 +420,10 @@ impl Failure {
         if let (true, Some(result)) = (to.modern, result.as_object_mut()) {
             result.insert("resultType".into(), "complete".into());
         }
-        let result = to_raw(&result);
+        let mut result = to_raw(&result);
+        if let Some(figures) = self.figures() {
+            result = figures.put_in(result);
+        }
         let body = to.id.map_or_else(
             || error_response(None, &self.error_object(to.modern), true),
             |id| result_response(id, &result),
@@ -403,6 +432,7 @@ impl Failure {
             status: 200,
             body,
             place: None,
+            rate_limit: self.rate_limit(),
         }
     }
 }

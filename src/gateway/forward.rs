@@ -1,4 +1,5 @@
-//! The only place that sees servers. What reaches one as a request of an agent passes [`Forwarder::forward`].
+//! The only place that sees servers, the gateway's own among them. What reaches one as a request of an agent passes
+//! [`Forwarder::forward`].
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,6 +14,7 @@ use crate::upstream::{
     Description, Era, Interests, Lane, Listening, News, Outgoing, Reply, UpstreamError, Upstreams,
 };
 
+use super::built_in::{self, BuiltIn};
 use super::flood::{Heard, Said};
 use super::listener::Listener;
 use super::stages::{Forwarded, Outcome, Reserved};
@@ -24,12 +26,17 @@ const NOTICES: usize = 64;
 #[derive(Debug)]
 pub(super) struct Forwarder {
     upstreams: Arc<Upstreams>,
+    built_in: BuiltIn,
     clock: Arc<dyn Clock>,
 }
 
 impl Forwarder {
-    pub(super) fn new(upstreams: Arc<Upstreams>, clock: Arc<dyn Clock>) -> Self {
-        Self { upstreams, clock }
+    pub(super) fn new(upstreams: Arc<Upstreams>, built_in: BuiltIn, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            upstreams,
+            built_in,
+            clock,
+        }
     }
 
     /// Gives an admitted request to its server and waits for what comes of it.
@@ -52,6 +59,9 @@ impl Forwarder {
         let mut heard = Heard::new(heard, Arc::clone(&self.clock), missed);
         let outcome = match self.upstreams.get(&request.wish.server) {
             _ if agent.has_cancelled() => Outcome::Withdrawn,
+            _ if request.wish.server.is_built_in() => {
+                Outcome::Answered(self.built_in.answer(&request.caller, &outgoing).await)
+            }
             Some(upstream) => {
                 let sending = upstream.send(&lane, outgoing, &notices);
                 exchange(sending, &mut heard, &agent).await
@@ -110,6 +120,7 @@ impl Forwarder {
         lane: &Lane,
     ) -> Result<Arc<Description>, UpstreamError> {
         match self.upstreams.get(server) {
+            _ if server.is_built_in() => Ok(Arc::new(built_in::description())),
             Some(upstream) => upstream.describe(lane).await,
             None => Err(UpstreamError::Unreachable("it is not connected".into())),
         }
@@ -125,6 +136,7 @@ impl Forwarder {
     /// What is spoken to a server; sends no request of an agent.
     pub(super) async fn era(&self, server: &ServerName, lane: &Lane) -> Result<Era, UpstreamError> {
         match self.upstreams.get(server) {
+            _ if server.is_built_in() => Ok(Era::Legacy),
             Some(upstream) => upstream.era(lane).await,
             None => Err(UpstreamError::Unreachable("it is not connected".into())),
         }

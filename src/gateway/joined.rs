@@ -7,10 +7,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
+use crate::policy::{Question, Target, is_granted};
 use crate::protocol::{Json, META, Method, Object, json_string, raw, write_array};
 use crate::types::{AgentName, ServerName};
 use crate::upstream::{Era, Outgoing};
 
+use super::built_in;
 use super::cursors::{self, Place};
 use super::known::GivenPage;
 use super::listener::Listener;
@@ -140,7 +142,37 @@ impl Gateway {
                 }
             }
         }
+        if method == Method::ToolsList {
+            self.join_built_in(caller, place, &mut joined);
+        }
         Ok(joined)
+    }
+
+    /// Puts the tools of the gateway's own server where its name stands among the others. Nobody is asked for them,
+    /// and they are never others: this is no call.
+    fn join_built_in(&self, caller: &Caller, place: Option<&Place>, joined: &mut Joined) {
+        let server = ServerName::built_in();
+        if place.is_some_and(|place| server < place.server) {
+            return;
+        }
+        let at = self.clock.now();
+        let is_granted = |name: &str| {
+            let question = Question {
+                agent: &caller.agent,
+                server: &server,
+                target: Target::Tool(name),
+                arguments: None,
+                at,
+            };
+            is_granted(&caller.permissions, &question)
+        };
+        let mut tools = built_in::items();
+        tools.retain(|tool| tool.get_str("name").is_some_and(|name| is_granted(&name)));
+        if tools.is_empty() {
+            return;
+        }
+        let before = joined.lists.partition_point(|(other, _)| *other < server);
+        joined.lists.insert(before, (server, tools));
     }
 
     /// All pages of one server's list, unless that takes so long that others should not wait for it.

@@ -8,6 +8,7 @@ mod answer;
 mod asks;
 mod audience;
 mod audiences;
+mod built_in;
 mod call;
 mod capability;
 mod capture;
@@ -19,10 +20,12 @@ mod entries;
 mod exchange;
 mod expose;
 mod failure;
+mod figures;
 mod flood;
 mod forward;
 mod in_hand;
 mod joined;
+mod keys;
 mod known;
 mod listener;
 mod lists;
@@ -35,6 +38,7 @@ mod places;
 mod recheck;
 mod recorder;
 mod refusal;
+mod repeats;
 mod requests;
 mod resolve;
 mod rounds;
@@ -62,7 +66,7 @@ use tokio_util::task::TaskTracker;
 use crate::audit::{Entry, Head, Kind, Redactor, SigningKey};
 use crate::budget::RateLimits;
 use crate::clock::Clock;
-use crate::db::{DbError, Durability, Writer as Database};
+use crate::db::{DbError, Durability, Readers, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
 use crate::protocol::{Json, LogLevel, Method, Object, RequestId};
 use crate::types::{AgentName, ServerName, TokenHash};
@@ -74,6 +78,7 @@ pub use answer::{Addressee, Answer, Unanswered};
 pub use audience::NewsStream;
 pub use door::{Door, TokenProblem};
 pub use failure::{Failure, REFUSAL};
+pub use figures::{Figures, RateLimit};
 pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
@@ -88,6 +93,7 @@ pub use stages::{AgentEra, Caller};
 use annotations::Annotations;
 use asks::Asks;
 use audiences::Audiences;
+use built_in::BuiltIn;
 use checkpoints::Checkpoints;
 use forward::Forwarder;
 use in_hand::InHand;
@@ -101,6 +107,7 @@ use rounds::Rounds;
 use seal::Sealer;
 use strangers::Strangers;
 use task_ids::Tasks;
+pub use writer::Prune;
 use writer::Writer;
 
 /// Requests of agents in hand at once; more are turned away before anything is done for them.
@@ -133,6 +140,8 @@ pub struct AgentRequest {
     pub log_level: Option<LogLevel>,
     /// The one it set for its whole session.
     pub session_level: Option<LogLevel>,
+    /// The `Idempotency-Key` header, as sent.
+    pub idempotency_key: Option<String>,
     /// `Mcp-Param-*` headers, by full name.
     pub param_headers: Vec<(String, String)>,
     /// What the agent declared it can do.
@@ -185,6 +194,8 @@ pub struct Setup {
     pub upstreams: Arc<Upstreams>,
     /// The file of ledger and log.
     pub database: Database,
+    /// The same file for reading: agents ask what they did lately.
+    pub readers: Readers,
     /// What its commits survive; written into the log.
     pub durability: Durability,
     /// The time.
@@ -242,6 +253,7 @@ impl Gateway {
             permissions,
             upstreams,
             database,
+            readers,
             durability,
             clock,
             signing_key,
@@ -266,11 +278,12 @@ impl Gateway {
         let (closings, closing_queue) = mpsc::unbounded_channel();
         let recorder = Recorder::new(jobs, closings, writer.health(), Arc::clone(&redactor));
         let task = tokio::spawn(writer.run(job_queue, closing_queue));
+        let built_in = BuiltIn::new(recorder.clone(), readers, Arc::clone(&clock));
         let gateway = Self {
             rates: RateLimits::new(&permissions, Arc::clone(&clock)),
             permissions,
+            forwarder: Forwarder::new(upstreams, built_in, Arc::clone(&clock)),
             file,
-            forwarder: Forwarder::new(upstreams, Arc::clone(&clock)),
             recorder,
             redactor,
             catalog: Catalog::default(),
@@ -312,10 +325,9 @@ impl Gateway {
     /// When there is no such server, or the agent has no live grant on it and may know that.
     pub fn open_server(&self, agent: &Agent, name: &str) -> Result<ServerName, Door> {
         let hidden = agent.ungranted == UngrantedStyle::Hide;
-        let known = name
-            .parse::<ServerName>()
-            .ok()
-            .filter(|server| self.permissions.servers().contains_key(server));
+        let known = name.parse::<ServerName>().ok().filter(|server| {
+            server.is_built_in() || self.permissions.servers().contains_key(server)
+        });
         let Some(server) = known else {
             return Err(Door::UnknownServer(name.into()));
         };

@@ -5,7 +5,9 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::types::{ServerName, hex};
+use crate::types::{BUILT_IN, ServerName, hex};
+
+use super::built_in;
 
 /// Between a server's name and its own name for a tool.
 const SEPARATOR: &str = "__";
@@ -35,7 +37,8 @@ impl<'a> Names<'a> {
     pub(super) fn exposed(&self, server: &ServerName, name: &str) -> String {
         let full = format!("{server}{SEPARATOR}{name}");
         let reads_back = self.split(&full) == Some((server, name));
-        if reads_back {
+        // No server of the rules has its name, so nothing else reads like it.
+        if reads_back || server.is_built_in() {
             full
         } else {
             changed(server, name)
@@ -72,6 +75,12 @@ impl<'a> Names<'a> {
         let server = self.servers.iter().find(|server| is_named(server))?;
         Some((server, format!("{kept}{own}")))
     }
+}
+
+/// The tool of the gateway's own server that has this name on the common endpoint.
+pub(super) fn built_in(name: &str) -> Option<&'static str> {
+    let own = name.strip_prefix(BUILT_IN)?.strip_prefix(SEPARATOR)?;
+    built_in::named(own)
 }
 
 /// Pages that hosts show beside a tool (MCP Apps); hosts know them by this scheme.

@@ -12,7 +12,7 @@ use crate::upstream::{Era, Outgoing};
 
 use super::annotations::Annotated;
 use super::listener::Listener;
-use super::stages::{Caller, Subject, Wish};
+use super::stages::{Caller, Replied, Subject, Wish};
 use super::{Failure, Gateway, shape};
 
 /// Pages asked of one server for one list on the common endpoint. A server with more, or with cursors that
@@ -100,13 +100,15 @@ impl Gateway {
             subject: Subject::Listing,
             request,
             purpose: String::new(),
+            key: None,
             continues: None,
         };
-        let (call, _, reply) = self.run(caller, wish, agent).await?.into_reply()?;
+        let Replied { call, reply, .. } = self.run(caller, wish, agent).await?.into_reply()?;
         let era = reply.era;
         let result = reply.outcome.map_err(|error| Failure::Relayed {
             status: reply.status,
             error: shape::error(method, error, era, modern),
+            figures: None,
         })?;
         let fields = Object::parse(result.get()).unwrap_or_default();
         let next = fields

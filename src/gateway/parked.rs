@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::protocol::{Json, json_string, raw};
 use crate::types::{AgentName, CallId};
-use crate::upstream::{Outgoing, Reply};
+use crate::upstream::Outgoing;
 
 use super::exchange::{Exchange, Heard, Wants};
 use super::listener::{Asking, Ear, Listener};
 use super::rounds::{ANSWERS, STATE, State, binding};
 use super::shape::input_required;
-use super::stages::{Caller, Settled, Why, Wish};
+use super::stages::{Caller, Replied, Settled, Why, Wish};
 use super::{Failure, Gateway};
 
 /// How long an agent may take to come back with answers; then its call is given up.
@@ -54,7 +54,7 @@ struct Waiting {
 #[derive(Debug)]
 pub(super) enum Attended {
     /// What the server answered in the end.
-    Done(Box<(CallId, Wish, Reply)>),
+    Done(Box<Replied>),
     /// The result that asks the agent.
     Asked(Json),
 }
@@ -265,6 +265,7 @@ mod tests {
                 client_info: None,
             },
             purpose: String::new(),
+            key: None,
             continues: None,
         };
         Waiting {

@@ -8,13 +8,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::audit::{Entry, Kind, Proof, Redactor};
-use crate::budget::{Ending, Hold, Reported};
+use crate::budget::{Claims, Ending, Hold, Reported, Standing};
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
 
 use super::entries;
 use super::operator::{Instruction, Outcome, Refused};
-use super::writer::{Closing, Job, NotAdmitted, Ordered};
+use super::writer::{Budgets, Closed, Closing, Job, NotAdmitted, Ordered};
 
 /// Requests that wait for the writer. Beyond it, calls are refused before anything is reserved.
 pub(super) const QUEUE: usize = 8_192;
@@ -66,21 +66,32 @@ impl Recorder {
         self.jobs.closed().await;
     }
 
-    /// Asks for room in all budgets and for the event that says so; returns after both are durable.
+    /// Asks for room in all budgets that count a call, or for what the call holds that it goes on with, and for the
+    /// event that says so; returns after both are durable.
     pub(super) async fn admit(
         &self,
         entry: Entry,
         call: CallId,
         (charges, continues): (Vec<Charge>, Option<CallId>),
         zone: Zone,
+        keys: Option<Box<Claims>>,
     ) -> Result<OpenCall, NotAdmitted> {
         let (reply, answer) = oneshot::channel();
+        let budgets = Budgets {
+            charges: charges.clone(),
+            zone: zone.clone(),
+        };
         let job = Job::Admit {
             entry: Box::new(self.redactor.entry(entry)),
             call,
-            charges,
+            // What another call took is held already.
+            charges: match continues {
+                Some(_) => Vec::new(),
+                None => charges,
+            },
             continues,
             zone,
+            keys,
             reply,
         };
         self.jobs
@@ -95,17 +106,13 @@ impl Recorder {
         };
         Ok(OpenCall {
             hold: Some(admitted?),
+            budgets,
             recorder: self.clone(),
         })
     }
 
     /// Hands the end of a call to the writer; says whether there is one.
-    fn close(
-        &self,
-        hold: Hold,
-        (entry, ending): (Entry, Ending),
-        reply: Option<oneshot::Sender<()>>,
-    ) -> bool {
+    fn close(&self, hold: Hold, (entry, ending): (Entry, Ending), reply: Option<Closed>) -> bool {
         let closing = Closing {
             hold,
             entry: self.redactor.entry(entry),
@@ -119,6 +126,13 @@ impl Recorder {
     pub(super) fn tick(&self) {
         // With a full queue the next time will do.
         drop(self.jobs.try_send(Job::Tick));
+    }
+
+    /// How budgets stand now, with all that is durable; `None` when the writer cannot say.
+    pub(super) async fn look(&self, budgets: Budgets) -> Option<Vec<Standing>> {
+        let (reply, heard) = oneshot::channel();
+        self.jobs.try_send(Job::Look { budgets, reply }).ok()?;
+        timeout(PATIENCE, heard).await.ok()?.ok()
     }
 
     /// Has the writer carry out an order; returns when that is durable.
@@ -177,6 +191,7 @@ impl Drop for Waiting<'_> {
 #[derive(Debug)]
 pub(super) struct OpenCall {
     hold: Option<Hold>,
+    budgets: Budgets,
     recorder: Recorder,
 }
 
@@ -187,17 +202,28 @@ impl OpenCall {
         hold.map(|hold| hold.read_costs(result)).unwrap_or_default()
     }
 
-    /// Ends the call with this event. Returns when it is durable, or when that takes too long: the writer
-    /// goes on trying, and the agent gets its answer.
-    pub(super) async fn close(mut self, entry: Entry, ending: Ending) {
-        let Some(hold) = self.hold.take() else { return };
-        let (reply, written) = oneshot::channel();
-        if !self.recorder.close(hold, (entry, ending), Some(reply)) {
+    /// Ends the call with this event. Returns when it is durable, with how the budgets of the call stand then; or
+    /// with nothing when that takes too long: the writer goes on trying, and the agent gets its answer.
+    pub(super) async fn close(mut self, entry: Entry, ending: Ending) -> Vec<Standing> {
+        let Some(hold) = self.hold.take() else {
+            return Vec::new();
+        };
+        let (heard, written) = oneshot::channel();
+        let closed = Closed {
+            budgets: self.budgets.clone(),
+            standings: Vec::new(),
+            heard,
+        };
+        if !self.recorder.close(hold, (entry, ending), Some(closed)) {
             tracing::error!("the writer has stopped; the next start closes this call as abandoned");
-            return;
+            return Vec::new();
         }
-        if timeout(PATIENCE, written).await.is_err() {
-            tracing::warn!("an answer goes out before its closing event is written");
+        match timeout(PATIENCE, written).await {
+            Ok(standings) => standings.unwrap_or_default(),
+            Err(_) => {
+                tracing::warn!("an answer goes out before its closing event is written");
+                Vec::new()
+            }
         }
     }
 }

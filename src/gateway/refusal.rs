@@ -1,17 +1,20 @@
-//! Refusals by the rules, a budget or a rate: one sentence for a model, figures for a program.
+//! Refusals by the rules, a budget, a rate, or since a call was made before: one sentence for a model, figures for a program.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::audit::Entry;
-use crate::budget::Shortage;
+use crate::budget::{Repeated, Shortage};
 use crate::policy::DenialReason;
-use crate::types::{CallId, Period, Timestamp, Window, Zone};
+use crate::types::{CallId, Period, Rate, Timestamp, Window, Zone};
 
 use super::entries;
+use super::figures::{Figures, RateLimit};
+use super::repeats;
 
-/// A refusal by the rules, a budget or a rate.
+/// A refusal by the rules, a budget or a rate, or of a repeat.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     /// The call's id in the log.
@@ -44,13 +47,26 @@ pub enum Cause {
         zone: Zone,
         /// When it was refused.
         at: Timestamp,
+        /// How all budgets of the call stand.
+        figures: Option<Arc<Figures>>,
     },
     /// Too fast.
     Rate {
         /// How long to wait.
         wait: Duration,
-        /// The rate, as written.
-        rate: String,
+        /// The rate.
+        rate: Rate,
+        /// The path of its rule.
+        name: Arc<str>,
+    },
+    /// It was made before.
+    Repeat {
+        /// What became of it then.
+        repeated: Box<Repeated>,
+        /// The zone of the instants it names.
+        zone: Zone,
+        /// When it was refused.
+        at: Timestamp,
     },
 }
 
@@ -115,11 +131,19 @@ impl Refusal {
                     span_words(limit.window),
                 )
             }
-            Cause::Rate { wait, rate } => format!(
+            Cause::Rate { wait, rate, .. } => format!(
                 "Refused by policy ({reason}). {subject}: no more than {rate}. Wait {:.1} s, then try again. \
                  Call id {call}.",
                 wait.as_secs_f64(),
             ),
+            Cause::Repeat { repeated, zone, .. } => {
+                let words = repeats::sentence(repeated, subject, zone);
+                let ids = match repeated.first {
+                    Some(first) => format!("First call id {first}, this call id {call}."),
+                    None => format!("Call id {call}."),
+                };
+                format!("Refused ({reason}). {words} {ids}")
+            }
         }
     }
 
@@ -129,6 +153,18 @@ impl Refusal {
             Cause::Policy { reason, .. } => denial_word(*reason),
             Cause::Budget { .. } => "budget",
             Cause::Rate { .. } => "rate",
+            Cause::Repeat { repeated, .. } => repeats::reason(repeated),
+        }
+    }
+
+    /// What the headers of the answer say.
+    pub(super) fn rate_limit(&self) -> Option<RateLimit> {
+        match &self.cause {
+            Cause::Policy { .. } => None,
+            Cause::Budget { figures, .. } => {
+                figures.as_ref().map(|figures| figures.rate_limit().clone())
+            }
+            Cause::Rate { wait, rate, name } => Some(RateLimit::of_rate(name, *rate, *wait)),
         }
     }
 
@@ -139,10 +175,14 @@ impl Refusal {
             Cause::Policy { .. } => {
                 data.insert("subject".into(), self.subject.clone().into());
             }
-            Cause::Budget { shortage, zone, at } => {
+            Cause::Budget {
+                shortage, zone, at, ..
+            } => {
                 let used = shortage.count.used.saturating_add(shortage.count.held);
                 let wait = shortage.span.ends.since(*at);
                 let (unit, limit) = (&shortage.charge.limit.unit, shortage.count.limit);
+                data.insert("name".into(), (*shortage.charge.place.path).into());
+                data.insert("unit".into(), unit.word().into());
                 data.insert("limit".into(), unit.json(limit));
                 data.insert("used".into(), unit.json(used));
                 let remaining = limit.saturating_sub(used);
@@ -158,6 +198,7 @@ impl Refusal {
             Cause::Rate { wait, .. } => {
                 data.insert("retry_after_ms".into(), millis(*wait).into());
             }
+            Cause::Repeat { repeated, at, .. } => data.extend(repeats::data(repeated, *at)),
         }
         data.insert("call_id".into(), self.call.to_string().into());
         data
@@ -244,6 +285,6 @@ fn span_words(window: Window) -> String {
     word.into()
 }
 
-fn millis(span: Duration) -> u64 {
+pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

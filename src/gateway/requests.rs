@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use crate::protocol::{Json, Method, Object, RequestId, code, error_code, json_string, raw};
-use crate::types::{CallId, ServerName};
-use crate::upstream::{Outgoing, Reply};
+use crate::types::ServerName;
+use crate::upstream::Outgoing;
 
 use super::answer::{Addressee, Answer};
 use super::exchange::{Exchange, Wants};
 use super::failure::Failure;
+use super::figures::Figures;
+use super::keys::take_key;
 use super::listener::{Asking, Listener};
 use super::parked::Attended;
 use super::rounds::purpose;
-use super::stages::{Caller, Subject, Wish};
+use super::stages::{Caller, Replied, Subject, Wish};
 use super::tasks::{self, Dialect};
 use super::{AgentEra, AgentRequest, Gateway, Scope, capability, expose, shape, visits};
 
@@ -54,7 +56,10 @@ impl Gateway {
             Err(failure) => Err(self.turn_away(caller, &request.method, failure).await),
         };
         match result {
-            Ok(result) => Answer::result(&id, &result),
+            Ok(Given { result, figures }) => Answer {
+                rate_limit: figures.map(|figures| figures.rate_limit().clone()),
+                ..Answer::result(&id, &result)
+            },
             Err(failure) => failure.answer(&addressee(caller, &id, method)),
         }
     }
@@ -102,7 +107,7 @@ impl Gateway {
         request: AgentRequest,
         method: Method,
         agent: &Listener,
-    ) -> Result<Json, Failure> {
+    ) -> Result<Given, Failure> {
         let AgentRequest {
             id,
             scope,
@@ -111,6 +116,7 @@ impl Gateway {
             session_level,
             param_headers,
             capabilities,
+            idempotency_key,
             ..
         } = request;
         // Asked for where none can be made, a task is a call like any other (2025-11-25, tasks).
@@ -121,7 +127,7 @@ impl Gateway {
         if let Some(tasks) = tasks::declaration(caller.era, &scope, &capabilities) {
             passed.set("extensions", tasks);
         }
-        let outgoing = Outgoing {
+        let mut outgoing = Outgoing {
             method,
             params,
             log_level,
@@ -131,7 +137,7 @@ impl Gateway {
             capabilities: passed,
             client_info: None,
         };
-        match method {
+        let result = match method {
             // `initialize` and `logging/setLevel` are the front door's: they belong to a session.
             Method::Initialize | Method::Ping | Method::SetLevel => Ok(raw("{}".into())),
             Method::Discover => Ok(self.discover(caller, &scope).await),
@@ -140,15 +146,21 @@ impl Gateway {
             | Method::ResourcesList
             | Method::TemplatesList => self.list(caller, &scope, outgoing, agent).await,
             Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
-                let wished = self.wish(caller, &scope, outgoing, agent).await;
+                let wished = match key_of(&mut outgoing, idempotency_key.as_deref()) {
+                    Ok(key) => self
+                        .wish(caller, &scope, outgoing, agent)
+                        .await
+                        .map(|wish| Wish { key, ..wish }),
+                    Err(failure) => Err(failure),
+                };
                 let taken_up = wished.and_then(|mut wish| {
                     let exchange = self.take_up(caller, &mut wish)?;
                     Ok((wish, exchange))
                 });
-                match taken_up {
+                return match taken_up {
                     Ok((wish, exchange)) => self.ask(caller, &scope, wish, exchange, agent).await,
                     Err(failure) => Err(self.turn_away(caller, method.as_str(), failure).await),
-                }
+                };
             }
             Method::Subscribe | Method::Unsubscribe => {
                 let Outgoing {
@@ -168,7 +180,8 @@ impl Gateway {
             | Method::TasksCancel
             | Method::TasksResult
             | Method::TasksList => self.task(caller, &scope, outgoing, agent).await,
-        }
+        };
+        result.map(Given::plain)
     }
 
     /// Finds out which server a request is for and puts the server's own name into it.
@@ -225,6 +238,7 @@ impl Gateway {
         };
         Ok(Wish {
             purpose: purpose(&request, &subject),
+            key: None,
             server,
             subject,
             request,
@@ -271,7 +285,7 @@ impl Gateway {
         wish: Wish,
         exchange: Option<Exchange>,
         agent: &Listener,
-    ) -> Result<Json, Failure> {
+    ) -> Result<Given, Failure> {
         let wants = Wants::of(&wish.request);
         let asks_for_task = wish.request.params.get("task").is_some();
         let exchange = match exchange {
@@ -284,7 +298,7 @@ impl Gateway {
         };
         match self.attend(caller, exchange, &wants, agent).await? {
             Attended::Done(ran) => self.shaped(caller, scope, asks_for_task, *ran),
-            Attended::Asked(result) => Ok(result),
+            Attended::Asked(result) => Ok(Given::plain(result)),
         }
     }
 
@@ -294,8 +308,32 @@ impl Gateway {
         caller: &Caller,
         scope: &Scope,
         asks_for_task: bool,
-        (call, wish, reply): (CallId, Wish, Reply),
+        replied: Replied,
+    ) -> Result<Given, Failure> {
+        let figures = replied.figures.clone();
+        let result = self.in_shape(caller, scope, asks_for_task, replied)?;
+        Ok(Given {
+            result: match &figures {
+                Some(figures) => figures.put_in(result),
+                None => result,
+            },
+            figures,
+        })
+    }
+
+    fn in_shape(
+        &self,
+        caller: &Caller,
+        scope: &Scope,
+        asks_for_task: bool,
+        replied: Replied,
     ) -> Result<Json, Failure> {
+        let Replied {
+            call,
+            wish,
+            reply,
+            figures,
+        } = replied;
         let modern = caller.era.is_modern();
         let method = wish.request.method;
         self.learn_from(caller, &wish, &reply);
@@ -316,6 +354,7 @@ impl Gateway {
                 return Err(Failure::Relayed {
                     status: reply.status,
                     error: shape::error(method, error, reply.era, modern),
+                    figures,
                 });
             }
         };
@@ -340,12 +379,38 @@ impl Gateway {
     }
 }
 
+/// What a request of an agent brings it.
+#[derive(Debug)]
+struct Given {
+    result: Json,
+    /// How the budgets of the call stand; `None` where none counts it.
+    figures: Option<Arc<Figures>>,
+}
+
+impl Given {
+    fn plain(result: Json) -> Self {
+        Self {
+            result,
+            figures: None,
+        }
+    }
+}
+
 fn addressee<'a>(caller: &Caller, id: &'a RequestId, method: Option<Method>) -> Addressee<'a> {
     Addressee {
         id: Some(id),
         modern: caller.era.is_modern(),
         is_tool_call: method == Some(Method::ToolsCall),
         style: caller.agent.refusals,
+    }
+}
+
+/// The key that a call of a tool came with. Nothing else costs, so nothing else has one.
+fn key_of(request: &mut Outgoing, header: Option<&str>) -> Result<Option<String>, Failure> {
+    if request.method == Method::ToolsCall {
+        take_key(&mut request.params, header)
+    } else {
+        Ok(None)
     }
 }
 

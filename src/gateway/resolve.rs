@@ -10,8 +10,9 @@ use crate::policy::{UngrantedStyle, may_see_server};
 use crate::protocol::{Method, Object};
 use crate::types::{AgentName, ServerName};
 
+use super::built_in;
 use super::listener::Listener;
-use super::names::{Names, is_changed, is_web};
+use super::names::{self, Names, is_changed, is_web};
 use super::recheck::plain;
 use super::stages::Caller;
 use super::{Failure, Gateway, Scope};
@@ -84,13 +85,22 @@ impl Gateway {
             name,
             agent,
         };
+        if let Some(tool) = names::built_in(name).filter(|_| *scope == Scope::All)
+            && self.may_name_built_in(caller)
+        {
+            return Ok((ServerName::built_in(), tool.into()));
+        }
         if let Some(found) = self.resolve_name(scope, &wanted).await {
             return Ok(found);
         }
         let names = self.names(caller);
         let mut fits = self.find(&wanted, |_, own| own == name).await;
         match fits.len() {
-            0 => Err(Failure::UnknownTool(name.into())),
+            // A bare name is the gateway's own only where no server has such a tool.
+            0 => match built_in::named(name).filter(|_| self.may_name_built_in(caller)) {
+                Some(tool) => Ok((ServerName::built_in(), tool.into())),
+                None => Err(Failure::UnknownTool(name.into())),
+            },
             1 => Ok(fits.remove(0)),
             _ => Err(Failure::AmbiguousTool {
                 name: name.into(),
@@ -219,6 +229,17 @@ impl Gateway {
             [only] => Ok((only.clone(), uri.into())),
             _ => Err(Failure::UnknownResource(uri.into())),
         }
+    }
+
+    /// Whether an agent is to know that the gateway has a server of its own.
+    fn may_name_built_in(&self, caller: &Caller) -> bool {
+        caller.agent.ungranted != UngrantedStyle::Hide || self.may_use_built_in(caller)
+    }
+
+    /// Whether the rules let an agent use the gateway's own server.
+    pub(super) fn may_use_built_in(&self, caller: &Caller) -> bool {
+        let (server, at) = (ServerName::built_in(), self.clock.now());
+        may_see_server(&caller.permissions, &caller.agent, &server, at)
     }
 
     /// The servers that an agent can put before a name. To one that is not to learn what it was not granted, the

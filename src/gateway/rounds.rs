@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use super::listener::Listener;
 use super::seal::{Binding, Sealer};
 use super::shape::needs_input;
-use super::stages::{Caller, Subject, Wish};
+use super::stages::{Caller, Replied, Subject, Wish};
 use super::visits::is_declined;
 use super::{Failure, Gateway};
 
@@ -115,27 +115,27 @@ impl Gateway {
         caller: &Arc<Caller>,
         mut wish: Wish,
         agent: &Listener,
-    ) -> Result<(CallId, Wish, Reply), Failure> {
+    ) -> Result<Replied, Failure> {
         let request = wish.request.clone();
         let mut rounds = 0;
         loop {
-            let (call, sent, reply) = self.run(caller, wish, agent).await?.into_reply()?;
+            let replied = self.run(caller, wish, agent).await?.into_reply()?;
             rounds += 1;
-            let wanted = wanted(&reply).filter(|_| agent.can_push() && rounds < MAX_ROUNDS);
+            let wanted = wanted(&replied.reply).filter(|_| agent.can_push() && rounds < MAX_ROUNDS);
             let Some(wanted) = wanted else {
-                return Ok((call, sent, reply));
+                return Ok(replied);
             };
             let questions = wanted.get_object("inputRequests").unwrap_or_default();
             if questions.is_empty() {
                 tokio::time::sleep(AGAIN).await;
             }
             let Some(answers) = agent.answers(&questions).await else {
-                return Ok((call, sent, reply));
+                return Ok(replied);
             };
             wish = Wish {
                 request: repeated(&request, &wanted, &answers),
-                continues: Some(call),
-                ..sent
+                continues: Some(replied.call),
+                ..replied.wish
             };
         }
     }

@@ -16,6 +16,7 @@ use crate::types::{CallId, ServerName, Timestamp};
 use crate::upstream::{Era, Lane, Outgoing, Reply, UpstreamError};
 
 use super::exchange::Round;
+use super::figures::Figures;
 use super::flood::Said;
 use super::recorder::OpenCall;
 
@@ -99,6 +100,8 @@ pub(super) struct Wish {
     pub request: Outgoing,
     /// What the request is, so that a state of the server given for it fits no other.
     pub purpose: String,
+    /// The key it came with; only calls of tools have one.
+    pub key: Option<String>,
     /// The call that this one continues with answers to the server's questions; what that one cost pays for
     /// this one too.
     pub continues: Option<CallId>,
@@ -180,6 +183,15 @@ pub(super) struct Authorized {
 }
 
 impl Authorized {
+    /// Ends the line here, with what came of the same call when it was made.
+    pub(super) fn replayed(self, reply: Reply) -> Settled {
+        Settled {
+            call: self.request.call,
+            wish: self.request.wish,
+            outcome: Outcome::Answered(reply),
+        }
+    }
+
     /// Joins the grant with the hold that the writer took.
     pub(super) fn reserve(self, open: OpenCall) -> Reserved {
         Reserved {
@@ -188,6 +200,15 @@ impl Authorized {
             open,
         }
     }
+}
+
+/// What a request is that asked to be let through.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It may be forwarded.
+    Open(Box<Reserved>),
+    /// It was made before; this is what it came to.
+    Replayed(Box<Settled>),
 }
 
 /// A request whose `admitted` event is durable and whose budgets are held. Only this can be forwarded.
@@ -244,4 +265,16 @@ pub(super) struct Settled {
     pub(super) call: CallId,
     pub(super) wish: Wish,
     pub(super) outcome: Outcome,
+    /// How the budgets of the call stand right after it; `None` where none counts it.
+    pub(super) figures: Option<Arc<Figures>>,
+}
+
+/// A closed call that its server answered.
+#[derive(Debug)]
+pub(super) struct Replied {
+    pub(super) call: CallId,
+    pub(super) wish: Wish,
+    pub(super) reply: Reply,
+    /// How the budgets of the call stand right after it; `None` where none counts it.
+    pub(super) figures: Option<Arc<Figures>>,
 }

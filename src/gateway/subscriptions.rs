@@ -66,6 +66,8 @@ impl Gateway {
 
     fn audible(&self, caller: &Caller, scope: &Scope) -> Vec<ServerName> {
         match scope {
+            // The gateway's own has no news.
+            Scope::One(server) if server.is_built_in() => Vec::new(),
             Scope::One(server) => vec![server.clone()],
             Scope::All => self.visible_servers(caller),
         }

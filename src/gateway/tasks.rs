@@ -177,6 +177,7 @@ impl Gateway {
             subject: Subject::Tool(task.tool),
             request,
             purpose: String::new(),
+            key: None,
             continues: Some(task.call),
         };
         Ok((task.names, wish))
@@ -189,12 +190,13 @@ impl Gateway {
         agent: &Listener,
     ) -> Result<(Era, Json), Failure> {
         let method = wish.request.method;
-        let (_, _, reply) = self.run(caller, wish, agent).await?.into_reply()?;
+        let reply = self.run(caller, wish, agent).await?.into_reply()?.reply;
         match reply.outcome {
             Ok(result) => Ok((reply.era, result)),
             Err(error) => Err(Failure::Relayed {
                 status: reply.status,
                 error: shape::error(method, error, reply.era, caller.era.is_modern()),
+                figures: None,
             }),
         }
     }
@@ -212,6 +214,7 @@ impl Gateway {
             subject: Subject::Listing,
             request,
             purpose: String::new(),
+            key: None,
             continues: None,
         };
         let (_, result) = self.ask_about_tasks(caller, wish, agent).await?;

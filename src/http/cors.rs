@@ -10,11 +10,12 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 
 /// What a client of MCP sends (2026-07-28, transports).
 const HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, \
-    Mcp-Name, Last-Event-ID, X-Session-ID";
+    Mcp-Name, Last-Event-ID, X-Session-ID, Idempotency-Key";
 
 /// What a client of MCP has to read.
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("Mcp-Session-Id, WWW-Authenticate, Retry-After");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "Mcp-Session-Id, WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy",
+);
 
 /// Headers that repeat arguments have names of their own; so many are allowed to one request.
 const MAX_PARAMS: usize = 32;

@@ -247,6 +247,7 @@ mod tests {
             status: 200,
             body: "the answer".into(),
             place: Some(place(number)),
+            rate_limit: None,
         }
     }
 

@@ -25,12 +25,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 
 use crate::clock::Clock;
-use crate::gateway::{Answer, Door, Gateway, TokenProblem, Unanswered};
+use crate::gateway::{Answer, Door, Gateway, RateLimit, TokenProblem, Unanswered};
 
 pub use guard::{Guard, guard};
 pub use listener::{Limits, serve};
@@ -49,6 +49,10 @@ const OAUTH_PATHS: [&str; 7] = [
     "/token",
     "/register",
 ];
+
+/// What there is of the budgets of a call, and what is left (draft-ietf-httpapi-ratelimit-headers).
+const POLICY_HEADER: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LEFT_HEADER: HeaderName = HeaderName::from_static("ratelimit");
 
 /// What every handler shares.
 #[derive(Debug, Clone)]
@@ -144,6 +148,15 @@ fn refuse_to(door: &Door, to: Unanswered<'_>) -> Response {
 fn respond(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json(status, answer.body);
+    if let Some(RateLimit { policy, left }) = &answer.rate_limit {
+        let headers = response.headers_mut();
+        for (name, value) in [(POLICY_HEADER, policy), (LEFT_HEADER, left)] {
+            // What cannot stand in a header is left out.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        }
+    }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response
             .headers_mut()

@@ -315,6 +315,7 @@ mod tests {
             status: 200,
             body,
             place: None,
+            rate_limit: None,
         }
     }
 

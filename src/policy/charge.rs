@@ -147,7 +147,12 @@ fn fixed(amount: u64) -> Price {
 /// The identity of one count: `agents.clawd/images[imagine] calls/day@Europe/Berlin each tool=imagine`.
 ///
 /// The name of the tool comes from the agent, so it stands last, where it can imitate nothing.
-fn key(permissions: &Permissions, budget: &BudgetRule, agent: &Agent, tool: &str) -> BudgetKey {
+pub(super) fn key(
+    permissions: &Permissions,
+    budget: &BudgetRule,
+    agent: &Agent,
+    tool: &str,
+) -> BudgetKey {
     let mut key = String::with_capacity(128);
     key.push_str(&budget.scope);
     push_tools(&mut key, &budget.tools);

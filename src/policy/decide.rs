@@ -145,8 +145,16 @@ impl Decision {
     }
 }
 
+mod built_in;
+
 /// Decides one question under one snapshot of the rules. Pure; the order of the file does not matter.
 pub fn decide(permissions: &Permissions, question: &Question<'_>) -> Decision {
+    if question.server.is_built_in() {
+        return match built_in::check(permissions, question) {
+            Ok(()) => Decision::Allowed(Box::new(built_in::grant(permissions, question))),
+            Err(denial) => Decision::Denied(denial),
+        };
+    }
     let granted = find_grant(permissions, question)
         .and_then(|(server, rule)| grant(permissions, question, server, rule));
     match granted {
@@ -157,6 +165,9 @@ pub fn decide(permissions: &Permissions, question: &Question<'_>) -> Decision {
 
 /// Whether the rules allow it, without composing the grant; lists are filtered with this.
 pub fn is_granted(permissions: &Permissions, question: &Question<'_>) -> bool {
+    if question.server.is_built_in() {
+        return built_in::check(permissions, question).is_ok();
+    }
     find_grant(permissions, question).is_ok()
 }
 
@@ -181,14 +192,9 @@ fn find_grant<'a>(
     permissions: &'a Permissions,
     question: &Question<'a>,
 ) -> Result<(&'a ServerRule, &'a GrantRule), Denial> {
-    let agent = question.agent;
     let server = switched_on(permissions, question)?;
-    let mut denials = permissions.deny().iter().chain(&agent.deny);
-    if let Some(rule) = denials.find(|rule| forbids(rule, question)) {
-        let reason = DenialReason::DeniedRule;
-        return Err(denial(reason, Some((&rule.place, "forbids it"))));
-    }
-    match most_specific(&agent.grants, question) {
+    not_forbidden(permissions, question)?;
+    match most_specific(&question.agent.grants, question) {
         Some(Covering { rule, live: true }) => Ok((server, rule)),
         Some(Covering { rule, live: false }) => {
             let reason = DenialReason::Expired;
@@ -198,15 +204,33 @@ fn find_grant<'a>(
     }
 }
 
+fn not_forbidden(permissions: &Permissions, question: &Question<'_>) -> Result<(), Denial> {
+    let mut denials = permissions.deny().iter().chain(&question.agent.deny);
+    match denials.find(|rule| forbids(rule, question)) {
+        Some(rule) => {
+            let reason = DenialReason::DeniedRule;
+            Err(denial(reason, Some((&rule.place, "forbids it"))))
+        }
+        None => Ok(()),
+    }
+}
+
+fn agent_switched_on(question: &Question<'_>) -> Result<(), Denial> {
+    match &question.agent.disabled {
+        Some(off) => {
+            let reason = DenialReason::AgentDisabled;
+            Err(denial(reason, Some((&off.place, "switches the agent off"))))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The server, if it is there and neither it nor the agent is switched off.
 fn switched_on<'a>(
     permissions: &'a Permissions,
     question: &Question<'_>,
 ) -> Result<&'a ServerRule, Denial> {
-    if let Some(off) = &question.agent.disabled {
-        let reason = DenialReason::AgentDisabled;
-        return Err(denial(reason, Some((&off.place, "switches the agent off"))));
-    }
+    agent_switched_on(question)?;
     let Some(server) = permissions.servers().get(question.server) else {
         return Err(denial(DenialReason::UnknownServer, None));
     };

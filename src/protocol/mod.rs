@@ -3,6 +3,7 @@
 //! Messages stay raw slices: the envelope, `params`, `result` and `_meta` are taken apart one level at a
 //! time and put together again; `arguments` and results pass byte for byte.
 
+mod canonical;
 mod header_value;
 mod json;
 mod message;
@@ -10,9 +11,11 @@ mod meta;
 mod method;
 mod param_headers;
 mod posted;
+mod splice;
 mod sse;
 mod version;
 
+pub use canonical::canonical;
 pub use header_value::{from_header, to_header};
 pub use json::{Json, JsonError, Object, array_items, json_string, raw, to_raw, write_array};
 pub use message::{
@@ -28,6 +31,7 @@ pub use param_headers::{
     BadAnnotation, HeaderDiffers, MAX_PARAM_HEADERS, PARAM_PREFIX, ParamHeaders,
 };
 pub use posted::{Element, MAX_BATCH, Posted};
+pub use splice::with_meta;
 pub use sse::{SseEvent, SseParser, SseTooLarge, write_event, write_event_at, write_retry};
 pub use version::{LATEST_LEGACY, Version};
 

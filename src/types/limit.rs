@@ -3,6 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::{Unit, Window};
 
@@ -103,6 +104,17 @@ impl RatePeriod {
             Self::Minute => "minute",
             Self::Hour => "hour",
         }
+    }
+}
+
+impl RatePeriod {
+    /// How long it is.
+    pub fn length(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+        })
     }
 }
 

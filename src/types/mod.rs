@@ -9,6 +9,7 @@ mod key_names;
 mod limit;
 mod names;
 mod secret;
+pub mod shown;
 mod time;
 mod token;
 mod token_shape;
@@ -20,7 +21,9 @@ pub use connection::{Connection, Endpoint, EraChoice, Instances, Template, Templ
 pub use ids::{CallId, Fingerprint, Revision, TokenHash, hex};
 pub use key_names::{KeyNames, MAX_KEY_NAME, key_form};
 pub use limit::{Limit, LimitError, Rate, RatePeriod};
-pub use names::{AgentName, Name, NameError, PoolName, RoleName, ServerName, ViewerName, kind};
+pub use names::{
+    AgentName, BUILT_IN, Name, NameError, PoolName, RoleName, ServerName, ViewerName, kind,
+};
 pub use secret::Secret;
 pub use time::{Timestamp, Zone, ZoneError};
 pub use token::{TOKEN_PREFIX, TOKEN_RANDOM_BYTES, checksum_holds, looks_like_ours, new_token};

@@ -66,6 +66,24 @@ impl<K> Name<K> {
     }
 }
 
+/// The name of the gateway's own server. No other may have it.
+pub const BUILT_IN: &str = "hayward";
+
+impl ServerName {
+    /// The gateway's own server.
+    pub fn built_in() -> Self {
+        Self {
+            text: BUILT_IN.into(),
+            kind: PhantomData,
+        }
+    }
+
+    /// Whether it is the gateway's own server.
+    pub fn is_built_in(&self) -> bool {
+        self.as_str() == BUILT_IN
+    }
+}
+
 impl<K> FromStr for Name<K> {
     type Err = NameError;
 

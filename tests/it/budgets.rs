@@ -513,6 +513,7 @@ agents:
                 "reason": "budget", "limit": 1, "used": 1, "remaining": 0,
                 "resets_at": "2026-11-21T00:00:00+00:00", "retry_after_ms": 12 * 3_600_000,
                 "call_id": denied.text("call"),
+                "name": format!("agents.{agent}.budgets[0]"), "unit": "calls",
             });
             assert_eq!(Some(data), expected.as_object());
             assert_eq!(denied.text("agent"), agent);

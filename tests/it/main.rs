@@ -11,6 +11,8 @@ mod blackbox;
 #[cfg(test)]
 mod budgets;
 #[cfg(test)]
+mod built_in;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod capture;
@@ -20,9 +22,13 @@ mod dashboard;
 #[cfg(test)]
 mod eras;
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod isolation;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]

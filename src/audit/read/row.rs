@@ -82,7 +82,8 @@ impl CallState {
             | Kind::Refunded
             | Kind::Repaired
             | Kind::Unfrozen
-            | Kind::Exported => Self::Open,
+            | Kind::Exported
+            | Kind::Pruned => Self::Open,
         }
     }
 }
@@ -143,6 +144,18 @@ pub struct Closing {
     pub latency_us: Option<u64>,
     /// Bytes of the answer.
     pub bytes_out: Option<u64>,
+    /// What the call cost, one entry for each budget that counts it.
+    pub costs: Vec<Cost>,
+}
+
+/// What a call cost in one budget.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Cost {
+    /// The key of the count.
+    pub key: String,
+    /// How much, in the unit of the budget.
+    pub charged: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -152,6 +165,7 @@ struct ClosingMeta {
     error: Option<String>,
     latency_us: Option<u64>,
     bytes_out: Option<u64>,
+    budgets: Vec<Cost>,
 }
 
 /// One call.
@@ -220,6 +234,7 @@ fn read_closing(kind: Kind, meta: &str) -> Closing {
         error: meta.error,
         latency_us: meta.latency_us,
         bytes_out: meta.bytes_out,
+        costs: meta.budgets,
     }
 }
 
