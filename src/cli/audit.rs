@@ -223,14 +223,6 @@ async fn read(arguments: &VerifyArguments, known: Known) -> Result<Verified, DbE
     found?.ok_or_else(|| DbError::Missing(arguments.db.clone()))
 }
 
-/// Reads the whole log.
-pub(super) async fn read_log(db: &Path, known: Known) -> Result<Verified, DbError> {
-    let readers = Readers::open(db).await?;
-    let found = verify_against(&readers, known, |_| ()).await;
-    readers.close().await;
-    found
-}
-
 fn unreadable(error: &anyhow::Error, screen: &mut Screen) -> Result<Exit, Failure> {
     let why = plain(&format!("{error:#}")).to_string();
     screen.answer(&format!("cannot be verified: {why}"))?;

@@ -160,7 +160,7 @@ impl Refusal {
     /// What the headers of the answer say.
     pub(super) fn rate_limit(&self) -> Option<RateLimit> {
         match &self.cause {
-            Cause::Policy { .. } => None,
+            Cause::Policy { .. } | Cause::Repeat { .. } => None,
             Cause::Budget { figures, .. } => {
                 figures.as_ref().map(|figures| figures.rate_limit().clone())
             }

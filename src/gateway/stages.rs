@@ -189,6 +189,8 @@ impl Authorized {
             call: self.request.call,
             wish: self.request.wish,
             outcome: Outcome::Answered(reply),
+            // It cost nothing.
+            figures: None,
         }
     }
 

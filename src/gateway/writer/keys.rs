@@ -119,7 +119,7 @@ impl Job {
     fn claims(&self) -> Option<&Claims> {
         match self {
             Self::Admit { keys, .. } => keys.as_deref(),
-            Self::Note { .. } | Self::Tick => None,
+            Self::Note { .. } | Self::Look { .. } | Self::Order(_) | Self::Tick => None,
         }
     }
 }
