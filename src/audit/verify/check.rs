@@ -58,8 +58,6 @@ pub(super) struct Check {
     columns: Columns,
     calls: Calls,
     bodies: Bodies,
-    /// Set when nobody gives any.
-    skips_bodies: bool,
     derived: Derived,
     /// What was pruned, until the event comes that says so.
     pruned: Option<(i64, Head, String)>,
@@ -88,7 +86,6 @@ impl Check {
             columns: Columns::default(),
             calls: Calls::default(),
             bodies: Bodies::default(),
-            skips_bodies: false,
             derived: Derived::default(),
             pruned: None,
             begins_after: 0,
@@ -103,14 +100,6 @@ impl Check {
         check.columns.resume();
         check.calls.resume();
         check
-    }
-
-    /// The same for who asks for the ledger only.
-    pub(super) fn without_bodies(self) -> Self {
-        Self {
-            skips_bodies: true,
-            ..self
-        }
     }
 
     /// Takes a piece in. Says whether more are wanted: past the first break nothing can be said about the chain.
@@ -248,9 +237,7 @@ impl Check {
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
-        if !self.skips_bodies {
-            self.bodies.event(seq, &meta);
-        }
+        self.bodies.event(seq, &meta);
         let fault = self.calls.event(seq, &meta);
         self.report(fault);
     }
