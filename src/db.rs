@@ -518,6 +518,12 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "lookups and rollups",
         include_str!("../migrations/0007_lookups_and_rollups.sql"),
     ),
+    (8, "pruned", include_str!("../migrations/0008_pruned.sql")),
+    (
+        9,
+        "keys of calls",
+        include_str!("../migrations/0009_keys_of_calls.sql"),
+    ),
     (
         10,
         "refunds",

@@ -120,6 +120,19 @@ pub async fn bodies_of(db: &mut SqliteConnection, which: Bodies) -> Result<Vec<i
     Ok(found)
 }
 
+/// The result that an event kept, when it is there and whole.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn whole_result(db: &mut SqliteConnection, seq: i64) -> Result<Option<String>, DbError> {
+    let text = "SELECT bytes FROM body WHERE seq = $1 AND kind = 'result' AND truncated = 0";
+    let bytes: Option<Vec<u8>> = sqlx::query_scalar(text)
+        .bind(seq)
+        .fetch_optional(db)
+        .await?;
+    Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
+}
+
 /// Deletes bodies with their salts.
 ///
 /// # Errors

@@ -28,15 +28,20 @@ use walk::Walk;
 const LOOKED_THROUGH: usize = 1024 * 1024;
 
 /// Details of events that are ours from the first letter to the last; budgets must read as in the ledger.
-const OURS: [&str; 11] = [
+const OURS: [&str; 16] = [
     "arguments",
+    "asks",
     "budget",
     "budgets",
     "continues",
     "era",
+    "first_call",
+    "first_outcome",
+    "idempotency_key",
     "line",
     "outcome",
     "policy",
+    "replays",
     "result",
     "rule",
     "version",

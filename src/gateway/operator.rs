@@ -16,7 +16,7 @@ use crate::types::CallId;
 
 use super::checkpoints::Checkpoints;
 use super::recorder::{QUEUE, Recorder};
-use super::writer::Writer;
+use super::writer::{Prune, Writer};
 use super::{Gateway, random, started};
 
 /// The longest reason an order may have, in characters.
@@ -69,6 +69,8 @@ pub enum Order {
         /// Why; written down.
         why: String,
     },
+    /// Let events go that are too old and stand in an archive.
+    Prune(Box<Prune>),
 }
 
 impl Order {
@@ -76,6 +78,7 @@ impl Order {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Refund { .. } => "refund",
+            Self::Prune(_) => "prune",
             Self::Unfreeze { .. } => "unfreeze",
             Self::RedactCall { .. } | Self::RedactBefore { .. } => "redact",
             Self::AcceptTime { .. } => "accept_time",
@@ -92,6 +95,7 @@ impl Order {
             | Self::Unfreeze { why, .. }
             | Self::AcceptTime { why }
             | Self::Repair { why } => why,
+            Self::Prune(order) => &order.why,
         }
     }
 }
@@ -124,6 +128,13 @@ pub enum Outcome {
         seq: i64,
         /// What was given back, and where.
         budgets: Vec<GivenBack>,
+    },
+    /// Events are gone; they are deleted between calls.
+    Pruned {
+        /// The sequence of the event.
+        seq: i64,
+        /// How many.
+        events: i64,
     },
     /// A budget is not frozen any more.
     Unfrozen {
@@ -237,6 +248,12 @@ pub enum Refused {
         "the log itself is not sound ({0}), so nothing can be put right after it; see `hayward audit verify`"
     )]
     Unsound(String),
+    /// The events cannot go.
+    #[error("these events cannot go: {0}")]
+    NotPrunable(&'static str),
+    /// What goes on after them cannot be read.
+    #[error("the file that says what goes on after the archive cannot be used: {0}")]
+    Seam(String),
     /// Too many wait for the writer, or it has stopped.
     #[error("the gateway takes no orders now; nothing was changed, try again")]
     Busy,
@@ -270,6 +287,9 @@ async fn obey(
     if why.is_empty() || why.chars().count() > MAX_WHY {
         return Err(Refused::Why);
     }
+    if let Order::Prune(order) = &mut instruction.order {
+        order.read_seam().await?;
+    }
     let name = instruction.by.name.chars().take(MAX_NAME).collect();
     instruction.by.name = name;
     let proof = match instruction.order {
@@ -277,6 +297,7 @@ async fn obey(
         | Order::Unfreeze { .. }
         | Order::RedactCall { .. }
         | Order::RedactBefore { .. }
+        | Order::Prune(_)
         | Order::AcceptTime { .. } => None,
         Order::Repair { .. } => Some(prove(file).await.map_err(unreadable)?),
     };
@@ -356,6 +377,7 @@ impl Alone {
             | Order::Unfreeze { .. }
             | Order::RedactCall { .. }
             | Order::RedactBefore { .. }
+            | Order::Prune(_)
             | Order::AcceptTime { .. } => {
                 Writer::start(database, clock, random(), first, checkpoints).await?
             }

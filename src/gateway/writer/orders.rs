@@ -97,6 +97,7 @@ impl Writer {
             (Order::Refund { call, .. }, _) => {
                 self.refund(batch, *call, entry(Kind::Refunded), at).await
             }
+            (Order::Prune(order), _) => self.prune(batch, order, entry(Kind::Pruned)).await,
             (Order::Unfreeze { key, .. }, _) => {
                 self.unfreeze(batch, key, entry(Kind::Unfrozen), at)
             }
