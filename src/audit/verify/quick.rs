@@ -11,7 +11,7 @@ use super::meta::Meta;
 use super::{Fault, Known, Verified, source, verify_against};
 use crate::audit::chain::{Head, next_hash};
 use crate::audit::load_pruned;
-use crate::audit::log::load_piece;
+use crate::audit::log::{load_checkpoint, load_piece};
 use crate::audit::lookups::{CHUNK, seqs};
 use crate::db::{DbError, LogId, Readers, read_identity};
 
@@ -62,6 +62,8 @@ pub async fn verify_quickly(readers: &Readers, known: Known) -> Result<Option<Ve
             break;
         }
     }
+    let (noted, _) = load_checkpoint(db).await?;
+    check.piece(Piece::Noted(noted));
     check.report(holds(db).await?);
     let tables = source::load_ledger(db).await?;
     check.piece(Piece::Ledger(tables));
