@@ -151,7 +151,7 @@ mod built_in;
 pub fn decide(permissions: &Permissions, question: &Question<'_>) -> Decision {
     if question.server.is_built_in() {
         return match built_in::check(permissions, question) {
-            Ok(()) => Decision::Allowed(Box::new(built_in::grant(question))),
+            Ok(()) => Decision::Allowed(Box::new(built_in::grant(permissions, question))),
             Err(denial) => Decision::Denied(denial),
         };
     }

@@ -527,7 +527,7 @@ async fn call(recorder: &Recorder, history: &mut History, now: i64) -> Result<()
             }
             history.open.push(Open { number, id, call });
         }
-        Err(NotAdmitted::Full(_)) => {
+        Err(NotAdmitted::Full(..)) => {
             prop_assert!(!expected, "refused with room: {}", history.name);
         }
         Err(NotAdmitted::Unrecorded) => prop_assert!(false, "the log can be written"),

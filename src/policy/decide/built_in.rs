@@ -3,7 +3,7 @@
 
 use super::{
     Denial, DenialReason, Grant, Permissions, Question, Reason, Target, agent_switched_on, denial,
-    may_see_server, not_forbidden,
+    keeping, may_see_server, not_forbidden,
 };
 
 /// Whether the rules let an agent use it.
@@ -25,8 +25,8 @@ pub(super) fn check(permissions: &Permissions, question: &Question<'_>) -> Resul
     }
 }
 
-/// Leave to use it: no budget counts it, and no rate.
-pub(super) fn grant(question: &Question<'_>) -> Grant {
+/// Leave to use it: no budget counts it, and no rate; of what is said nothing is kept.
+pub(super) fn grant(permissions: &Permissions, question: &Question<'_>) -> Grant {
     let rule = question.agent.place.clone();
     let reason = Reason {
         place: rule.clone(),
@@ -38,6 +38,7 @@ pub(super) fn grant(question: &Question<'_>) -> Grant {
         rule,
         reasons: vec![reason],
         charges: Vec::new(),
+        keeping: keeping(permissions, question.agent, question.server),
         rates: Vec::new(),
     }
 }
