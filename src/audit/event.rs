@@ -52,6 +52,8 @@ pub enum Kind {
     Unfrozen,
     /// A checkpoint stands in the file elsewhere.
     Exported,
+    /// Events, or bodies of events, that were too old are gone; they stand in an archive.
+    Pruned,
 }
 
 impl Kind {
@@ -75,6 +77,7 @@ impl Kind {
         Self::Repaired,
         Self::Unfrozen,
         Self::Exported,
+        Self::Pruned,
     ];
 
     /// The word in the column and in the hashed text.
@@ -99,6 +102,7 @@ impl Kind {
             Self::Repaired => "repaired",
             Self::Unfrozen => "unfrozen",
             Self::Exported => "exported",
+            Self::Pruned => "pruned",
         }
     }
 
@@ -120,7 +124,8 @@ impl Kind {
             | Self::Refunded
             | Self::Repaired
             | Self::Unfrozen
-            | Self::Exported => false,
+            | Self::Exported
+            | Self::Pruned => false,
         }
     }
 
@@ -138,13 +143,14 @@ impl Kind {
             | Self::Released
             | Self::Abandoned
             | Self::Redacted
-            | Self::Clock
             | Self::Seeded
             | Self::Expired
+            | Self::Clock
             | Self::Refunded
             | Self::Repaired
             | Self::Unfrozen
-            | Self::Exported => false,
+            | Self::Exported
+            | Self::Pruned => false,
         }
     }
 }

@@ -71,6 +71,21 @@ pub struct Names {
 }
 
 impl Names {
+    /// The numbers up to one of them, as they stand in the table.
+    pub(super) fn up_to<'a>(table: impl Iterator<Item = (i64, &'a str)>, last: i64) -> Self {
+        let known = table.filter(|(id, _)| *id <= last);
+        Self {
+            ids: known.map(|(id, text)| (text.to_owned(), id)).collect(),
+            last,
+            fresh: Vec::new(),
+        }
+    }
+
+    /// How many numbers were given.
+    pub(super) fn count(&self) -> i64 {
+        self.last
+    }
+
     fn known(&self, text: &str) -> Option<i64> {
         self.ids.get(text).copied()
     }

@@ -5,10 +5,14 @@ mod bodies;
 mod body;
 mod chain;
 mod checkpoint;
+pub mod csv;
 mod event;
+mod export;
+pub mod filter;
 mod folds;
 mod log;
 mod lookups;
+mod prune;
 pub mod read;
 mod redact;
 mod rollups;
@@ -18,18 +22,26 @@ mod trace;
 mod verify;
 
 pub use behind::Behind;
-pub use bodies::{Bodies, REDACTED_AT_ONCE, bodies_of, deleted_json, forget};
+pub use bodies::{Bodies, REDACTED_AT_ONCE, bodies_of, deleted_json, forget, whole_result};
 pub use body::{Body, BodyKind};
 pub use chain::{Head, genesis, next_hash};
 pub use checkpoint::{Checkpoint, EVENTS, EVERY, PublicKey, Signed, SigningKey, bytes};
 pub use event::{Entry, Kind};
+pub use export::{
+    Export, ExportError, Form, Line, Manifest, Paths, Plan, copy, plan, read_line, write_whole,
+};
 pub use folds::{Folds, Repeats};
 pub use log::{
     Chained, Names, append, contains, load_checkpoint, load_head, load_names, load_repeats,
     write_checkpoint, write_repeats,
 };
+pub use prune::{
+    PRUNED_AT_ONCE, Prunable, Pruned, is_pruning, load_name_table, load_pruned, prunable,
+    prune_some, write_pruned,
+};
 pub use redact::{Redacted, Redactor};
 pub use trace::{Closed, Cost, Traced, is_signed, trace};
 pub use verify::{
-    Difference, Fault, Known, Proof, Sums, Verified, verify, verify_against, verify_quickly,
+    Carried, Difference, Fault, Known, Proof, Seam, SeamMaker, Sums, Total, UnreadableExport,
+    Verified, VerifiedExport, sha256_of, verify, verify_against, verify_exports, verify_quickly,
 };

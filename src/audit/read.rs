@@ -8,6 +8,7 @@ mod calls;
 mod day;
 mod found;
 mod row;
+mod tail;
 
 use sqlx::SqliteConnection;
 
@@ -17,6 +18,7 @@ use crate::types::Timestamp;
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
+pub use tail::{Ended, ended_since};
 
 /// Sequence numbers that one page searches at most.
 pub const SCAN: i64 = 200_000;

@@ -10,13 +10,14 @@ use crate::db::{DbError, LogId, Readers, read_identity};
 use crate::types::Timestamp;
 
 use super::chain::Head;
-use super::{Checkpoint, PublicKey};
+use super::{Checkpoint, PublicKey, load_pruned};
 
 mod bodies;
 mod calls;
 mod check;
 mod columns;
 mod derived;
+mod export;
 mod fault;
 mod ledger;
 mod marks;
@@ -24,12 +25,15 @@ mod meta;
 mod proof;
 mod quick;
 mod refunds;
+mod seam;
 mod source;
 
+pub use export::{UnreadableExport, VerifiedExport, verify_exports};
 pub use fault::Fault;
 pub use ledger::{Difference, Sums};
 pub use proof::Proof;
 pub use quick::verify_quickly;
+pub use seam::{Carried, Seam, SeamMaker, Total, sha256_of};
 
 use check::Check;
 
@@ -41,6 +45,8 @@ const PIECES: usize = 2;
 pub struct Verified {
     /// Which log.
     pub log: LogId,
+    /// The last event that was pruned, where it begins; 0 when none was.
+    pub pruned: i64,
     /// Its head.
     pub head: Head,
     /// Calls that are in flight, or were when the gateway stopped.
@@ -87,6 +93,28 @@ pub async fn verify(
 /// # Errors
 /// When the file cannot be read.
 pub async fn verify_against(
+    readers: &Readers,
+    known: Known,
+    mut progress: impl FnMut(i64),
+) -> Result<Verified, DbError> {
+    loop {
+        let cut = cut(readers).await?;
+        let verified = verify_once(readers, known.clone(), &mut progress).await?;
+        // What was pruned while it was read is missing and not missed.
+        if verified.faults.is_empty() || self::cut(readers).await? == cut {
+            return Ok(verified);
+        }
+    }
+}
+
+/// The last event that was pruned.
+async fn cut(readers: &Readers) -> Result<i64, DbError> {
+    let mut connection = readers.pool().acquire().await?;
+    let pruned = load_pruned(&mut connection).await?;
+    Ok(pruned.map_or(0, |pruned| pruned.last.seq))
+}
+
+async fn verify_once(
     readers: &Readers,
     known: Known,
     progress: impl FnMut(i64),

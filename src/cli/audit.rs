@@ -5,13 +5,16 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 
-use super::{Exit, Failure, Screen, plain};
+use super::archive::{self, Archived};
+use super::{
+    Exit, ExportArguments, Failure, PruneArguments, QueryArguments, RedactArguments, Screen, plain,
+};
 use crate::audit::{
-    Checkpoint, Fault, Known, PublicKey, SigningKey, Verified, bytes, verify_against,
-    verify_quickly,
+    Checkpoint, Fault, Head, Known, PublicKey, SigningKey, Verified, VerifiedExport, bytes,
+    verify_against, verify_exports, verify_quickly,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::db::{DbError, LogId, Readers};
@@ -38,6 +41,14 @@ pub enum AuditCommand {
     /// Compute the whole chain and all budgets again, and compare with what was kept elsewhere
     #[command(after_help = CODES)]
     Verify(VerifyArguments),
+    /// Delete what is kept of arguments and results, of one call or of all before a day; written down with who and why
+    Redact(RedactArguments),
+    /// Print calls, newest last, in the words of the dashboard's filter
+    Query(QueryArguments),
+    /// Hand events over in a file that can be verified without the database
+    Export(ExportArguments),
+    /// Let old events go that stand in an archive; without --yes, say which
+    Prune(Box<PruneArguments>),
     /// Make a key that signs checkpoints, and print its public half
     Key(KeyArguments),
 }
@@ -68,6 +79,12 @@ pub struct VerifyArguments {
     /// A file of exported checkpoints, all of which the log must contain; may be repeated
     #[arg(long, value_name = "FILE")]
     pub checkpoints: Vec<PathBuf>,
+    /// Check exports instead of the database; they must join one another
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub export: Vec<PathBuf>,
+    /// The archives of what was pruned, to verify across the place where the log was cut
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "export")]
+    pub archive: Vec<PathBuf>,
 }
 
 /// Flags of `hayward audit key`.
@@ -87,34 +104,88 @@ pub(super) async fn verify(
         Ok(known) => known,
         Err(error) => return unreadable(&error, screen),
     };
-    let exported = known.checkpoints.len();
+    if !arguments.export.is_empty() {
+        return match verify_exports(&arguments.export, known, &mut |_, _| ()) {
+            Ok(found) => say_export(&found, screen),
+            Err(error) => unreadable(&error.into(), screen),
+        };
+    }
+    let seqs: Vec<i64> = known.checkpoints.iter().map(|kept| kept.head.seq).collect();
+    let archived = match archived(arguments, &known).await {
+        Ok(archived) => archived,
+        Err(error) => return unreadable(&error, screen),
+    };
+    if !archived.faults.is_empty() {
+        return verdict(
+            &archived.faults,
+            (archived.head, archived.checkpoint),
+            screen,
+        );
+    }
     let found = match read(arguments, known).await {
         Ok(found) => found,
         Err(error) => return unreadable(&error.into(), screen),
     };
-    let head = format!("{} {}", found.head.seq, found.head.hex());
-    let Some(first) = found.faults.first() else {
-        say_sound(&found, exported, screen)?;
+    let compared = seqs.iter().filter(|seq| **seq >= found.pruned).count() + archived.compared;
+    if compared == 0 && !seqs.is_empty() {
+        let all =
+            "all checkpoints are about events that were pruned; name their archives with --archive";
+        return unreadable(&anyhow!(all), screen);
+    }
+    if found.faults.is_empty() {
+        say_sound(&found, compared, screen)?;
         if arguments.quick {
             screen.answer("only the end of it was checked")?;
         }
+    }
+    verdict(&found.faults, (found.head, found.checkpoint), screen)
+}
+
+/// Says what is wrong, if anything is, and how far it is not.
+pub(super) fn verdict(
+    faults: &[Fault],
+    (head, checkpoint): (Head, i64),
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    let Some(first) = faults.first() else {
         return Ok(Exit::Yes);
     };
-    for fault in &found.faults {
+    for fault in faults {
         screen.answer(&format!("broken: {}", plain(&fault.to_string())))?;
     }
-    screen.answer(&format!("the last event that verifies is {head}"))?;
+    let (seq, hash) = (head.seq, head.hex());
+    screen.answer(&format!("the last event that verifies is {seq} {hash}"))?;
     screen.answer(&format!(
-        "the last event that a checkpoint covers is {}",
-        found.checkpoint
+        "the last event that a checkpoint covers is {checkpoint}"
     ))?;
     Ok(Exit::Verdict(exit_code(first)))
+}
+
+fn say_export(found: &VerifiedExport, screen: &mut Screen) -> Result<Exit, Failure> {
+    if found.faults.is_empty() {
+        let (before, head) = (found.before, found.head);
+        screen.answer(&format!(
+            "ok: {} events, {} to {}, head {}",
+            head.seq.saturating_sub(before.seq),
+            before.seq.saturating_add(1),
+            head.seq,
+            head.hex()
+        ))?;
+        screen.answer(&format!(
+            "log {}, joins {}, checkpoints cover them up to {}, {} exported ones compared",
+            hex(&found.log.0),
+            before.hex(),
+            found.checkpoint,
+            found.compared
+        ))?;
+    }
+    verdict(&found.faults, (found.head, found.checkpoint), screen)
 }
 
 fn say_sound(found: &Verified, exported: usize, screen: &mut Screen) -> Result<(), Failure> {
     screen.answer(&format!(
         "ok: {} events, head {} {}, {} calls open",
-        found.head.seq,
+        found.head.seq.saturating_sub(found.pruned),
         found.head.seq,
         found.head.hex(),
         found.open_calls
@@ -124,7 +195,21 @@ fn say_sound(found: &Verified, exported: usize, screen: &mut Screen) -> Result<(
         hex(&found.log.0),
         found.checkpoint
     ))?;
+    if found.pruned > 0 {
+        screen.answer(&format!("the events up to {} were pruned", found.pruned))?;
+    }
     Ok(())
+}
+
+/// What the archives prove, if any were named.
+async fn archived(arguments: &VerifyArguments, known: &Known) -> anyhow::Result<Archived> {
+    if arguments.archive.is_empty() {
+        return Ok(Archived::default());
+    }
+    let readers = Readers::open(&arguments.db).await?;
+    let found = archive::verify(&readers, &arguments.archive, known).await;
+    readers.close().await;
+    found
 }
 
 async fn read(arguments: &VerifyArguments, known: Known) -> Result<Verified, DbError> {
@@ -151,8 +236,9 @@ pub(super) fn exit_code(fault: &Fault) -> u8 {
         | Fault::Column { .. }
         | Fault::Body { .. }
         | Fault::Lookup { .. }
-        | Fault::Rollup { .. } => 2,
-        Fault::Missing { .. } | Fault::BodyMissing { .. } => 3,
+        | Fault::Rollup { .. }
+        | Fault::Export { .. } => 2,
+        Fault::Missing { .. } | Fault::BodyMissing { .. } | Fault::Pruned { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,
         Fault::OtherLog { .. } | Fault::NotSigned { .. } => 5,
         Fault::Call { .. }
@@ -178,7 +264,7 @@ fn known(arguments: &VerifyArguments) -> anyhow::Result<Known> {
 }
 
 /// All checkpoints of an exported file. One without any proves nothing, so it is refused.
-fn read_checkpoints(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
+pub(super) fn read_checkpoints(path: &Path) -> anyhow::Result<Vec<Checkpoint>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the checkpoints in `{}`", path.display()))?;
     let lines = without_half_a_line(&text)
@@ -248,7 +334,7 @@ pub(super) fn read_signing_key(path: &Path) -> anyhow::Result<SigningKey> {
 }
 
 /// Hexadecimal digits, with or without `sha256:` before them.
-fn digits<const N: usize>(text: &str) -> Result<[u8; N], String> {
+pub(super) fn digits<const N: usize>(text: &str) -> Result<[u8; N], String> {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
     bytes(digits).ok_or_else(|| format!("it is written as {} hexadecimal digits", N * 2))
 }

@@ -3,15 +3,22 @@
 //! Answers go to standard output, everything else to standard error; exit codes stand in [`Exit`]. Flags
 //! come before `HAYWARD_…` variables, those before defaults. The environment is read here and nowhere else.
 
+mod archive;
 mod audit;
 mod budget;
 mod demo;
 mod demo_agent;
 mod example;
 mod exit;
+mod export;
 mod health;
 mod log;
 mod operate;
+mod progress;
+mod prune;
+mod query;
+mod redact;
+mod rows;
 mod screen;
 mod serve;
 mod show;
@@ -26,9 +33,14 @@ pub use budget::{BudgetCommand, CountsArguments, RefundArguments, UnfreezeArgume
 pub use demo::DemoArguments;
 pub use example::Which;
 pub use exit::{Exit, Failure};
+pub use export::{ExportArguments, ExportForm};
 pub use health::HealthArguments;
 pub use log::LogArguments;
 pub use operate::OperateArguments;
+pub use prune::PruneArguments;
+pub use query::QueryArguments;
+pub use redact::RedactArguments;
+pub use rows::Format;
 pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
 pub use show::ShowArguments;
@@ -72,7 +84,7 @@ pub enum Command {
     /// Make bearer tokens
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Check the log
+    /// Check the log, and read it
     #[command(subcommand)]
     Audit(AuditCommand),
     /// See and correct what is used of budgets
@@ -122,6 +134,10 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::ExampleServer { which } => example::run(which).await,
         Command::Serve(arguments) => serve::run(arguments, screen).await,
         Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
+        Command::Audit(AuditCommand::Redact(arguments)) => redact::run(arguments, screen).await,
+        Command::Audit(AuditCommand::Query(arguments)) => query::query(&arguments, screen).await,
+        Command::Audit(AuditCommand::Prune(arguments)) => prune::prune(*arguments, screen).await,
+        Command::Audit(AuditCommand::Export(arguments)) => export::export(&arguments, screen).await,
         Command::Audit(AuditCommand::Key(arguments)) => audit::key(&arguments, screen),
         Command::Time(TimeCommand::Accept(arguments)) => time::accept(arguments, screen).await,
         Command::Budget(BudgetCommand::Show(arguments)) => show::run(&arguments, screen).await,
@@ -169,6 +185,9 @@ mod tests {
             "hayward token new clawd --expires tomorrow",
             "hayward health --url ftp://x",
             "hayward audit verify --expect-head 12",
+            "hayward audit query --format xml",
+            "hayward audit query --limit 0",
+            "hayward audit query --tz Mars/Olympus",
             "hayward example-server videos",
             "hayward --color pink health",
         ] {

@@ -74,6 +74,11 @@ impl Screen {
         self.color
     }
 
+    /// Whether nothing is to be said beside the answer.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Writes a line of the answer.
     ///
     /// # Errors

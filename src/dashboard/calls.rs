@@ -5,15 +5,16 @@ use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Redirect, Response};
 
+use crate::audit::filter::{Back, Filter, Key, Period, Pick};
 use crate::audit::read::{self, CallRow, CallState, CallsPage, Cursor, Unknown};
 use crate::policy::Permissions;
-use crate::types::Timestamp;
+use crate::types::{Timestamp, shown};
 
 use super::failure::{Failure, html};
 use super::figures::{Watch, When, count, size, span};
-use super::filter::{self, Back, Filter, Ignored, Key, Period, Pick};
+use super::filter::{self, Ignored};
 use super::frame::{Frame, Guest, Link};
-use super::{BASE, Dashboard, shown, within};
+use super::{BASE, Dashboard, within};
 
 /// Names offered while somebody types.
 const OFFERED: usize = 200;

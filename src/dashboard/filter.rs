@@ -1,20 +1,13 @@
-//! The grammar of the address: `?agent=clawd&agent=designer&-tool=imagine&range=24h`.
+//! A filter in the address of a page: `?agent=clawd&agent=designer&-tool=imagine&range=24h`.
 //!
-//! A key that repeats means "or", different keys mean "and", a leading minus leaves out. What cannot be
-//! understood is kept aside and shown. The same filter always prints the same address.
+//! What cannot be understood is kept aside and shown. The same filter always prints the same address.
 
 use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
 
-use jiff::civil::{Date, DateTime};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use crate::audit::read::{CallState, Cursor, Picks, Wanted};
-use crate::types::{CallId, Timestamp, Zone};
-
-/// Conditions in one address; what comes after is ignored, and shown as ignored.
-const MAX_PICKS: usize = 40;
+use crate::audit::filter::Filter;
+use crate::types::Zone;
 
 /// Characters that stay readable in an address.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -24,156 +17,11 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'/');
 
-/// What a condition is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Key {
-    Agent,
-    Server,
-    Tool,
-    Decision,
-    Reason,
-}
-
-impl Key {
-    pub(super) const ALL: [Self; 5] = [
-        Self::Agent,
-        Self::Server,
-        Self::Tool,
-        Self::Decision,
-        Self::Reason,
-    ];
-
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Agent => "agent",
-            Self::Server => "server",
-            Self::Tool => "tool",
-            Self::Decision => "decision",
-            Self::Reason => "reason",
-        }
-    }
-}
-
-impl FromStr for Key {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL
-            .into_iter()
-            .find(|key| key.as_str() == text)
-            .ok_or(())
-    }
-}
-
-/// The words that `decision` knows besides those of [`CallState`]: everything that was let through.
-const ALLOWED: &str = "allowed";
-
-/// One condition.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Pick {
-    pub(super) key: Key,
-    pub(super) not: bool,
-    pub(super) value: String,
-}
-
-/// Which time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Period {
-    /// All of it.
-    #[default]
-    Ever,
-    /// The last minutes, hours or days.
-    Last(Back),
-    /// From one instant up to, not including, another.
-    Between {
-        from: Option<Timestamp>,
-        to: Option<Timestamp>,
-    },
-}
-
-/// A count of minutes, hours or days: `30m`, `24h`, `7d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Back {
-    count: u16,
-    unit: Unit,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
-    Minutes,
-    Hours,
-    Days,
-}
-
-impl Back {
-    pub(super) const HOUR: Self = Self::of(1, Unit::Hours);
-    pub(super) const DAY: Self = Self::of(24, Unit::Hours);
-    pub(super) const WEEK: Self = Self::of(7, Unit::Days);
-    pub(super) const MONTH: Self = Self::of(30, Unit::Days);
-
-    const fn of(count: u16, unit: Unit) -> Self {
-        Self { count, unit }
-    }
-
-    fn duration(self) -> Duration {
-        let seconds = match self.unit {
-            Unit::Minutes => 60,
-            Unit::Hours => 3_600,
-            Unit::Days => 86_400,
-        };
-        Duration::from_secs(u64::from(self.count).saturating_mul(seconds))
-    }
-}
-
-impl FromStr for Back {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (count, unit) = text
-            .split_at_checked(text.len().saturating_sub(1))
-            .ok_or(())?;
-        let unit = match unit {
-            "m" => Unit::Minutes,
-            "h" => Unit::Hours,
-            "d" => Unit::Days,
-            _ => return Err(()),
-        };
-        if !count.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(());
-        }
-        match count.parse() {
-            Ok(0) | Err(_) => Err(()),
-            Ok(count) => Ok(Self { count, unit }),
-        }
-    }
-}
-
-impl fmt::Display for Back {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = match self.unit {
-            Unit::Minutes => 'm',
-            Unit::Hours => 'h',
-            Unit::Days => 'd',
-        };
-        write!(f, "{}{unit}", self.count)
-    }
-}
-
 /// A part of the address that means nothing here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ignored {
     pub(super) text: String,
     pub(super) why: &'static str,
-}
-
-/// Which calls the address asks for.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Filter {
-    /// In order, without repeats.
-    pub(super) picks: Vec<Pick>,
-    pub(super) call: Option<CallId>,
-    pub(super) period: Period,
-    pub(super) cursor: Cursor,
 }
 
 /// What was read from an address.
@@ -206,259 +54,12 @@ pub(super) fn read(query: &str, zone: &Zone) -> Read {
 
 impl Read {
     fn add(&mut self, key: &str, value: &str, zone: &Zone) -> Result<(), &'static str> {
-        let (not, name) = match key.strip_prefix('-') {
-            Some(name) => (true, name),
-            None => (false, key),
-        };
-        if let Ok(key) = name.parse::<Key>() {
-            return self.pick(key, not, value);
-        }
-        match key {
-            "call" | "range" | "from" | "to" | "before" | "after" if value.is_empty() => {
-                self.has_blanks = true;
-                Ok(())
-            }
-            "call" => {
-                let call = value.parse().map_err(|_| "not the id of a call")?;
-                self.filter.call = Some(call);
-                Ok(())
-            }
-            "range" | "from" | "to" => self.time(key, value, zone),
-            "before" => self.begin(value, Cursor::Before),
-            "after" => self.begin(value, Cursor::After),
-            _ => Err("no such filter"),
-        }
-    }
-
-    fn pick(&mut self, key: Key, not: bool, value: &str) -> Result<(), &'static str> {
-        if value.is_empty() {
+        if value.is_empty() && Filter::knows(key) {
             self.has_blanks = true;
             return Ok(());
         }
-        if key == Key::Decision && value != ALLOWED && value.parse::<CallState>().is_err() {
-            return Err(
-                "not a decision; there are allowed, denied, ok, error, failed, open, \
-                released and abandoned",
-            );
-        }
-        if self.filter.picks.len() >= MAX_PICKS {
-            return Err("one filter too many");
-        }
-        self.filter.picks.push(Pick {
-            key,
-            not,
-            value: value.into(),
-        });
-        Ok(())
+        self.filter.add(key, value, zone)
     }
-
-    fn time(&mut self, key: &str, value: &str, zone: &Zone) -> Result<(), &'static str> {
-        if key == "range" {
-            let back = value.parse();
-            let back = back.map_err(|()| "not a range; write 30m, 24h or 7d")?;
-            // Both at once come from the form: the instants say more.
-            if !matches!(self.filter.period, Period::Between { .. }) {
-                self.filter.period = Period::Last(back);
-            }
-            return Ok(());
-        }
-        let at = instant(value, zone);
-        let at = at.ok_or(
-            "not a time; write 2026-11-21, 2026-11-21T09:00 or an instant with its offset",
-        )?;
-        let (from, to) = match self.filter.period {
-            Period::Between { from, to } => (from, to),
-            Period::Ever | Period::Last(_) => (None, None),
-        };
-        self.filter.period = if key == "from" {
-            Period::Between { from: Some(at), to }
-        } else {
-            Period::Between { from, to: Some(at) }
-        };
-        Ok(())
-    }
-
-    fn begin(&mut self, value: &str, cursor: fn(i64) -> Cursor) -> Result<(), &'static str> {
-        let seq = value.parse().ok().filter(|seq| *seq >= 0);
-        self.filter.cursor = cursor(seq.ok_or("not a place in the log")?);
-        Ok(())
-    }
-}
-
-/// A day, a time on the clocks of the zone, or an instant with its own offset.
-fn instant(text: &str, zone: &Zone) -> Option<Timestamp> {
-    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
-        return Some(Timestamp::from_jiff(instant));
-    }
-    let local = match text.parse::<DateTime>() {
-        Ok(local) => local,
-        Err(_) => text.parse::<Date>().ok()?.at(0, 0, 0, 0),
-    };
-    let zoned = local.to_zoned(zone.rules().clone()).ok()?;
-    Some(Timestamp::from_jiff(zoned.timestamp()))
-}
-
-impl Filter {
-    /// Nothing but one condition.
-    pub(super) fn just(key: Key, value: &str) -> Self {
-        Self::default().with(key, value)
-    }
-
-    /// One more condition, from the newest call on.
-    pub(super) fn with(&self, key: Key, value: &str) -> Self {
-        let pick = Pick {
-            key,
-            not: false,
-            value: value.into(),
-        };
-        let mut filter = self.newest_first();
-        filter.picks.push(pick);
-        filter.picks.sort();
-        filter.picks.dedup();
-        filter
-    }
-
-    /// Without one condition.
-    pub(super) fn without(&self, pick: &Pick) -> Self {
-        let mut filter = self.newest_first();
-        filter.picks.retain(|kept| kept != pick);
-        filter
-    }
-
-    /// With one condition turned round: left out what was kept, or the other way.
-    pub(super) fn turned(&self, pick: &Pick) -> Self {
-        let mut filter = self.without(pick);
-        filter.picks.push(Pick {
-            not: !pick.not,
-            ..pick.clone()
-        });
-        filter.picks.sort();
-        filter.picks.dedup();
-        filter
-    }
-
-    /// The same calls of another time.
-    pub(super) fn during(&self, period: Period) -> Self {
-        Self {
-            period,
-            ..self.newest_first()
-        }
-    }
-
-    /// The same calls, from another place on.
-    pub(super) fn at(&self, cursor: Cursor) -> Self {
-        Self {
-            cursor,
-            ..self.clone()
-        }
-    }
-
-    /// Without the one call.
-    pub(super) fn any_call(&self) -> Self {
-        Self {
-            call: None,
-            ..self.newest_first()
-        }
-    }
-
-    fn newest_first(&self) -> Self {
-        self.at(Cursor::Newest)
-    }
-
-    /// Whether it asks for everything.
-    pub(super) fn is_everything(&self) -> bool {
-        self.picks.is_empty() && self.call.is_none() && self.period == Period::Ever
-    }
-
-    /// The instants between which it looks.
-    pub(super) fn instants(&self, now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
-        match self.period {
-            Period::Ever => (None, None),
-            Period::Last(back) => {
-                let micros = i64::try_from(back.duration().as_micros()).unwrap_or(i64::MAX);
-                let from = now.micros().saturating_sub(micros);
-                (Some(Timestamp::from_micros(from)), None)
-            }
-            Period::Between { from, to } => (from, to),
-        }
-    }
-
-    /// The question to the log.
-    pub(super) fn wanted(&self, now: Timestamp) -> Wanted {
-        let (from, to) = self.instants(now);
-        Wanted {
-            agents: self.picks_of(Key::Agent),
-            servers: self.picks_of(Key::Server),
-            tools: self.picks_of(Key::Tool),
-            reasons: self.picks_of(Key::Reason),
-            states: self.states(),
-            from,
-            to,
-            call: self.call,
-            cursor: self.cursor,
-        }
-    }
-
-    fn picks_of(&self, key: Key) -> Picks {
-        let of = |not: bool| {
-            let picks = self.picks.iter();
-            let picks = picks.filter(|pick| pick.key == key && pick.not == not);
-            picks.map(|pick| pick.value.clone()).collect()
-        };
-        Picks {
-            only: of(false),
-            not: of(true),
-        }
-    }
-
-    fn states(&self) -> Option<Vec<CallState>> {
-        let picks = self.picks_of(Key::Decision);
-        if picks == Picks::default() {
-            return None;
-        }
-        let named = |words: &[String], state: CallState| {
-            let is = |word: &String| {
-                word == state.as_str() || (word == ALLOWED && state != CallState::Denied)
-            };
-            words.iter().any(is)
-        };
-        let states = CallState::ALL.into_iter();
-        let states = states.filter(|state| picks.only.is_empty() || named(&picks.only, *state));
-        Some(states.filter(|state| !named(&picks.not, *state)).collect())
-    }
-
-    /// Its pairs of key and value, in the one order they are always written in.
-    pub(super) fn pairs(&self) -> Vec<(String, String)> {
-        let mut pairs = Vec::new();
-        for pick in &self.picks {
-            let minus = if pick.not { "-" } else { "" };
-            pairs.push((format!("{minus}{}", pick.key.as_str()), pick.value.clone()));
-        }
-        let mut add = |key: &str, value: Option<String>| {
-            pairs.extend(value.map(|value| (key.into(), value)));
-        };
-        add("call", self.call.map(|call| call.to_string()));
-        match self.period {
-            Period::Ever => {}
-            Period::Last(back) => add("range", Some(back.to_string())),
-            Period::Between { from, to } => {
-                add("from", from.map(printed));
-                add("to", to.map(printed));
-            }
-        }
-        match self.cursor {
-            Cursor::Newest => {}
-            Cursor::Before(seq) => add("before", Some(seq.to_string())),
-            Cursor::After(seq) => add("after", Some(seq.to_string())),
-        }
-        pairs
-    }
-}
-
-fn printed(at: Timestamp) -> String {
-    let text = at.rfc3339_utc();
-    text.strip_suffix(".000000Z")
-        .map_or(text.clone(), |seconds| format!("{seconds}Z"))
 }
 
 /// The query string, with its question mark when there is anything to ask.
@@ -486,6 +87,10 @@ fn decode(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+
+    use crate::audit::filter::{Back, Key, MAX_PICKS, Period, Pick};
+    use crate::audit::read::{CallState, Cursor};
+    use crate::types::Timestamp;
 
     use super::*;
 
@@ -582,10 +187,7 @@ mod tests {
         };
         prop_oneof![
             Just(Period::Ever),
-            (1..u16::MAX).prop_map(|count| Period::Last(Back {
-                count,
-                unit: Unit::Hours
-            })),
+            (1..u16::MAX).prop_map(|count| Period::Last(Back::hours(count))),
             (instant(), instant()).prop_filter_map("some end", |(from, to)| {
                 (from.is_some() || to.is_some()).then_some(Period::Between { from, to })
             }),

@@ -13,7 +13,6 @@ mod label;
 mod login;
 mod overview;
 mod session;
-mod shown;
 #[cfg(test)]
 mod tests;
 

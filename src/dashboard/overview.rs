@@ -6,16 +6,16 @@ use axum::extract::State;
 use axum::response::Response;
 use std::time::Duration;
 
+use crate::audit::filter::{Back, Filter, Key, Period};
 use crate::audit::read::{self, CallRow, Day, Hour, Newest, Totals};
 use crate::budget::{OpenWindow, open_windows};
-use crate::types::Timestamp;
+use crate::types::{Timestamp, shown};
 
 use super::failure::{Failure, html};
 use super::figures::{Watch, When, change, count, until};
-use super::filter::{Back, Filter, Key, Period};
 use super::frame::{Frame, Guest, Link};
 use super::label::{Label, label};
-use super::{BASE, Dashboard, shown, within};
+use super::{BASE, Dashboard, within};
 
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -25,6 +25,7 @@ mod flood;
 mod forward;
 mod in_hand;
 mod joined;
+mod keys;
 mod known;
 mod listener;
 mod lists;
@@ -37,6 +38,7 @@ mod places;
 mod recheck;
 mod recorder;
 mod refusal;
+mod repeats;
 mod requests;
 mod resolve;
 mod rounds;
@@ -105,6 +107,7 @@ use rounds::Rounds;
 use seal::Sealer;
 use strangers::Strangers;
 use task_ids::Tasks;
+pub use writer::Prune;
 use writer::Writer;
 
 /// Requests of agents in hand at once; more are turned away before anything is done for them.
@@ -137,6 +140,8 @@ pub struct AgentRequest {
     pub log_level: Option<LogLevel>,
     /// The one it set for its whole session.
     pub session_level: Option<LogLevel>,
+    /// The `Idempotency-Key` header, as sent.
+    pub idempotency_key: Option<String>,
     /// `Mcp-Param-*` headers, by full name.
     pub param_headers: Vec<(String, String)>,
     /// What the agent declared it can do.

@@ -16,7 +16,7 @@ use crate::types::CallId;
 
 use super::checkpoints::Checkpoints;
 use super::recorder::{QUEUE, Recorder};
-use super::writer::Writer;
+use super::writer::{Prune, Writer};
 use super::{Gateway, random, started};
 
 /// The longest reason an order may have, in characters.
@@ -44,6 +44,21 @@ pub enum Order {
         /// Why; written down.
         why: String,
     },
+    /// Delete what is kept of the arguments and the result of a call.
+    RedactCall {
+        /// Which call.
+        #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+        call: CallId,
+        /// Why; written down.
+        why: String,
+    },
+    /// Delete what is kept of the arguments and results of calls before an instant.
+    RedactBefore {
+        /// The instant, in microseconds since 1970.
+        before_us: i64,
+        /// Why; written down.
+        why: String,
+    },
     /// Follow the wall clock again, which jumped ahead and is right all the same.
     AcceptTime {
         /// Why; written down.
@@ -54,6 +69,8 @@ pub enum Order {
         /// Why; written down.
         why: String,
     },
+    /// Let events go that are too old and stand in an archive.
+    Prune(Box<Prune>),
 }
 
 impl Order {
@@ -61,7 +78,9 @@ impl Order {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Refund { .. } => "refund",
+            Self::Prune(_) => "prune",
             Self::Unfreeze { .. } => "unfreeze",
+            Self::RedactCall { .. } | Self::RedactBefore { .. } => "redact",
             Self::AcceptTime { .. } => "accept_time",
             Self::Repair { .. } => "repair",
         }
@@ -70,10 +89,13 @@ impl Order {
     /// Why it is given.
     pub fn why(&self) -> &str {
         match self {
-            Self::Refund { why, .. }
+            Self::RedactCall { why, .. }
+            | Self::RedactBefore { why, .. }
+            | Self::Refund { why, .. }
             | Self::Unfreeze { why, .. }
             | Self::AcceptTime { why }
             | Self::Repair { why } => why,
+            Self::Prune(order) => &order.why,
         }
     }
 }
@@ -107,6 +129,13 @@ pub enum Outcome {
         /// What was given back, and where.
         budgets: Vec<GivenBack>,
     },
+    /// Events are gone; they are deleted between calls.
+    Pruned {
+        /// The sequence of the event.
+        seq: i64,
+        /// How many.
+        events: i64,
+    },
     /// A budget is not frozen any more.
     Unfrozen {
         /// The sequence of the event.
@@ -115,6 +144,15 @@ pub enum Outcome {
         windows: usize,
         /// What servers had reported beyond what was held in them.
         overrun: u64,
+    },
+    /// Bodies were deleted.
+    Redacted {
+        /// The sequence of the event; none when there was nothing to delete.
+        seq: Option<i64>,
+        /// How many.
+        bodies: usize,
+        /// Whether there is more than one order may delete.
+        more: bool,
     },
     /// The wall clock is followed again.
     TimeAccepted {
@@ -176,6 +214,9 @@ pub enum Refused {
     /// The call is not over.
     #[error("call `{0}` is still open; what it costs is known when it is over")]
     OpenCall(CallId),
+    /// The call is not over.
+    #[error("call `{0}` is still open; what is kept of it is deleted when it is over")]
+    CallUnderWay(CallId),
     /// It was not let through, or the server never saw it, or no budget is about it.
     #[error("call `{0}` cost nothing, so there is nothing to give back")]
     FreeCall(CallId),
@@ -207,6 +248,12 @@ pub enum Refused {
         "the log itself is not sound ({0}), so nothing can be put right after it; see `hayward audit verify`"
     )]
     Unsound(String),
+    /// The events cannot go.
+    #[error("these events cannot go: {0}")]
+    NotPrunable(&'static str),
+    /// What goes on after them cannot be read.
+    #[error("the file that says what goes on after the archive cannot be used: {0}")]
+    Seam(String),
     /// Too many wait for the writer, or it has stopped.
     #[error("the gateway takes no orders now; nothing was changed, try again")]
     Busy,
@@ -240,10 +287,18 @@ async fn obey(
     if why.is_empty() || why.chars().count() > MAX_WHY {
         return Err(Refused::Why);
     }
+    if let Order::Prune(order) = &mut instruction.order {
+        order.read_seam().await?;
+    }
     let name = instruction.by.name.chars().take(MAX_NAME).collect();
     instruction.by.name = name;
     let proof = match instruction.order {
-        Order::Refund { .. } | Order::Unfreeze { .. } | Order::AcceptTime { .. } => None,
+        Order::Refund { .. }
+        | Order::Unfreeze { .. }
+        | Order::RedactCall { .. }
+        | Order::RedactBefore { .. }
+        | Order::Prune(_)
+        | Order::AcceptTime { .. } => None,
         Order::Repair { .. } => Some(prove(file).await.map_err(unreadable)?),
     };
     recorder.order(instruction, proof).await
@@ -318,7 +373,12 @@ impl Alone {
         let checkpoints = Checkpoints::new(self.signing_key, self.checkpoints);
         let (database, clock, first) = (self.database, self.clock, vec![opened]);
         let writer = match instruction.order {
-            Order::Refund { .. } | Order::Unfreeze { .. } | Order::AcceptTime { .. } => {
+            Order::Refund { .. }
+            | Order::Unfreeze { .. }
+            | Order::RedactCall { .. }
+            | Order::RedactBefore { .. }
+            | Order::Prune(_)
+            | Order::AcceptTime { .. } => {
                 Writer::start(database, clock, random(), first, checkpoints).await?
             }
             // Closing calls may wait until it is sure which are open.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::audit::{Entry, Kind, Proof, Redactor};
-use crate::budget::{Ending, Hold, Reported, Standing};
+use crate::budget::{Claims, Ending, Hold, Reported, Standing};
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
 
@@ -74,6 +74,7 @@ impl Recorder {
         call: CallId,
         (charges, continues): (Vec<Charge>, Option<CallId>),
         zone: Zone,
+        keys: Option<Box<Claims>>,
     ) -> Result<OpenCall, NotAdmitted> {
         let (reply, answer) = oneshot::channel();
         let budgets = Budgets {
@@ -90,6 +91,7 @@ impl Recorder {
             },
             continues,
             zone,
+            keys,
             reply,
         };
         self.jobs

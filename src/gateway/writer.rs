@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
-use crate::budget::{Books, Ending, Hold, Shortage, Standing};
+use crate::budget::{Books, Claims, Ending, Hold, Keys, Repeated, Shortage, Standing};
 use crate::clock::{Clock, Guard, Turn};
 use crate::db::{DbError, LogId, Writer as Database};
 use crate::policy::Charge;
@@ -23,13 +23,17 @@ use super::entries;
 
 mod batch;
 mod behind;
+mod keys;
 mod orders;
+mod pruning;
 mod recover;
 mod repair;
 
 use batch::Batch;
 use behind::Building;
 pub(super) use orders::Ordered;
+pub use pruning::Prune;
+use pruning::Pruning;
 
 /// Requests in one transaction.
 const MAX_BATCH: usize = 1_024;
@@ -58,6 +62,8 @@ pub(super) enum Job {
         continues: Option<CallId>,
         /// The zone of the rules in force.
         zone: Zone,
+        /// The keys it comes with; a call that was made before is refused.
+        keys: Option<Box<Claims>>,
         /// Hears the answer, after the commit.
         reply: oneshot::Sender<Result<Hold, NotAdmitted>>,
     },
@@ -119,8 +125,23 @@ pub(super) struct Budgets {
 pub(super) enum NotAdmitted {
     /// A budget has no room; the refusal is written down. With it, how all budgets of the call stand.
     Full(Box<Shortage>, Vec<Standing>),
+    /// It was made before; the refusal is written down.
+    Repeated(Box<Repeated>),
+    /// It was made before, and this is what it came to; that is written down.
+    Replayed(Box<Replay>),
     /// Nothing can be written.
     Unrecorded,
+}
+
+/// What a call came to that was made before.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// That call.
+    pub(super) first: CallId,
+    /// Whether its server spoke 2026-07-28.
+    pub(super) is_modern: bool,
+    /// Its result, as it came from the server.
+    pub(super) result: String,
 }
 
 /// The state that one task owns.
@@ -149,6 +170,10 @@ pub(super) struct Writer {
     folds: Folds,
     checkpoints: Checkpoints,
     building: Building,
+    keys: Keys,
+    /// When the table of keys was last swept.
+    keys_swept: Timestamp,
+    pruning: Pruning,
     is_wal_large: bool,
 }
 
@@ -214,6 +239,9 @@ impl Writer {
             folds: Folds::default(),
             checkpoints,
             building: Building::default(),
+            keys: Keys::default(),
+            keys_swept: Timestamp::from_micros(i64::MIN),
+            pruning: Pruning::default(),
             is_wal_large: false,
         };
         writer.read_back().await?;
@@ -268,6 +296,7 @@ impl Writer {
                         None => is_last = true,
                     },
                     () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
+                        self.prune_when_due().await;
                         self.build().await;
                         continue;
                     }
@@ -276,7 +305,9 @@ impl Writer {
             drain(&mut closings, &mut jobs, &mut self.unwritten, &mut waiting);
             self.commit(std::mem::take(&mut waiting)).await;
             self.build_when_due().await;
+            self.prune_when_due().await;
             self.checkpoint_when_due().await;
+            self.sweep_keys_when_due().await;
         }
         self.stop().await
     }
@@ -310,7 +341,11 @@ impl Writer {
         jobs: Vec<Job>,
         at: Timestamp,
     ) -> Result<(), DbError> {
+        self.look_up_keys(&jobs).await?;
         for job in jobs {
+            let Some(job) = self.replay(batch, job, at).await? else {
+                continue;
+            };
             self.seed(batch, &job, at).await?;
             self.job(batch, job, at);
         }

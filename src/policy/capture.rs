@@ -36,7 +36,7 @@ pub fn keeping(permissions: &Permissions, agent: &Agent, server: &ServerName) ->
             capture: agent.capture.min(rule.keeping.capture),
             redact: Arc::clone(&rule.keeping.redact),
         },
-        // Nothing is called there.
+        // The gateway's own server, or one of which nothing is called.
         None => Keeping {
             capture: agent.capture.min(Capture::Metadata),
             redact: Arc::default(),

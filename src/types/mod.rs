@@ -9,6 +9,7 @@ mod key_names;
 mod limit;
 mod names;
 mod secret;
+pub mod shown;
 mod time;
 mod token;
 mod token_shape;

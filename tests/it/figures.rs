@@ -325,7 +325,10 @@ agents: {clawd: {token_hash: "@clawd", servers: ["*"]}}
     let done = send(&params).await;
     assert_eq!(done["content"][0]["text"], "done", "{done}");
     let figures = &done["_meta"][BUDGET][0];
-    assert_eq!((&figures["used"], &figures["remaining"]), (&json!(1), &json!(8)));
+    assert_eq!(
+        (&figures["used"], &figures["remaining"]),
+        (&json!(1), &json!(8))
+    );
     assert_eq!(figures.get("held"), None, "{done}");
     world.stop().await;
 }

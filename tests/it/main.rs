@@ -28,6 +28,8 @@ mod hostile;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod messages;

@@ -82,7 +82,8 @@ impl CallState {
             | Kind::Refunded
             | Kind::Repaired
             | Kind::Unfrozen
-            | Kind::Exported => Self::Open,
+            | Kind::Exported
+            | Kind::Pruned => Self::Open,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::columns::call;
 use super::ledger::{Difference, LedgerTables, Sums, Windows, compare};
 use super::meta::{Meta, MetaBudget};
 use super::refunds::Refunds;
+use super::seam::Total;
 use crate::types::{BudgetKey, CallId, Timestamp};
 
 /// One window of one budget: the number of its key, and its start.
@@ -40,6 +41,40 @@ impl Calls {
     /// From here on, calls may close that opened earlier, and budgets may count more.
     pub(super) fn resume(&mut self) {
         self.is_part = true;
+    }
+
+    /// Goes on after events that were pruned: what they added up to. The calls that were under way come before.
+    pub(super) fn go_on(&mut self, totals: &[Total], last: i64) {
+        self.used.clear();
+        self.overrun.clear();
+        for total in totals {
+            let window = (self.number(&total.key), total.window);
+            self.used.insert(window, total.used);
+            if total.overrun != 0 || total.frozen {
+                self.overrun.insert(window, (total.overrun, total.frozen));
+            }
+        }
+        self.refunds.go_on(last);
+    }
+
+    /// What every window has used, in order.
+    pub(super) fn totals(&self) -> Vec<Total> {
+        let windows = self.windows().into_iter();
+        let totals = windows.map(|((key, window), sums)| Total {
+            key,
+            window,
+            used: sums.used,
+            overrun: sums.overrun,
+            frozen: sums.frozen,
+        });
+        totals
+            .filter(|total| total.used != 0 || total.overrun != 0 || total.frozen)
+            .collect()
+    }
+
+    /// Whether a call is open, or something is kept for the one that goes on with it.
+    pub(super) fn is_under_way(&self, call: CallId) -> bool {
+        self.open.contains_key(&call) || self.kept.contains_key(&call)
     }
 
     /// Calls that did not close yet.
@@ -123,12 +158,16 @@ impl Calls {
     }
 
     fn window(&mut self, budget: &MetaBudget<'_>) -> WindowId {
-        if let Some(number) = self.keys.get(&*budget.key) {
-            return (*number, budget.window);
+        (self.number(&budget.key), budget.window)
+    }
+
+    fn number(&mut self, key: &str) -> usize {
+        if let Some(number) = self.keys.get(key) {
+            return *number;
         }
         let number = self.keys.len();
-        self.keys.insert(budget.key.to_string(), number);
-        (number, budget.window)
+        self.keys.insert(key.to_owned(), number);
+        number
     }
 
     fn charge(&mut self, held: &[Holding], charged: &[MetaBudget<'_>]) -> Option<&'static str> {
@@ -203,7 +242,11 @@ impl Calls {
                 is_kept: self.kept.contains_key(&call),
             }),
         );
-        let listed = refunds.into_iter().map(|(call, seq, _)| (call, seq));
+        // Those of events that were pruned go with them, some later than others.
+        let listed = refunds
+            .into_iter()
+            .filter(|(_, seq, _)| !self.refunds.is_pruned(*seq));
+        let listed = listed.map(|(call, seq, _)| (call, seq));
         let differing = compare(self.refunds.calls(), listed.collect());
         all.extend(differing.map(|(call, refunded, _)| Difference::Refund { call, refunded }));
         if self.is_part {

@@ -2,15 +2,17 @@
 
 use super::bodies::Bodies;
 use super::calls::Calls;
-use super::columns::Columns;
+use super::columns::{self, Columns};
 use super::derived::{Derived, Lookup, Refusal};
 use super::ledger::{Difference, LedgerTables};
 use super::marks::Marks;
 use super::meta::Meta;
+use super::seam::{Carried, Said, Seam, sha256_of};
 use super::{Fault, Known, Verified};
 use crate::audit::bodies::{Deleted, Stored};
 use crate::audit::chain::{Head, next_hash};
 use crate::audit::row::{self, EventRow};
+use crate::audit::{Kind, Pruned};
 use crate::db::LogId;
 
 /// Faults that are told; whoever changed every event is found out by the first of them.
@@ -21,6 +23,8 @@ const MAX_FAULTS: usize = 100;
 pub(super) enum Piece {
     /// The table of names, as it is from here on.
     Names(Vec<(i64, String)>),
+    /// Where the log goes on after what was pruned; before the first event.
+    Pruned(Box<Pruned>),
     /// Some events in a row, as [`row`] takes them apart.
     Events(Vec<u8>),
     /// Bodies of the events so far, in order.
@@ -57,6 +61,11 @@ pub(super) struct Check {
     /// Set when nobody gives any.
     skips_bodies: bool,
     derived: Derived,
+    /// What was pruned, until the event comes that says so.
+    pruned: Option<(i64, Head, String)>,
+    begins_after: i64,
+    /// Whether the tables that follow from the events were read to their end.
+    has_tables: bool,
     faults: Vec<Fault>,
 }
 
@@ -81,6 +90,9 @@ impl Check {
             bodies: Bodies::default(),
             skips_bodies: false,
             derived: Derived::default(),
+            pruned: None,
+            begins_after: 0,
+            has_tables: false,
         }
     }
 
@@ -105,6 +117,7 @@ impl Check {
     pub(super) fn piece(&mut self, piece: Piece) -> bool {
         match piece {
             Piece::Names(texts) => self.columns.set_texts(texts),
+            Piece::Pruned(pruned) => self.go_on(*pruned),
             Piece::Events(events) => self.events(&events),
             Piece::Bodies(rows) => {
                 let faults = self.bodies.given(&rows);
@@ -129,13 +142,78 @@ impl Check {
                 self.derived.refusals(&rows);
             }
             Piece::End => {
+                self.has_tables = true;
                 let faults = self.bodies.missing();
-                self.report(faults);
-                let faults = self.derived.faults();
                 self.report(faults);
             }
         }
         !self.broken
+    }
+
+    /// Goes on after the last event that was pruned. What is read here is believed until the event comes that
+    /// covers it; the chain itself goes on only from the right hash.
+    fn go_on(&mut self, pruned: Pruned) {
+        let (last, until) = (pruned.last, pruned.until);
+        let wrong = |what| Fault::Pruned {
+            seq: last.seq,
+            what,
+        };
+        let Ok(seam) = Seam::from_json(&pruned.seam) else {
+            return self.break_off(wrong("what goes on after them cannot be read"));
+        };
+        self.head = last;
+        self.begins_after = last.seq;
+        self.expected = self.expected.filter(|hash| *hash != last.hash);
+        let marks = self.marks.compare(last);
+        self.report(marks);
+        if !self.columns.go_on(&seam) {
+            self.report([wrong("the names in them are not what they were")]);
+        }
+        self.derived.go_on(last.seq, until.micros());
+        for carried in &seam.carried {
+            self.carried(carried);
+        }
+        self.calls.go_on(&seam.totals, last.seq);
+        self.pruned = Some((pruned.event_seq, last, sha256_of(&pruned.seam)));
+    }
+
+    /// An event of a call that was under way where the log goes on.
+    fn carried(&mut self, carried: &Carried) {
+        let Ok(meta) = serde_json::from_str::<Meta<'_>>(&carried.event) else {
+            return;
+        };
+        let row = EventRow {
+            seq: carried.seq,
+            at_us: meta.at_us,
+            ids: self.columns.ids(&meta),
+            call: columns::call(meta.call.as_ref()),
+            kind: &meta.kind,
+            reason: meta.reason.as_deref(),
+            meta: &carried.event,
+            hash: [0; 32],
+        };
+        self.derived.carried(&row);
+        let fault = self.calls.event(carried.seq, &meta);
+        self.report(fault);
+    }
+
+    /// An event that says what was pruned.
+    fn pruned(&mut self, seq: i64, text: &str) {
+        let Some((by, last, seam)) = self.pruned.take() else {
+            return;
+        };
+        if by != seq {
+            self.pruned = Some((by, last, seam));
+            return;
+        }
+        let said = serde_json::from_str::<Said>(text);
+        if !said.is_ok_and(|said| said.is_about(last, &seam)) {
+            let what = "the event that says so says something else";
+            self.report([Fault::Pruned {
+                seq: last.seq,
+                what,
+            }]);
+        }
     }
 
     fn events(&mut self, mut piece: &[u8]) {
@@ -161,6 +239,9 @@ impl Check {
         let before = std::mem::replace(&mut self.head, Head { seq, hash });
         if self.expected == Some(hash) {
             self.expected = None;
+        }
+        if &*meta.kind == Kind::Pruned.as_str() {
+            self.pruned(seq, row.meta);
         }
         let marks = self.marks.event(before, self.head, &meta);
         self.report(marks);
@@ -207,9 +288,20 @@ impl Check {
         }
         if !self.broken {
             self.faults.extend(self.marks.end(self.head));
+            self.faults
+                .extend(self.pruned.take().map(|(_, last, _)| Fault::Pruned {
+                    seq: last.seq,
+                    what: "no event says that they were pruned",
+                }));
+        }
+        // Last: a log that was cut off is worse than what it leaves behind in the tables.
+        if self.has_tables && !self.broken {
+            let faults = self.derived.faults();
+            self.report(faults);
         }
         Verified {
             log: self.log,
+            pruned: self.begins_after,
             head: self.head,
             open_calls: self.calls.open_count(),
             checkpoint: self.marks.covered(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Fault;
 use super::meta::{Meta, Text};
+use super::seam::{Seam, names_sha256};
 use crate::audit::Names;
 use crate::audit::row::EventRow;
 use crate::types::CallId;
@@ -23,6 +24,23 @@ impl Columns {
     /// Takes the table of names as it stands in the file.
     pub(super) fn set_texts(&mut self, texts: Vec<(i64, String)>) {
         self.texts = texts.into_iter().collect();
+    }
+
+    /// Goes on after events that were pruned and had given numbers to so many names. Says whether these are still
+    /// the names they were.
+    pub(super) fn go_on(&mut self, seam: &Seam) -> bool {
+        self.names = Names::up_to(
+            self.texts.iter().map(|(id, text)| (*id, text.as_str())),
+            seam.names,
+        );
+        let texts = self.texts.iter().map(|(id, text)| (*id, text.as_str()));
+        names_sha256(texts, seam.names) == seam.names_sha256
+    }
+
+    /// The numbers of the names in an event of a call, which it had already.
+    pub(super) fn ids(&mut self, meta: &Meta<'_>) -> [Option<i64>; 3] {
+        let names = [&meta.agent, &meta.server, &meta.tool].map(Option::as_deref);
+        self.names.of_event(false, names)
     }
 
     /// From here on, a number need only stand for the name in the text.

@@ -20,11 +20,14 @@ pub(super) type Lookup = (i64, String, String, Vec<u8>);
 pub(super) type Refusal = (i64, i64, i64, i64, String, i64);
 
 /// What the events and the tables add up to, and what is wrong where they do not agree.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Derived {
     secret: RandomState,
     /// The last event that the tables cover.
     mark: i64,
+    /// The last event that was pruned, and the instant before which all were: what stands in the tables about
+    /// earlier ones may be gone, or not yet.
+    pruned: (i64, i64),
     openings: Openings,
     /// By stretch of the log: the events less the tables.
     places: BTreeMap<i64, u64>,
@@ -32,10 +35,33 @@ pub(super) struct Derived {
     sums: BTreeMap<i64, u64>,
 }
 
+impl Default for Derived {
+    fn default() -> Self {
+        Self {
+            secret: RandomState::new(),
+            mark: 0,
+            pruned: (0, i64::MIN),
+            openings: Openings::default(),
+            places: BTreeMap::new(),
+            sums: BTreeMap::new(),
+        }
+    }
+}
+
 impl Derived {
     /// Says up to which event the tables go.
     pub(super) fn set_mark(&mut self, mark: i64) {
         self.mark = mark;
+    }
+
+    /// Goes on after events that were pruned, before an instant in microseconds since 1970.
+    pub(super) fn go_on(&mut self, last: i64, until_us: i64) {
+        self.pruned = (last, until_us);
+    }
+
+    /// Takes in the event that opened a call and was pruned.
+    pub(super) fn carried(&mut self, row: &EventRow<'_>) {
+        let _ = self.openings.see(row);
     }
 
     /// Takes one event in.
@@ -46,8 +72,11 @@ impl Derived {
         let Some(seen) = self.openings.see(row) else {
             return;
         };
-        let (secret, places) = (&self.secret, &mut self.places);
+        let (secret, places, pruned) = (&self.secret, &mut self.places, self.pruned.0);
         lookups::places(&seen, |dimension, term, seq| {
+            if seq <= pruned {
+                return;
+            }
             let sum = places.entry(seq.div_euclid(CHUNK)).or_default();
             *sum = sum.wrapping_add(secret.hash_one((dimension.as_str(), term, seq)));
         });
@@ -62,7 +91,7 @@ impl Derived {
     }
 
     fn count(&mut self, quarter: i64, what: impl Hash, value: i64) {
-        if value != 0 {
+        if value != 0 && quarter >= self.pruned.1 {
             let number = self.secret.hash_one((quarter, what));
             let sum = self.sums.entry(quarter).or_default();
             *sum = sum.wrapping_add(number.wrapping_mul(value.cast_unsigned()));
@@ -73,7 +102,8 @@ impl Derived {
     pub(super) fn lookups(&mut self, rows: &[Lookup]) {
         for (chunk, dimension, term, list) in rows {
             let sum = self.places.entry(*chunk).or_default();
-            for seq in lookups::seqs(*chunk, list) {
+            let pruned = self.pruned.0;
+            for seq in lookups::seqs(*chunk, list).filter(|seq| *seq > pruned) {
                 let number = self
                     .secret
                     .hash_one((dimension.as_str(), term.as_str(), seq));

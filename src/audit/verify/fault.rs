@@ -97,6 +97,20 @@ pub enum Fault {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// What was pruned is not what an event says.
+    Pruned {
+        /// The last event that went.
+        seq: i64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// An export is not the file that was written, or does not join the one before it.
+    Export {
+        /// Where.
+        seq: i64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// A checkpoint was due and is not there.
     Stale {
         /// The first event without one; the last when there is none at all since.
@@ -168,6 +182,10 @@ impl fmt::Display for Fault {
                 write!(f, "this is not the log {}: it was replaced", hex(&meant.0))
             }
             Self::NotSigned { seq, what } => write!(f, "checkpoint {seq}: {what}"),
+            Self::Pruned { seq, what } => {
+                write!(f, "the events up to {seq} are not there, and {what}")
+            }
+            Self::Export { seq, what } => write!(f, "event {seq}: {what}"),
             Self::Stale { seq } => write!(
                 f,
                 "event {seq}: no checkpoint for more than an hour: some were taken out, or the gateway ended without \

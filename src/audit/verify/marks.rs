@@ -104,7 +104,8 @@ impl Marks {
         self.covered
     }
 
-    fn compare(&mut self, head: Head) -> Option<Fault> {
+    /// Compares with what was exported about this very event.
+    pub(super) fn compare(&mut self, head: Head) -> Option<Fault> {
         let exported = self.exported.remove(&head.seq)?;
         let differs = exported.iter().any(|checkpoint| checkpoint.head != head);
         differs.then_some(Fault::Rewritten { seq: head.seq })

@@ -7,6 +7,7 @@ use sqlx::SqliteConnection;
 
 use super::check::{Check, Piece};
 use super::{Difference, Fault, Known, source};
+use crate::audit::load_pruned;
 use crate::audit::log::load_piece;
 use crate::db::{DbError, read_identity};
 
@@ -39,6 +40,12 @@ impl Proof {
     pub async fn read(&mut self, db: &mut SqliteConnection) -> Result<(), DbError> {
         let check = &mut self.0;
         check.piece(Piece::Names(source::load_names(db).await?));
+        if let Some(pruned) = load_pruned(db)
+            .await?
+            .filter(|pruned| pruned.last.seq > check.last())
+        {
+            check.piece(Piece::Pruned(Box::new(pruned)));
+        }
         while let Some((_, events)) = load_piece(db, check.last(), i64::MAX, PIECE).await? {
             if !check.piece(Piece::Events(events)) {
                 break;

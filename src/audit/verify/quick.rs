@@ -10,6 +10,7 @@ use super::marks::Marks;
 use super::meta::Meta;
 use super::{Fault, Known, Verified, source, verify_against};
 use crate::audit::chain::{Head, next_hash};
+use crate::audit::load_pruned;
 use crate::audit::log::load_piece;
 use crate::audit::lookups::{CHUNK, seqs};
 use crate::db::{DbError, LogId, Readers, read_identity};
@@ -35,7 +36,10 @@ pub async fn verify_quickly(readers: &Readers, known: Known) -> Result<Option<Ve
     let last: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM event")
         .fetch_one(&mut *db)
         .await?;
-    if last <= TAIL {
+    let pruned = load_pruned(&mut *db).await?.map(|pruned| pruned.last);
+    let gone = pruned.map_or(0, |last| last.seq);
+    // Where the log was cut, the whole check begins with what was counted there.
+    if last.saturating_sub(gone) <= TAIL {
         drop(connection);
         return verify_against(readers, known, |_| ()).await.map(Some);
     }
@@ -44,7 +48,7 @@ pub async fn verify_quickly(readers: &Readers, known: Known) -> Result<Option<Ve
         let seq = before;
         return Ok(Some(missing(log, seq)));
     };
-    let early = checkpoints(db, log, &known, before).await?;
+    let early = checkpoints(db, log, &known, (gone, before)).await?;
     let mut check = Check::resume(log, known, Head { seq: before, hash });
     check.report(early);
     check.piece(Piece::Names(source::load_names(db).await?));
@@ -64,6 +68,7 @@ pub async fn verify_quickly(readers: &Readers, known: Known) -> Result<Option<Ve
 fn missing(log: LogId, seq: i64) -> Verified {
     Verified {
         log,
+        pruned: 0,
         head: Head::empty(log),
         open_calls: 0,
         checkpoint: 0,
@@ -87,7 +92,7 @@ async fn checkpoints(
     db: &mut SqliteConnection,
     log: LogId,
     known: &Known,
-    until: i64,
+    (gone, until): (i64, i64),
 ) -> Result<Vec<Fault>, DbError> {
     let key = Known {
         key: known.key,
@@ -132,7 +137,7 @@ async fn checkpoints(
     for exported in known
         .checkpoints
         .iter()
-        .filter(|exported| exported.head.seq <= until)
+        .filter(|exported| exported.head.seq > gone && exported.head.seq <= until)
     {
         let seq = exported.head.seq;
         if seq > 0 && hash_of(db, seq).await? != Some(exported.head.hash) {

@@ -11,7 +11,11 @@ use crate::types::CallId;
 
 /// The refunds of one log on the way through it; they are few.
 #[derive(Debug, Default)]
-pub(super) struct Refunds(BTreeMap<CallId, Noted>);
+pub(super) struct Refunds {
+    noted: BTreeMap<CallId, Noted>,
+    /// The last event that was pruned; 0 when none was.
+    pruned: i64,
+}
 
 #[derive(Debug)]
 struct Noted {
@@ -21,6 +25,16 @@ struct Noted {
 }
 
 impl Refunds {
+    /// Goes on after events that were pruned, up to this one.
+    pub(super) fn go_on(&mut self, last: i64) {
+        self.pruned = last;
+    }
+
+    /// Whether an event was pruned.
+    pub(super) fn is_pruned(&self, seq: i64) -> bool {
+        seq <= self.pruned
+    }
+
     /// An event that refunds. Says what is wrong with it by itself.
     pub(super) fn note(&mut self, seq: i64, meta: &Meta<'_>) -> Option<&'static str> {
         let Some(call) = call(meta.refunds.as_ref()) else {
@@ -29,7 +43,7 @@ impl Refunds {
         let budgets = meta.budgets.iter();
         let budgets = budgets.map(|one| (one.key.to_string(), one.window, one.refunded));
         let budgets = budgets.collect();
-        match self.0.insert(call, Noted { seq, budgets }) {
+        match self.noted.insert(call, Noted { seq, budgets }) {
             Some(_) => Some("it refunds a call that was refunded before"),
             None => None,
         }
@@ -37,7 +51,7 @@ impl Refunds {
 
     /// The calls that were refunded, each with the sequence of its event.
     pub(super) fn calls(&self) -> BTreeMap<CallId, i64> {
-        let calls = self.0.iter();
+        let calls = self.noted.iter();
         calls.map(|(call, noted)| (*call, noted.seq)).collect()
     }
 
@@ -45,7 +59,11 @@ impl Refunds {
     pub(super) fn faults(&self, tables: &LedgerTables) -> Vec<Fault> {
         let listed = tables.refunds.iter();
         let faults = listed.filter_map(|(call, _, closed)| {
-            let noted = self.0.get(call)?;
+            let noted = self.noted.get(call)?;
+            // What a call cost that was pruned stands in the archive.
+            if closed.is_none() && self.pruned > 0 {
+                return None;
+            }
             let what = noted.doubt(closed.as_ref())?;
             Some(Fault::Call {
                 seq: noted.seq,

@@ -15,6 +15,7 @@ use super::derived::Lookup;
 use super::ledger::{LedgerTables, Refunded, Sums};
 use crate::audit::behind::load_mark;
 use crate::audit::bodies::{deleted, stored};
+use crate::audit::load_pruned;
 use crate::audit::log::load_piece;
 use crate::audit::trace;
 use crate::db::DbError;
@@ -41,10 +42,13 @@ pub(super) async fn read(
     pieces: &Sender<Piece>,
     mut progress: impl FnMut(i64),
 ) -> Result<(), DbError> {
-    let mut after = 0;
+    let pruned = load_pruned(db).await?;
+    let mut after = pruned.as_ref().map_or(0, |pruned| pruned.last.seq);
+    let pruned = pruned.map(|pruned| Piece::Pruned(Box::new(pruned)));
     // Up to here lookups and sums are final; what comes after may be covered by the time it is read.
     let mark = load_mark(db).await?;
     let wanted = names(db, pieces).await?
+        && send_some(pieces, pruned).await?
         && gone(db, pieces).await?
         && send(pieces, Piece::Mark(mark)).await?
         && events(db, pieces, (&mut after, mark), &mut progress).await?;
@@ -71,6 +75,13 @@ pub(super) async fn read(
 
 async fn send(pieces: &Sender<Piece>, piece: Piece) -> Wanted {
     Ok(pieces.send(piece).await.is_ok())
+}
+
+async fn send_some(pieces: &Sender<Piece>, piece: Option<Piece>) -> Wanted {
+    match piece {
+        Some(piece) => send(pieces, piece).await,
+        None => Ok(true),
+    }
 }
 
 async fn names(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {

@@ -22,7 +22,7 @@ const LAST_SLICES: usize = 8;
 const QUIET: Duration = Duration::from_secs(5);
 
 /// The pause after a slice that could not be written.
-const RETRY: Duration = Duration::from_secs(10);
+pub(super) const RETRY: Duration = Duration::from_secs(10);
 
 /// What the writer knows about lookups and sums.
 #[derive(Debug)]
@@ -55,6 +55,11 @@ impl Writer {
     /// How long to wait for somebody to call before the next slice; `None` when none is left.
     pub(super) fn pause(&self) -> Option<Duration> {
         let waiting = self.building.behind.waiting(&self.head);
+        if !self.suspect
+            && let Some(pause) = self.pruning.pause()
+        {
+            return Some(pause);
+        }
         if self.suspect || waiting <= 0 {
             return None;
         }
@@ -72,6 +77,9 @@ impl Writer {
 
     /// Builds a slice. Calls need none of it, so a failure is told and tried again later.
     pub(super) async fn build(&mut self) {
+        if self.building.behind.waiting(&self.head) <= 0 {
+            return;
+        }
         if let Err(error) = self.try_build().await {
             tracing::warn!(%error, "lookups cannot be built now; pages search the log meanwhile");
             self.building.not_before = Instant::now() + RETRY;
@@ -87,7 +95,7 @@ impl Writer {
         }
     }
 
-    async fn try_build(&mut self) -> Result<(), DbError> {
+    pub(super) async fn try_build(&mut self) -> Result<(), DbError> {
         // What a loss of power takes is built again, so its commit need not wait for the disk.
         self.database.sync_commits(false).await?;
         let built = async {

@@ -47,9 +47,11 @@ impl Writer {
         }
         self.names = audit::load_names(tx.connection()).await?;
         self.books = budget::load(tx.connection(), now.max(last_at)).await?;
+        self.keys = budget::load_keys(tx.connection()).await?;
         self.folds = audit::load_repeats(tx.connection()).await?;
         self.checkpoints.last = audit::load_checkpoint(tx.connection()).await?;
         self.building.behind = Behind::load(tx.connection()).await?;
+        self.pruning.has_rest = audit::is_pruning(tx.connection()).await?;
         self.head = head;
         self.last_at = last_at;
         Ok(())
@@ -70,7 +72,9 @@ impl Writer {
             };
             let held = self.books.budgets_of(call);
             if let Some(charged) = self.books.abandon(call, &ending) {
-                self.chain(batch, &entries::with_charges(entry, &charged), at);
+                let entry = entries::with_charges(entry, &charged);
+                let seq = self.chain(batch, &entry, at);
+                self.close_keys(call, &entry, seq);
                 batch.ledger.closed.push(call);
                 batch
                     .ledger

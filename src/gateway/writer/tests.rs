@@ -56,8 +56,8 @@ impl Desk {
     /// A call against a budget of two a day.
     async fn admit(&self, number: u8) -> Result<super::super::recorder::OpenCall, NotAdmitted> {
         let (entry, call, charges) = wish(number);
-        let wanted = (charges, None);
-        self.recorder.admit(entry, call, wanted, Zone::utc()).await
+        let (wanted, zone) = ((charges, None), Zone::utc());
+        self.recorder.admit(entry, call, wanted, zone, None).await
     }
 
     async fn until_recording(&self) {
@@ -184,10 +184,8 @@ async fn an_older_copy_put_in_place_is_no_refill() {
 async fn a_caller_that_gives_up_in_the_moment_it_is_let_through_leaves_no_hold() {
     let desk = Desk::open().await;
     let (entry, call, charges) = wish(1);
-    let mut admitting = Box::pin(
-        desk.recorder
-            .admit(entry, call, (charges, None), Zone::utc()),
-    );
+    let (wanted, zone) = ((charges, None), Zone::utc());
+    let mut admitting = Box::pin(desk.recorder.admit(entry, call, wanted, zone, None));
     assert!(futures_util::poll!(&mut admitting).is_pending());
     // The next job is answered after this one was.
     desk.recorder.note(Entry::new(Kind::Policy)).await.unwrap();
@@ -268,7 +266,7 @@ async fn a_log_without_lookups_gets_them_while_calls_go_on() {
     let recorder = Recorder::new(jobs, closings, writer.health(), redactor);
     let writing = tokio::spawn(writer.run(job_queue, closing_queue));
     let (entry, call, charges) = wish(9);
-    let open = recorder.admit(entry, call, (charges, None), Zone::utc());
+    let open = recorder.admit(entry, call, (charges, None), Zone::utc(), None);
     let open = open.await.unwrap();
     open.close(failed(9), Ending::Unclear).await;
     drop(recorder);

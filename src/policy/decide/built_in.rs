@@ -25,7 +25,7 @@ pub(super) fn check(permissions: &Permissions, question: &Question<'_>) -> Resul
     }
 }
 
-/// Leave to use it: no budget counts it, and no rate; of what is said nothing is kept.
+/// Leave to use it: no budget counts it, and no rate.
 pub(super) fn grant(permissions: &Permissions, question: &Question<'_>) -> Grant {
     let rule = question.agent.place.clone();
     let reason = Reason {
@@ -38,7 +38,7 @@ pub(super) fn grant(permissions: &Permissions, question: &Question<'_>) -> Grant
         rule,
         reasons: vec![reason],
         charges: Vec::new(),
-        keeping: keeping(permissions, question.agent, question.server),
         rates: Vec::new(),
+        keeping: keeping(permissions, question.agent, question.server),
     }
 }

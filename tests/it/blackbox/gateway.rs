@@ -80,6 +80,11 @@ impl Site {
         }
     }
 
+    /// Starts a command and leaves it to the test.
+    pub(super) fn spawn(&self, arguments: &[&str]) -> Child {
+        command(self.folder.path(), arguments, &[]).spawn().unwrap()
+    }
+
     /// Runs `serve` with defaults and expects it to give up by itself.
     pub(super) async fn serve_in_vain(&self, arguments: &[&str]) -> Ended {
         let defaults = ["serve", "--listen", "127.0.0.1:0"];

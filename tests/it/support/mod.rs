@@ -17,7 +17,7 @@ pub(crate) use fake::{ANSWER, FakeUpstream, Seen};
 pub(crate) use log::{Event, events, find, without_lists};
 pub(crate) use random::{Random, seed};
 pub(crate) use streams::FakeStream;
-pub(crate) use world::{PAGE, World, token};
+pub(crate) use world::{PAGE, Stopped, World, token};
 
 /// Far beyond what anything here takes, so that it passes only when something hangs.
 const DEADLINE: Duration = Duration::from_secs(60);

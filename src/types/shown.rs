@@ -1,8 +1,10 @@
 //! Text that somebody untrusted wrote, made visible.
 //!
 //! Tool names, messages and client names come from agents and servers. The templates escape them and put
-//! them inside `<bdi>`; here every character that would not show, or would move others, gets a visible mark.
+//! them inside `<bdi>`; here every character that would not show, or would move others, gets a visible mark. A
+//! terminal and a table for a spreadsheet need the same.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 /// Characters shown of a name.
@@ -13,13 +15,13 @@ const SENTENCE: usize = 240;
 
 /// A text and how much of it to show; prints with marks, and is still to be escaped.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shown<'a> {
+pub struct Shown<'a> {
     text: &'a str,
     at_most: usize,
 }
 
 /// A name: of an agent, a tool, a client.
-pub(super) fn name(text: &str) -> Shown<'_> {
+pub fn name(text: &str) -> Shown<'_> {
     Shown {
         text,
         at_most: NAME,
@@ -27,7 +29,7 @@ pub(super) fn name(text: &str) -> Shown<'_> {
 }
 
 /// A sentence, such as what an agent was told.
-pub(super) fn sentence(text: &str) -> Shown<'_> {
+pub fn sentence(text: &str) -> Shown<'_> {
     Shown {
         text,
         at_most: SENTENCE,
@@ -69,6 +71,31 @@ fn is_invisible(character: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// The text with every character that steers a terminal, ends a line or does not show written as JSON would:
+/// `\n`, `\u001b`, `\u202e`. JSON that was escaped like this is still the same JSON.
+pub fn escaped(text: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| !c.is_control() && !is_invisible(c);
+    if text.chars().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len().saturating_add(16));
+    for character in text.chars() {
+        match character {
+            '\n' => safe.push_str("\\n"),
+            '\r' => safe.push_str("\\r"),
+            '\t' => safe.push_str("\\t"),
+            _ if is_plain(character) => safe.push(character),
+            _ => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    // Writing to a String cannot fail.
+                    let _ = write!(safe, "\\u{unit:04x}");
+                }
+            }
+        }
+    }
+    Cow::Owned(safe)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +107,18 @@ mod tests {
         assert_eq!(name("zero\u{200b}width").to_string(), "zero⟨U+200B⟩width");
         assert_eq!(name("tag\u{e0041}").to_string(), "tag⟨U+E0041⟩");
         assert_eq!(name("Grüße, 世界 🐙").to_string(), "Grüße, 世界 🐙");
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_json_without_anything_that_steers() {
+        let wild = "a\u{9b}31m\u{202e}b\u{e0041}c\u{7f}d\u{1b}[2J\n";
+        let json = serde_json::Value::from(wild).to_string();
+        let safe = escaped(&json);
+        assert!(safe.is_ascii(), "{safe}");
+        let back: String = serde_json::from_str(&safe).unwrap();
+        assert_eq!(back, wild);
+        assert_eq!(escaped("a\tb\r\n"), "a\\tb\\r\\n");
+        assert!(matches!(escaped("Grüße, 世界 🐙"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -1,0 +1,153 @@
+//! The tables of what was pruned: where the chain goes on, and the removal of what is before it, in pieces.
+
+use sqlx::SqliteConnection;
+
+use crate::db::{DbError, WriteTx};
+use crate::types::Timestamp;
+
+use super::Head;
+use super::lookups::CHUNK;
+
+/// Rows that are deleted in one transaction; a batch that comes meanwhile waits some milliseconds for it.
+pub const PRUNED_AT_ONCE: i64 = 500;
+
+/// Where the log goes on after what was pruned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pruned {
+    /// The last event that went.
+    pub last: Head,
+    /// The sequence of the event that says so.
+    pub event_seq: i64,
+    /// Everything before this instant went.
+    pub until: Timestamp,
+    /// What goes on from there: the text of a [`super::Seam`].
+    pub seam: String,
+}
+
+/// What stands in the way of pruning up to an event, and what must be as it was when the archive was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prunable {
+    /// The oldest event that is there.
+    pub first: Option<i64>,
+    /// The hash of the last one to go.
+    pub hash: Option<Vec<u8>>,
+    /// Calls that were let through up to there and are not over.
+    pub open_calls: i64,
+}
+
+/// Reads what was pruned; `None` when nothing ever was.
+///
+/// # Errors
+/// When SQLite refuses or the row cannot be understood.
+pub async fn load_pruned(db: &mut SqliteConnection) -> Result<Option<Pruned>, DbError> {
+    let text = "SELECT last_seq, head, event_seq, until_us, seam FROM pruned WHERE last_seq > 0";
+    let row: Option<(i64, Vec<u8>, i64, i64, String)> =
+        sqlx::query_as(text).fetch_optional(db).await?;
+    let Some((seq, head, event_seq, until, seam)) = row else {
+        return Ok(None);
+    };
+    let hash =
+        <[u8; 32]>::try_from(head.as_slice()).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    Ok(Some(Pruned {
+        last: Head { seq, hash },
+        event_seq,
+        until: Timestamp::from_micros(until),
+        seam,
+    }))
+}
+
+/// The table of names, to compute again which events gave them their numbers.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn load_name_table(db: &mut SqliteConnection) -> Result<Vec<(i64, String)>, DbError> {
+    let names = sqlx::query_as("SELECT id, text FROM name");
+    Ok(names.fetch_all(db).await?)
+}
+
+/// Notes what is to go, in the transaction of the event that says so.
+///
+/// # Errors
+/// When SQLite refuses; nothing of the transaction may be kept then.
+pub async fn write_pruned(tx: &mut WriteTx<'_>, pruned: &Pruned) -> Result<(), DbError> {
+    let text =
+        "UPDATE pruned SET last_seq = $1, head = $2, event_seq = $3, until_us = $4, seam = $5
+        WHERE one = 1";
+    let changed = sqlx::query(text)
+        .bind(pruned.last.seq)
+        .bind(pruned.last.hash.as_slice())
+        .bind(pruned.event_seq)
+        .bind(pruned.until.micros())
+        .bind(pruned.seam.as_str())
+        .execute(tx.connection())
+        .await?
+        .rows_affected();
+    if changed != 1 {
+        let expected = 1;
+        return Err(DbError::RowCount { expected, changed });
+    }
+    Ok(())
+}
+
+/// Looks at what is to be pruned.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn prunable(db: &mut SqliteConnection, last: i64) -> Result<Prunable, DbError> {
+    let text = "SELECT (SELECT min(seq) FROM event), (SELECT hash FROM event WHERE seq = $1),
+        (SELECT count(*) FROM open_call WHERE admitted_seq <= $1)";
+    let (first, hash, open_calls) = sqlx::query_as(text).bind(last).fetch_one(db).await?;
+    Ok(Prunable {
+        first,
+        hash,
+        open_calls,
+    })
+}
+
+/// Whether events that were pruned are still to be deleted.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn is_pruning(db: &mut SqliteConnection) -> Result<bool, DbError> {
+    let text =
+        "SELECT coalesce((SELECT min(seq) FROM event) <= (SELECT last_seq FROM pruned), FALSE)";
+    Ok(sqlx::query_scalar(text).fetch_one(db).await?)
+}
+
+/// What goes with the events, in the order in which it goes. Events go last: as long as one is there, it is known
+/// that not everything has gone.
+const PIECES: [&str; 6] = [
+    "DELETE FROM lookup WHERE (chunk, dimension, term) IN (SELECT chunk, dimension, term FROM lookup
+        WHERE chunk < (SELECT last_seq / $2 FROM pruned) LIMIT $1)",
+    "DELETE FROM rollup WHERE (quarter_us, agent_id, server_id, tool_id) IN (
+        SELECT quarter_us, agent_id, server_id, tool_id FROM rollup
+        WHERE quarter_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM rollup_refusal WHERE (quarter_us, agent_id, server_id, tool_id, reason) IN (
+        SELECT quarter_us, agent_id, server_id, tool_id, reason FROM rollup_refusal
+        WHERE quarter_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM refund WHERE call_id IN (
+        SELECT call_id FROM refund WHERE seq <= (SELECT last_seq FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM body WHERE seq IN (
+        SELECT seq FROM body WHERE seq <= (SELECT last_seq FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM event WHERE seq IN (
+        SELECT seq FROM event WHERE seq <= (SELECT last_seq FROM pruned) AND $2 > 0 ORDER BY seq LIMIT $1)",
+];
+
+/// Deletes some of what was pruned. Says how many rows went; 0 when nothing is left to go.
+///
+/// # Errors
+/// When SQLite refuses; nothing of the transaction may be kept then.
+pub async fn prune_some(tx: &mut WriteTx<'_>) -> Result<u64, DbError> {
+    for text in PIECES {
+        let gone = sqlx::query(text)
+            .bind(PRUNED_AT_ONCE)
+            .bind(CHUNK)
+            .execute(tx.connection())
+            .await?
+            .rows_affected();
+        if gone > 0 {
+            return Ok(gone);
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,1 @@
+UPDATE pruned SET until_us = 0;
