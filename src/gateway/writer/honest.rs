@@ -192,6 +192,7 @@ impl History {
             Ok(open) => Some(open),
             Err(NotAdmitted::Full(..)) => None,
             Err(NotAdmitted::Unrecorded) => panic!("the disk is there"),
+            Err(NotAdmitted::Repeated(_) | NotAdmitted::Replayed(_)) => panic!("no call has a key"),
         }
     }
 
