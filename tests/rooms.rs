@@ -133,6 +133,7 @@ mod plan {
         "audit/behind.rs",
         "audit/verify.rs",
         "audit/verify/source.rs",
+        "audit/verify/proof.rs",
         "audit/verify/quick.rs",
         "audit/read.rs",
         "audit/read/",
