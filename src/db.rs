@@ -16,8 +16,10 @@ use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, Sqlite, Transaction};
 use crate::types::Timestamp;
 
 mod page;
+mod room;
 
 pub use page::PageReader;
+pub use room::Room;
 
 /// Older SQLite can lose checkpointed pages in WAL mode (sqlite.org/wal.html, "WAL-reset bug").
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
@@ -130,6 +132,8 @@ pub async fn open(path: &Path, durability: Durability) -> Result<Writer, DbError
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")
+        // What is deleted is also written over.
+        .pragma("secure_delete", "ON")
         // The writer checkpoints between batches, so that no caller waits for it inside a commit.
         .pragma("wal_autocheckpoint", "0")
         // After a reader that kept it from being moved, it does not stay as large as it grew.
@@ -197,6 +201,11 @@ impl Writer {
         }
     }
 
+    /// How much room there is for more; `None` when the file system does not say.
+    pub fn room(&self) -> Option<Room> {
+        Room::around(self.options.get_filename())
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         self.options.get_filename()
@@ -230,6 +239,25 @@ impl Writer {
         let moved = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)");
         let (_, pages, moved): (i64, i64, i64) = moved.fetch_one(&mut self.connection).await?;
         Ok(pages.saturating_sub(moved))
+    }
+
+    /// Moves the write-ahead log into the file and empties it, so that nothing is left in it of what was deleted. Says
+    /// whether that could be done: no reader is waited for.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub async fn empty_wal(&mut self) -> Result<bool, DbError> {
+        let db = &mut self.connection;
+        sqlx::query("PRAGMA busy_timeout = 0")
+            .execute(&mut *db)
+            .await?;
+        let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *db);
+        let emptied: Result<(i64, i64, i64), _> = emptied.await;
+        let wait = format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis());
+        // The text is put together from a constant of this program alone.
+        sqlx::query(AssertSqlSafe(wait)).execute(&mut *db).await?;
+        let (busy, _, _) = emptied?;
+        Ok(busy == 0)
     }
 
     /// Which log this file holds; made up when the file is new.
@@ -498,6 +526,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../migrations/0007_lookups_and_rollups.sql"),
     ),
     (8, "pruned", include_str!("../migrations/0008_pruned.sql")),
+    (
+        9,
+        "keys of calls",
+        include_str!("../migrations/0009_keys_of_calls.sql"),
+    ),
     (
         10,
         "refunds",

@@ -82,6 +82,7 @@ mod plan {
         "budget/seed.rs",
         "budget/standing.rs",
         "budget/books/",
+        "budget/keys.rs",
         "budget/window.rs",
         "audit/body.rs",
         "audit/event.rs",
@@ -118,6 +119,7 @@ mod plan {
     const SQL_ROOMS: &[&str] = &[
         "db.rs",
         "db/",
+        "budget/key_table.rs",
         "budget/ledger.rs",
         "budget/corrections.rs",
         "budget/read.rs",
@@ -131,6 +133,7 @@ mod plan {
         "audit/behind.rs",
         "audit/verify.rs",
         "audit/verify/source.rs",
+        "audit/verify/proof.rs",
         "audit/verify/quick.rs",
         "audit/read.rs",
         "audit/read/",

@@ -290,3 +290,48 @@ fn read(answered: &[u8]) -> anyhow::Result<Result<Outcome, String>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_path_that_is_too_long_for_an_address_goes_through_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a".repeat(90)).join("b".repeat(90));
+        fs::create_dir_all(&deep).unwrap();
+        let db = deep.join("hayward.db");
+        fs::write(&db, "").unwrap();
+        let path = path_of(&db);
+        assert!(path.as_os_str().len() > MAX_PATH);
+        assert!(
+            connect(&path).await.unwrap().is_none(),
+            "nobody listens yet"
+        );
+        let socket = OrderSocket::bind(&db).unwrap();
+        assert!(connect(&path).await.unwrap().is_some());
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = folder.path().join("hayward.db");
+        fs::write(path_of(&db), "mine").unwrap();
+        let error = OrderSocket::bind(&db).unwrap_err().to_string();
+        assert!(error.contains("no socket"), "{error}");
+        assert_eq!(fs::read_to_string(path_of(&db)).unwrap(), "mine");
+    }
+
+    #[tokio::test]
+    async fn another_user_is_turned_away_whatever_the_permissions_say() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"{}\n").await.unwrap();
+        let uid = ours.peer_cred().unwrap().uid();
+        let heard = hear(&mut ours, uid.wrapping_add(1)).await;
+        // Root may, as everywhere.
+        let why = heard.unwrap_err();
+        assert_eq!(why.contains("give it orders"), uid != 0, "{why}");
+    }
+}

@@ -11,7 +11,7 @@ use crate::types::{CallId, Timestamp};
 use super::{Body, read};
 
 /// The most bodies that one event says were deleted, so that deleting many keeps no call waiting for long.
-pub const REDACTED_AT_ONCE: i64 = 1_000;
+pub const REDACTED_AT_ONCE: usize = 1_000;
 
 const NEW_BODIES: Bulk = Bulk {
     head: "INSERT INTO body (seq, kind, salt, bytes, full_bytes, truncated) VALUES",
@@ -99,12 +99,13 @@ pub(super) async fn add(tx: &mut WriteTx<'_>, bodies: &[(i64, &Body)]) -> Result
 /// # Errors
 /// When SQLite refuses.
 pub async fn bodies_of(db: &mut SqliteConnection, which: Bodies) -> Result<Vec<i64>, DbError> {
+    let limit = i64::try_from(REDACTED_AT_ONCE).unwrap_or(i64::MAX);
     let found = match which {
         Bodies::OfCall(call) => {
             let text = "SELECT body.seq FROM event JOIN body ON body.seq = event.seq
                 WHERE call_id = $1 ORDER BY body.seq LIMIT $2";
             let query = sqlx::query_scalar(text).bind(call.as_bytes().to_vec());
-            query.bind(REDACTED_AT_ONCE).fetch_all(db).await?
+            query.bind(limit).fetch_all(db).await?
         }
         Bodies::Before(at) => {
             let Some(extent) = read::extent(&mut *db).await? else {
@@ -113,10 +114,23 @@ pub async fn bodies_of(db: &mut SqliteConnection, which: Bodies) -> Result<Vec<i
             let end = read::first_since(&mut *db, extent, at).await?;
             let text = "SELECT seq FROM body WHERE seq < $1 ORDER BY seq LIMIT $2";
             let query = sqlx::query_scalar(text).bind(end);
-            query.bind(REDACTED_AT_ONCE).fetch_all(db).await?
+            query.bind(limit).fetch_all(db).await?
         }
     };
     Ok(found)
+}
+
+/// The result that an event kept, when it is there and whole.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn whole_result(db: &mut SqliteConnection, seq: i64) -> Result<Option<String>, DbError> {
+    let text = "SELECT bytes FROM body WHERE seq = $1 AND kind = 'result' AND truncated = 0";
+    let bytes: Option<Vec<u8>> = sqlx::query_scalar(text)
+        .bind(seq)
+        .fetch_optional(db)
+        .await?;
+    Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
 /// Deletes bodies with their salts.

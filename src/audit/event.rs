@@ -143,9 +143,9 @@ impl Kind {
             | Self::Released
             | Self::Abandoned
             | Self::Redacted
-            | Self::Clock
             | Self::Seeded
             | Self::Expired
+            | Self::Clock
             | Self::Refunded
             | Self::Repaired
             | Self::Unfrozen

@@ -22,7 +22,7 @@ mod trace;
 mod verify;
 
 pub use behind::Behind;
-pub use bodies::{Bodies, REDACTED_AT_ONCE, bodies_of, deleted_json, forget};
+pub use bodies::{Bodies, REDACTED_AT_ONCE, bodies_of, deleted_json, forget, whole_result};
 pub use body::{Body, BodyKind};
 pub use chain::{Head, genesis, next_hash};
 pub use checkpoint::{Checkpoint, EVENTS, EVERY, PublicKey, Signed, SigningKey, bytes};

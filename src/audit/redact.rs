@@ -28,15 +28,20 @@ use walk::Walk;
 const LOOKED_THROUGH: usize = 1024 * 1024;
 
 /// Details of events that are ours from the first letter to the last; budgets must read as in the ledger.
-const OURS: [&str; 11] = [
+const OURS: [&str; 16] = [
     "arguments",
+    "asks",
     "budget",
     "budgets",
     "continues",
     "era",
+    "first_call",
+    "first_outcome",
+    "idempotency_key",
     "line",
     "outcome",
     "policy",
+    "replays",
     "result",
     "rule",
     "version",
@@ -57,7 +62,8 @@ pub struct Redacted {
 #[derive(Debug)]
 pub struct Redactor {
     finder: RwLock<Arc<Finder>>,
-    secrets: Mutex<Vec<Secret>>,
+    /// Held by whoever adds to it.
+    learning: Mutex<()>,
     /// Tokens that were learned or need not be.
     tokens: RwLock<HashSet<TokenHash>>,
 }
@@ -66,17 +72,16 @@ impl Redactor {
     /// Looks for these secrets, and for all that looks like one.
     pub fn new(secrets: Vec<Secret>) -> Self {
         Self {
-            finder: RwLock::new(Arc::new(Finder::new(&secrets))),
-            secrets: Mutex::new(secrets),
+            finder: RwLock::new(Arc::new(Finder::new(secrets))),
+            learning: Mutex::default(),
             tokens: RwLock::default(),
         }
     }
 
     /// Looks for one more from now on.
     pub fn learn(&self, secret: Secret) {
-        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        secrets.push(secret);
-        let finder = Arc::new(Finder::new(&secrets));
+        let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        let finder = Arc::new(self.finder().with(secret));
         *self.finder.write().unwrap_or_else(PoisonError::into_inner) = finder;
     }
 
@@ -89,11 +94,12 @@ impl Redactor {
             return;
         }
         drop(tokens);
-        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
-        // One of our own making is known by its looks.
-        if tokens.insert(*hash) && !checksum_holds(token) {
+        // One of our own making is known by its looks. Learned twice does no harm; not yet learned would.
+        if !checksum_holds(token) {
             self.learn(Secret::new(token.to_owned()));
         }
+        let mut tokens = self.tokens.write().unwrap_or_else(PoisonError::into_inner);
+        tokens.insert(*hash);
     }
 
     /// A text without its secrets.

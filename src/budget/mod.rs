@@ -3,6 +3,8 @@
 mod books;
 mod corrections;
 mod count;
+mod key_table;
+mod keys;
 mod ledger;
 mod rate;
 mod read;
@@ -16,6 +18,11 @@ pub use books::{Books, Contents, Kept};
 pub use corrections::{Correction, correct, load_window, refund_of, write_refunds};
 pub use count::{
     Charged, Count, Ending, Held, Hold, Hours, NewBudgets, Reported, Row, Shortage, WindowId,
+};
+pub use key_table::{load_keys, look_up_keys, sweep_keys, write_keys};
+pub use keys::{
+    Claim, Claims, KeyEnding, KeyId, KeyScope, Keys, Lasts, MAX_KEYS_OF_AGENT, Outcome, Repeat,
+    Repeated, StoredResult,
 };
 pub use ledger::{LedgerRows, load, seeds, write};
 pub use rate::RateLimits;

@@ -9,7 +9,9 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 
 use super::archive::{self, Archived};
-use super::{Exit, ExportArguments, Failure, PruneArguments, QueryArguments, Screen, plain};
+use super::{
+    Exit, ExportArguments, Failure, PruneArguments, QueryArguments, RedactArguments, Screen, plain,
+};
 use crate::audit::{
     Checkpoint, Fault, Head, Known, PublicKey, SigningKey, Verified, VerifiedExport, bytes,
     verify_against, verify_exports, verify_quickly,
@@ -39,6 +41,8 @@ pub enum AuditCommand {
     /// Compute the whole chain and all budgets again, and compare with what was kept elsewhere
     #[command(after_help = CODES)]
     Verify(VerifyArguments),
+    /// Delete what is kept of arguments and results, of one call or of all before a day; written down with who and why
+    Redact(RedactArguments),
     /// Print calls, newest last, in the words of the dashboard's filter
     Query(QueryArguments),
     /// Hand events over in a file that can be verified without the database
@@ -69,7 +73,7 @@ pub struct VerifyArguments {
     /// The key that checkpoints must be signed with
     #[arg(long, value_name = "KEY", env = "HAYWARD_PUBLIC_KEY", value_parser = digits::<32>)]
     pub public_key: Option<[u8; 32]>,
-    /// Only the last 10,000 events, every checkpoint, and the ledger as far as these say; as every start does
+    /// Only the last 10,000 events, the last checkpoints, and the ledger as far as these say; as every start does
     #[arg(long, conflicts_with = "expect_head")]
     pub quick: bool,
     /// A file of exported checkpoints, all of which the log must contain; may be repeated

@@ -225,6 +225,6 @@ async fn read(db: &Path) -> Result<Verified, DbError> {
 }
 
 /// An answer to another question, which only a gateway of another version can give.
-fn other(done: &Outcome) -> Failure {
+pub(super) fn other(done: &Outcome) -> Failure {
     anyhow::anyhow!("the gateway did something else: {done:?}").into()
 }

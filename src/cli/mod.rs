@@ -17,6 +17,7 @@ mod operate;
 mod progress;
 mod prune;
 mod query;
+mod redact;
 mod rows;
 mod screen;
 mod serve;
@@ -38,6 +39,7 @@ pub use log::LogArguments;
 pub use operate::OperateArguments;
 pub use prune::PruneArguments;
 pub use query::QueryArguments;
+pub use redact::RedactArguments;
 pub use rows::Format;
 pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
@@ -132,6 +134,7 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::ExampleServer { which } => example::run(which).await,
         Command::Serve(arguments) => serve::run(arguments, screen).await,
         Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
+        Command::Audit(AuditCommand::Redact(arguments)) => redact::run(arguments, screen).await,
         Command::Audit(AuditCommand::Query(arguments)) => query::query(&arguments, screen).await,
         Command::Audit(AuditCommand::Prune(arguments)) => prune::prune(*arguments, screen).await,
         Command::Audit(AuditCommand::Export(arguments)) => export::export(&arguments, screen).await,

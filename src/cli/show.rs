@@ -240,15 +240,15 @@ mod tests {
         let (mut screen, out, _) = paper_screen();
         table(&counts(), NOON, &mut screen).unwrap();
         insta::assert_snapshot!(out.text(), @r"
-        LEFT  LIMIT  USED  HELD  UNTIL                      BUDGET
-           0     10    12     1  -                          agents.clawd calls/total
-           6     10     3     1  2026-11-21T00:00:00+01:00  servers.images calls/day@Europe/Berlin each agent=clawd
+          LEFT  LIMIT  USED      HELD  UNIT   UNTIL                      BUDGET
+        frozen     40  12.5  0.000001  USD    -                          agents.clawd USD/total
+             6     10     3         1  calls  2026-11-21T00:00:00+01:00  servers.images calls/day@Europe/Berlin each agent=clawd
         ");
     }
 
     #[test]
     fn the_json_is_what_scripts_read() {
-        insta::assert_snapshot!(json(&counts(), NOON).unwrap(), @r#"{"at":"2026-11-20T12:00:00.000000Z","budgets":[{"budget":"agents.clawd calls/total","limit":10,"used":12,"held":1,"left":0,"window_starts_at":"1970-01-01T00:00:00.000000Z","window_ends_at":null},{"budget":"servers.images calls/day@Europe/Berlin each agent=clawd","limit":10,"used":3,"held":1,"left":6,"window_starts_at":"1970-01-01T00:00:00.000000Z","window_ends_at":"2026-11-20T23:00:00.000000Z"}]}"#);
+        insta::assert_snapshot!(json(&counts(), NOON).unwrap(), @r#"{"at":"2026-11-20T12:00:00.000000Z","budgets":[{"budget":"agents.clawd USD/total","unit":"USD","limit":40,"used":12.5,"held":0.000001,"left":0,"overrun":0.000001,"frozen":true,"window_starts_at":"1970-01-01T00:00:00.000000Z","window_ends_at":null},{"budget":"servers.images calls/day@Europe/Berlin each agent=clawd","unit":"calls","limit":10,"used":3,"held":1,"left":6,"overrun":0,"frozen":false,"window_starts_at":"1970-01-01T00:00:00.000000Z","window_ends_at":"2026-11-20T23:00:00.000000Z"}]}"#);
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn label(text: &str) -> Result<String, &'static str> {
         .ok_or("a label is 1 to 64 characters on one line")
 }
 
-fn date(text: &str) -> Result<jiff::civil::Date, &'static str> {
+pub(super) fn date(text: &str) -> Result<jiff::civil::Date, &'static str> {
     text.parse()
         .map_err(|_| "write a day as year, month and day, such as 2027-01-31")
 }

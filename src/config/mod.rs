@@ -6,6 +6,7 @@ mod agent;
 mod budget;
 mod capture;
 mod cost;
+mod dedupe;
 mod endpoint;
 mod fields;
 mod grant;

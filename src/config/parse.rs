@@ -173,7 +173,7 @@ fn defaults(file: &Fields<'_>, findings: &mut Findings) -> Defaults {
     let zone = fields.text("timezone", findings);
     defaults.zone = zone.and_then(|text| time::zone(text, findings));
     let timeout = fields.text("timeout", findings);
-    if let Some(timeout) = timeout.and_then(|text| time::timeout(text, findings)) {
+    if let Some(timeout) = timeout.and_then(|text| time::span(text, findings)) {
         defaults.timeout = timeout;
     }
     defaults.rate = rate::rate(&fields, "defaults", findings);

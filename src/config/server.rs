@@ -9,6 +9,7 @@ use crate::types::{Connection, EraChoice, ServerName};
 use super::budget::{self, Pools};
 use super::capture::keeping;
 use super::cost::{self, find_unpriced};
+use super::dedupe;
 use super::endpoint;
 use super::fields::{Fields, choice, mark};
 use super::names::Known;
@@ -32,6 +33,7 @@ const KEYS: &[&str] = &[
     "instances",
     "budgets",
     "rate",
+    "dedupe",
     "costs",
     "cost_unit",
     "disabled",
@@ -103,6 +105,7 @@ fn server(
         disabled: disabled(&fields, &path, findings),
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
+        dedupe: dedupe::dedupe(&fields, findings),
         keeping: keeping(&fields, around.keeping, findings),
         costs: cost::costs(&fields, &path, findings),
     };
@@ -111,7 +114,7 @@ fn server(
     find_unpriced(&budgets, this, None, &subject, findings);
     let era = era(&fields, transport, findings);
     let timeout = fields.text("timeout", findings);
-    let timeout = timeout.and_then(|text| time::timeout(text, findings));
+    let timeout = timeout.and_then(|text| time::span(text, findings));
     let connection = Connection {
         endpoint: endpoint::endpoint(&fields, entry.key_span, &around.values, findings)?,
         era,

@@ -9,12 +9,12 @@ use crate::types::{Timestamp, Zone};
 use super::fields::{Fields, Text};
 use super::problem::{Code, Finding, Findings, quote};
 
-/// The longest a call may be allowed to take.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest that a call may take, or be told from another.
+const MAX_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Reads `60s`, `5m` or `1h`, from one second to a day.
-pub(super) fn timeout(text: Text<'_>, findings: &mut Findings) -> Option<Duration> {
-    let duration = duration(text.text).filter(|it| !it.is_zero() && *it <= MAX_TIMEOUT);
+pub(super) fn span(text: Text<'_>, findings: &mut Findings) -> Option<Duration> {
+    let duration = duration(text.text).filter(|it| !it.is_zero() && *it <= MAX_SPAN);
     if duration.is_none() {
         let title = format!("{} is not a duration", quote(text.text));
         let note = "write a whole number and s, m or h, such as `60s`, `5m` or `1h`; from a second to a day";

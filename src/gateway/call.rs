@@ -11,12 +11,14 @@ use super::Gateway;
 use super::entries;
 use super::failure::Failure;
 use super::figures::Figures;
+use super::keys;
 use super::listener::Listener;
 use super::refusal::{Cause, Refusal};
+use super::repeats::replayed;
 use super::rounds::STATE_TIME;
 use super::stages::{
-    Authenticated, Authorized, Caller, Forwarded, Outcome, Replied, Reserved, Settled, Subject,
-    Wish,
+    Admission, Authenticated, Authorized, Caller, Forwarded, Outcome, Replied, Reserved, Settled,
+    Subject, Wish,
 };
 use super::tasks::UNKNOWN;
 use super::writer::NotAdmitted;
@@ -33,10 +35,14 @@ impl Gateway {
         if agent.has_cancelled() {
             return Err(Failure::Cancelled);
         }
-        let reserved = self.reserve(caller, wish).await?;
+        let reserved = match self.ask_admission(caller, wish).await? {
+            Admission::Open(reserved) => *reserved,
+            Admission::Replayed(settled) => return Ok(*settled),
+        };
         let forwarded = self.forwarder.forward(reserved, agent).await;
         let mut entry = entries::closing(&forwarded);
         entry.body = self.kept_result(&forwarded);
+        let entry = entries::with_replay(entry, &forwarded);
         let ending = self.settlement(&forwarded);
         let standings = forwarded.open.close(entry, ending).await;
         Ok(Settled {
@@ -52,12 +58,21 @@ impl Gateway {
         entries::settlement(forwarded, self.clock.now().after(STATE_TIME))
     }
 
-    /// The first half of the line: what comes out may be forwarded.
+    /// The first half of the line for what has no key: what comes out may be forwarded.
     pub(super) async fn reserve(
         &self,
         caller: &Arc<Caller>,
         wish: Wish,
     ) -> Result<Reserved, Failure> {
+        match self.ask_admission(caller, wish).await? {
+            Admission::Open(reserved) => Ok(*reserved),
+            // INVARIANT: only calls of tools have keys.
+            Admission::Replayed(_) => Err(Failure::Internal),
+        }
+    }
+
+    /// The first half of the line: what comes out may be forwarded, or need not be.
+    async fn ask_admission(&self, caller: &Arc<Caller>, wish: Wish) -> Result<Admission, Failure> {
         let authenticated = Authenticated {
             call: self.new_call(),
             caller: Arc::clone(caller),
@@ -121,10 +136,12 @@ impl Gateway {
         Err(failure)
     }
 
-    async fn admit(&self, authorized: Authorized) -> Result<Reserved, Failure> {
+    async fn admit(&self, authorized: Authorized) -> Result<Admission, Failure> {
         let request = &authorized.request;
         let mut entry = entries::with_rule(entries::of_request(request), authorized.grant.rule());
         entry.body = self.kept_arguments(request, authorized.grant.keeping());
+        let keys = keys::claims(request);
+        let entry = entries::with_key(entry, keys.as_ref());
         let continues = request.wish.continues;
         let charges = if is_free(request.wish.request.method) {
             Vec::new()
@@ -134,10 +151,20 @@ impl Gateway {
         let zone = request.caller.permissions.zone().clone();
         match self
             .recorder
-            .admit(entry, request.call, (charges, continues), zone.clone())
+            .admit(
+                entry,
+                request.call,
+                (charges, continues),
+                zone.clone(),
+                keys.map(Box::new),
+            )
             .await
         {
-            Ok(open) => Ok(authorized.reserve(open)),
+            Ok(open) => Ok(Admission::Open(Box::new(authorized.reserve(open)))),
+            Err(NotAdmitted::Replayed(replay)) => {
+                let settled = authorized.replayed(replayed(*replay));
+                Ok(Admission::Replayed(Box::new(settled)))
+            }
             Err(NotAdmitted::Unrecorded) => Err(Failure::Unrecorded),
             Err(NotAdmitted::Full(shortage, standings)) => {
                 let cause = Cause::Budget {
@@ -146,6 +173,11 @@ impl Gateway {
                     figures: Figures::of(&standings, &zone),
                     zone,
                 };
+                Err(Failure::Refused(Box::new(refusal(request, cause))))
+            }
+            Err(NotAdmitted::Repeated(repeated)) => {
+                let at = self.clock.now();
+                let cause = Cause::Repeat { repeated, zone, at };
                 Err(Failure::Refused(Box::new(refusal(request, cause))))
             }
         }

@@ -371,6 +371,7 @@ fn wish(server: &ServerName, method: Method, subject: Subject) -> Wish {
         subject,
         request: plain(method),
         purpose: String::new(),
+        key: None,
         continues: None,
     }
 }

@@ -4,15 +4,21 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::audit::{Entry, Kind};
-use crate::budget::{Charged, Ending, Held, Span};
+use crate::budget::{Charged, Claims, Ending, Held, Span};
 use crate::clock::Turn;
 use crate::policy::{Capture, Charge, Place, keeping};
-use crate::protocol::{error_code, json_string};
+use crate::protocol::{Object, error_code, json_string};
 use crate::types::{CallId, Timestamp};
+use crate::upstream::Era;
 
 use super::exchange::Round;
+use super::keys::{has_keys, in_log};
 use super::shape::needs_input;
 use super::stages::{Authenticated, Caller, Forwarded, Outcome, Subject, Why};
+use super::visits;
+
+/// The word for a server of 2026-07-28 in closing events.
+pub(super) const MODERN: &str = "modern";
 
 /// The longest text of an agent's own making that one field of an event keeps, in characters.
 const MAX_TEXT: usize = 256;
@@ -80,6 +86,14 @@ pub(super) fn with_rule(entry: Entry, rule: &Place) -> Entry {
         .number("line", u64::from(rule.line))
 }
 
+/// The key that it came with, so that calls with the same one can be found.
+pub(super) fn with_key(entry: Entry, claims: Option<&Claims>) -> Entry {
+    match claims.and_then(in_log) {
+        Some(key) => entry.text("idempotency_key", &key),
+        None => entry,
+    }
+}
+
 /// Turns a known request into its `admitted` event.
 pub(super) fn admitted(entry: Entry, held: &[Held]) -> Entry {
     let mut entry = Entry {
@@ -115,6 +129,9 @@ pub(super) fn closing(forwarded: &Forwarded) -> Entry {
     if let Subject::Tool(name) = &request.wish.subject {
         entry.tool = Some(cut(name));
     }
+    if let Some(what) = asks(forwarded) {
+        entry = entry.text("asks", what);
+    }
     match &forwarded.outcome {
         Outcome::Answered(reply) => {
             let body = reply.outcome.as_ref().unwrap_or_else(|error| error);
@@ -138,6 +155,34 @@ pub(super) fn closing(forwarded: &Forwarded) -> Entry {
         return entry;
     }
     entry.json("rounds", list(&forwarded.rounds, write_round))
+}
+
+/// Says in the closing event of a call with a key that a repeat is given its result: it is kept as it came.
+pub(super) fn with_replay(entry: Entry, forwarded: &Forwarded) -> Entry {
+    match replays(&entry, forwarded) {
+        Some(Era::Modern) => entry.text("replays", MODERN),
+        Some(Era::Legacy) => entry.text("replays", "legacy"),
+        None => entry,
+    }
+}
+
+/// What the server speaks whose result is kept as it came.
+fn replays(entry: &Entry, forwarded: &Forwarded) -> Option<Era> {
+    let (Some(body), Outcome::Answered(reply)) = (&entry.body, &forwarded.outcome) else {
+        return None;
+    };
+    let result = reply.outcome.as_ref().ok()?;
+    let is_kept = !body.is_truncated && body.kept == result.get();
+    if !is_kept || !has_keys(&forwarded.request) {
+        return None;
+    }
+    let fields = Object::parse(result.get()).ok()?;
+    // A task is asked about by its id, which is made for one answer.
+    let is_task = fields.get("task").is_some()
+        || fields
+            .get_str("resultType")
+            .is_some_and(|kind| kind == "task");
+    (!is_task).then_some(reply.era)
 }
 
 /// Adds what a closed call cost.
@@ -249,6 +294,20 @@ fn answer_kind(reply: &crate::upstream::Reply) -> &'static str {
         Err(_) => "rpc_error",
         Ok(result) if says_is_error(result.get()) => "tool_error",
         Ok(_) => "ok",
+    }
+}
+
+/// What the server of a tool wants before it does anything: input of its client, or its user on a page.
+fn asks(forwarded: &Forwarded) -> Option<&'static str> {
+    let Subject::Tool(_) = &forwarded.request.wish.subject else {
+        return None;
+    };
+    match &forwarded.outcome {
+        Outcome::Answered(reply) => match &reply.outcome {
+            Ok(result) => needs_input(result).then_some("input"),
+            Err(error) => visits::wanted(error).map(|_| "visit"),
+        },
+        Outcome::Unanswered(_) | Outcome::GivenUp(_) | Outcome::Withdrawn => None,
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) const POLICY: i32 = -31_403;
 const BUDGET: i32 = -31_429;
 /// A budget that does not reset is used up.
 const SPENT: i32 = -31_402;
+/// The call was made before.
+const REPEATED: i32 = -31_409;
 const UNAVAILABLE: i32 = -31_503;
 const TIMED_OUT: i32 = -31_504;
 
@@ -78,7 +80,7 @@ pub enum Failure {
         /// What there is.
         supported: Vec<&'static str>,
     },
-    /// The rules, a budget or a rate say no.
+    /// The rules, a budget or a rate say no, or the call was made before.
     #[error("{}", .0.sentence())]
     Refused(Box<Refusal>),
     /// The server did not answer.
@@ -217,6 +219,7 @@ impl Failure {
                 Cause::Policy { .. } => POLICY,
                 Cause::Budget { shortage, .. } if shortage.span.never_ends() => SPENT,
                 Cause::Budget { .. } | Cause::Rate { .. } => BUDGET,
+                Cause::Repeat { .. } => REPEATED,
             },
             Self::Upstream {
                 error: UpstreamError::TimedOut,

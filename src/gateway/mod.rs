@@ -23,8 +23,10 @@ mod failure;
 mod figures;
 mod flood;
 mod forward;
+mod health;
 mod in_hand;
 mod joined;
+mod keys;
 mod known;
 mod listener;
 mod lists;
@@ -37,6 +39,7 @@ mod places;
 mod recheck;
 mod recorder;
 mod refusal;
+mod repeats;
 mod requests;
 mod resolve;
 mod rounds;
@@ -138,6 +141,8 @@ pub struct AgentRequest {
     pub log_level: Option<LogLevel>,
     /// The one it set for its whole session.
     pub session_level: Option<LogLevel>,
+    /// The `Idempotency-Key` header, as sent.
+    pub idempotency_key: Option<String>,
     /// `Mcp-Param-*` headers, by full name.
     pub param_headers: Vec<(String, String)>,
     /// What the agent declared it can do.

@@ -44,6 +44,21 @@ pub enum Order {
         /// Why; written down.
         why: String,
     },
+    /// Delete what is kept of the arguments and the result of a call.
+    RedactCall {
+        /// Which call.
+        #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+        call: CallId,
+        /// Why; written down.
+        why: String,
+    },
+    /// Delete what is kept of the arguments and results of calls before an instant.
+    RedactBefore {
+        /// The instant, in microseconds since 1970.
+        before_us: i64,
+        /// Why; written down.
+        why: String,
+    },
     /// Follow the wall clock again, which jumped ahead and is right all the same.
     AcceptTime {
         /// Why; written down.
@@ -65,6 +80,7 @@ impl Order {
             Self::Refund { .. } => "refund",
             Self::Prune(_) => "prune",
             Self::Unfreeze { .. } => "unfreeze",
+            Self::RedactCall { .. } | Self::RedactBefore { .. } => "redact",
             Self::AcceptTime { .. } => "accept_time",
             Self::Repair { .. } => "repair",
         }
@@ -73,7 +89,9 @@ impl Order {
     /// Why it is given.
     pub fn why(&self) -> &str {
         match self {
-            Self::Refund { why, .. }
+            Self::RedactCall { why, .. }
+            | Self::RedactBefore { why, .. }
+            | Self::Refund { why, .. }
             | Self::Unfreeze { why, .. }
             | Self::AcceptTime { why }
             | Self::Repair { why } => why,
@@ -126,6 +144,15 @@ pub enum Outcome {
         windows: usize,
         /// What servers had reported beyond what was held in them.
         overrun: u64,
+    },
+    /// Bodies were deleted.
+    Redacted {
+        /// The sequence of the event; none when there was nothing to delete.
+        seq: Option<i64>,
+        /// How many.
+        bodies: usize,
+        /// Whether there is more than one order may delete.
+        more: bool,
     },
     /// The wall clock is followed again.
     TimeAccepted {
@@ -187,6 +214,9 @@ pub enum Refused {
     /// The call is not over.
     #[error("call `{0}` is still open; what it costs is known when it is over")]
     OpenCall(CallId),
+    /// The call is not over.
+    #[error("call `{0}` is still open; what is kept of it is deleted when it is over")]
+    CallUnderWay(CallId),
     /// It was not let through, or the server never saw it, or no budget is about it.
     #[error("call `{0}` cost nothing, so there is nothing to give back")]
     FreeCall(CallId),
@@ -265,8 +295,10 @@ async fn obey(
     let proof = match instruction.order {
         Order::Refund { .. }
         | Order::Unfreeze { .. }
-        | Order::AcceptTime { .. }
-        | Order::Prune(_) => None,
+        | Order::RedactCall { .. }
+        | Order::RedactBefore { .. }
+        | Order::Prune(_)
+        | Order::AcceptTime { .. } => None,
         Order::Repair { .. } => Some(prove(file).await.map_err(unreadable)?),
     };
     recorder.order(instruction, proof).await
@@ -343,8 +375,10 @@ impl Alone {
         let writer = match instruction.order {
             Order::Refund { .. }
             | Order::Unfreeze { .. }
-            | Order::AcceptTime { .. }
-            | Order::Prune(_) => {
+            | Order::RedactCall { .. }
+            | Order::RedactBefore { .. }
+            | Order::Prune(_)
+            | Order::AcceptTime { .. } => {
                 Writer::start(database, clock, random(), first, checkpoints).await?
             }
             // Closing calls may wait until it is sure which are open.

@@ -100,6 +100,7 @@ impl Gateway {
             subject: Subject::Listing,
             request,
             purpose: String::new(),
+            key: None,
             continues: None,
         };
         let Replied { call, reply, .. } = self.run(caller, wish, agent).await?.into_reply()?;

@@ -265,6 +265,7 @@ mod tests {
                 client_info: None,
             },
             purpose: String::new(),
+            key: None,
             continues: None,
         };
         Waiting {

@@ -1,4 +1,4 @@
-//! Refusals by the rules, a budget or a rate: one sentence for a model, figures for a program.
+//! Refusals by the rules, a budget, a rate, or since a call was made before: one sentence for a model, figures for a program.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,14 +6,15 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::audit::Entry;
-use crate::budget::Shortage;
+use crate::budget::{Repeated, Shortage};
 use crate::policy::DenialReason;
 use crate::types::{CallId, Period, Rate, Timestamp, Window, Zone};
 
 use super::entries;
 use super::figures::{Figures, RateLimit};
+use super::repeats;
 
-/// A refusal by the rules, a budget or a rate.
+/// A refusal by the rules, a budget or a rate, or of a repeat.
 #[derive(Debug, Clone)]
 pub struct Refusal {
     /// The call's id in the log.
@@ -57,6 +58,15 @@ pub enum Cause {
         rate: Rate,
         /// The path of its rule.
         name: Arc<str>,
+    },
+    /// It was made before.
+    Repeat {
+        /// What became of it then.
+        repeated: Box<Repeated>,
+        /// The zone of the instants it names.
+        zone: Zone,
+        /// When it was refused.
+        at: Timestamp,
     },
 }
 
@@ -126,6 +136,14 @@ impl Refusal {
                  Call id {call}.",
                 wait.as_secs_f64(),
             ),
+            Cause::Repeat { repeated, zone, .. } => {
+                let words = repeats::sentence(repeated, subject, zone);
+                let ids = match repeated.first {
+                    Some(first) => format!("First call id {first}, this call id {call}."),
+                    None => format!("Call id {call}."),
+                };
+                format!("Refused ({reason}). {words} {ids}")
+            }
         }
     }
 
@@ -135,13 +153,14 @@ impl Refusal {
             Cause::Policy { reason, .. } => denial_word(*reason),
             Cause::Budget { .. } => "budget",
             Cause::Rate { .. } => "rate",
+            Cause::Repeat { repeated, .. } => repeats::reason(repeated),
         }
     }
 
     /// What the headers of the answer say.
     pub(super) fn rate_limit(&self) -> Option<RateLimit> {
         match &self.cause {
-            Cause::Policy { .. } => None,
+            Cause::Policy { .. } | Cause::Repeat { .. } => None,
             Cause::Budget { figures, .. } => {
                 figures.as_ref().map(|figures| figures.rate_limit().clone())
             }
@@ -179,6 +198,7 @@ impl Refusal {
             Cause::Rate { wait, .. } => {
                 data.insert("retry_after_ms".into(), millis(*wait).into());
             }
+            Cause::Repeat { repeated, at, .. } => data.extend(repeats::data(repeated, *at)),
         }
         data.insert("call_id".into(), self.call.to_string().into());
         data
@@ -265,6 +285,6 @@ fn span_words(window: Window) -> String {
     word.into()
 }
 
-fn millis(span: Duration) -> u64 {
+pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

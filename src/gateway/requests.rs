@@ -10,6 +10,7 @@ use super::answer::{Addressee, Answer};
 use super::exchange::{Exchange, Wants};
 use super::failure::Failure;
 use super::figures::Figures;
+use super::keys::take_key;
 use super::listener::{Asking, Listener};
 use super::parked::Attended;
 use super::rounds::purpose;
@@ -115,6 +116,7 @@ impl Gateway {
             session_level,
             param_headers,
             capabilities,
+            idempotency_key,
             ..
         } = request;
         // Asked for where none can be made, a task is a call like any other (2025-11-25, tasks).
@@ -125,7 +127,7 @@ impl Gateway {
         if let Some(tasks) = tasks::declaration(caller.era, &scope, &capabilities) {
             passed.set("extensions", tasks);
         }
-        let outgoing = Outgoing {
+        let mut outgoing = Outgoing {
             method,
             params,
             log_level,
@@ -144,7 +146,13 @@ impl Gateway {
             | Method::ResourcesList
             | Method::TemplatesList => self.list(caller, &scope, outgoing, agent).await,
             Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
-                let wished = self.wish(caller, &scope, outgoing, agent).await;
+                let wished = match key_of(&mut outgoing, idempotency_key.as_deref()) {
+                    Ok(key) => self
+                        .wish(caller, &scope, outgoing, agent)
+                        .await
+                        .map(|wish| Wish { key, ..wish }),
+                    Err(failure) => Err(failure),
+                };
                 let taken_up = wished.and_then(|mut wish| {
                     let exchange = self.take_up(caller, &mut wish)?;
                     Ok((wish, exchange))
@@ -230,6 +238,7 @@ impl Gateway {
         };
         Ok(Wish {
             purpose: purpose(&request, &subject),
+            key: None,
             server,
             subject,
             request,
@@ -393,6 +402,15 @@ fn addressee<'a>(caller: &Caller, id: &'a RequestId, method: Option<Method>) -> 
         modern: caller.era.is_modern(),
         is_tool_call: method == Some(Method::ToolsCall),
         style: caller.agent.refusals,
+    }
+}
+
+/// The key that a call of a tool came with. Nothing else costs, so nothing else has one.
+fn key_of(request: &mut Outgoing, header: Option<&str>) -> Result<Option<String>, Failure> {
+    if request.method == Method::ToolsCall {
+        take_key(&mut request.params, header)
+    } else {
+        Ok(None)
     }
 }
 

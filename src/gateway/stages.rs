@@ -100,6 +100,8 @@ pub(super) struct Wish {
     pub request: Outgoing,
     /// What the request is, so that a state of the server given for it fits no other.
     pub purpose: String,
+    /// The key it came with; only calls of tools have one.
+    pub key: Option<String>,
     /// The call that this one continues with answers to the server's questions; what that one cost pays for
     /// this one too.
     pub continues: Option<CallId>,
@@ -181,6 +183,17 @@ pub(super) struct Authorized {
 }
 
 impl Authorized {
+    /// Ends the line here, with what came of the same call when it was made.
+    pub(super) fn replayed(self, reply: Reply) -> Settled {
+        Settled {
+            call: self.request.call,
+            wish: self.request.wish,
+            outcome: Outcome::Answered(reply),
+            // It cost nothing.
+            figures: None,
+        }
+    }
+
     /// Joins the grant with the hold that the writer took.
     pub(super) fn reserve(self, open: OpenCall) -> Reserved {
         Reserved {
@@ -189,6 +202,15 @@ impl Authorized {
             open,
         }
     }
+}
+
+/// What a request is that asked to be let through.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// It may be forwarded.
+    Open(Box<Reserved>),
+    /// It was made before; this is what it came to.
+    Replayed(Box<Settled>),
 }
 
 /// A request whose `admitted` event is durable and whose budgets are held. Only this can be forwarded.

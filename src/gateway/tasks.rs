@@ -177,6 +177,7 @@ impl Gateway {
             subject: Subject::Tool(task.tool),
             request,
             purpose: String::new(),
+            key: None,
             continues: Some(task.call),
         };
         Ok((task.names, wish))
@@ -213,6 +214,7 @@ impl Gateway {
             subject: Subject::Listing,
             request,
             purpose: String::new(),
+            key: None,
             continues: None,
         };
         let (_, result) = self.ask_about_tasks(caller, wish, agent).await?;

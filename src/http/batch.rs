@@ -14,10 +14,13 @@ use crate::protocol::{Element, Message, Object, Version, write_array, write_even
 
 use super::classify::{Unclear, is_claimed, named};
 use super::delivery::{self, KEEP_ALIVE, stream_of};
-use super::mcp::{Visit, failure_of, hints, label};
+use super::mcp::{IDEMPOTENCY_KEY, Visit, failure_of, hints, label};
 use super::{Front, json};
 
 const NO_BATCHES: &str = "batches belong to revision 2025-03-26 alone; send one message at a time";
+
+const ONE_KEY: &str = "the Idempotency-Key header is for one call; in a batch, give each its key as \
+    `_meta[\"dev.hayward/idempotency_key\"]`";
 
 /// What one element yields, until its answer.
 pub(super) struct Yield {
@@ -77,7 +80,8 @@ impl Front {
         elements: Vec<Element>,
         streams: bool,
     ) -> Result<Vec<Yield>, Response> {
-        if let Err(why) = check(visit.caller.era, &elements) {
+        let has_key = visit.headers.contains_key(IDEMPOTENCY_KEY);
+        if let Err(why) = check(visit.caller.era, &elements, has_key) {
             let failure = Failure::NotAMessage(why.into());
             return Err(self.fail(visit, None, "", failure).await);
         }
@@ -131,7 +135,7 @@ impl Front {
 }
 
 /// Why a batch is none, as a whole.
-fn check(era: AgentEra, elements: &[Element]) -> Result<(), &'static str> {
+fn check(era: AgentEra, elements: &[Element], has_key: bool) -> Result<(), &'static str> {
     match era {
         AgentEra::Bare => {}
         AgentEra::Session(version) if version.has_batches() => {}
@@ -144,6 +148,9 @@ fn check(era: AgentEra, elements: &[Element]) -> Result<(), &'static str> {
         }
         if is_claimed(params) {
             return Err(NO_BATCHES);
+        }
+        if has_key && method == "tools/call" {
+            return Err(ONE_KEY);
         }
     }
     Ok(())

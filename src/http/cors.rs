@@ -10,7 +10,7 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 
 /// What a client of MCP sends (2026-07-28, transports).
 const HEADERS: &str = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Session-Id, Mcp-Method, \
-    Mcp-Name, Last-Event-ID, X-Session-ID";
+    Mcp-Name, Last-Event-ID, X-Session-ID, Idempotency-Key";
 
 /// What a client of MCP has to read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(

@@ -27,6 +27,9 @@ use super::{Front, bearer, body, delivery, headers, refuse, refuse_to, refuse_un
 /// The longest label a bare client may put on its requests, in bytes.
 const MAX_LABEL: usize = 128;
 
+/// The header with the key of a call (`draft-ietf-httpapi-idempotency-key-header`).
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
 /// `/mcp`: everything the agent was granted.
 pub(super) async fn all(State(front): State<Front>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
@@ -284,6 +287,12 @@ impl Front {
         params: Object,
         streams: bool,
     ) -> Result<mpsc::Receiver<Part>, Answer> {
+        let idempotency_key = match headers::single(&visit.headers, IDEMPOTENCY_KEY) {
+            Ok(key) => key.map(str::to_owned),
+            // Nothing but a call of a tool has a use for it.
+            Err(_) if method != "tools/call" => None,
+            Err(failure) => return Err(self.failed(&visit, Some(&id), &method, failure).await),
+        };
         let place = match self.gateway.place(&visit.caller, &id) {
             Ok(place) => place,
             Err(failure) => return Err(self.failed(&visit, Some(&id), &method, failure).await),
@@ -298,6 +307,7 @@ impl Front {
             capabilities,
             method,
             params,
+            idempotency_key,
             param_headers: if modern {
                 // Those that cannot be read were refused when the request was classified.
                 headers::param_headers(&visit.headers).unwrap_or_default()

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::types::{
     AgentName, BudgetKey, Limit, PoolName, Rate, Revision, ServerName, Timestamp, TokenHash, Unit,
@@ -248,10 +249,31 @@ pub struct ServerRule {
     pub budgets: Vec<Arc<BudgetRule>>,
     /// Smoothing of whoever calls it.
     pub rate: Option<Arc<RateRule>>,
+    /// Which of its tools an agent does not call twice with the same arguments.
+    pub dedupe: Vec<DedupeRule>,
     /// What is kept of calls to it, at most.
     pub keeping: Keeping,
     /// What its tools cost.
     pub costs: Option<Costs>,
+}
+
+/// Tools that an agent does not call with the same arguments again for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DedupeRule {
+    /// Which.
+    pub tools: Pattern,
+    /// For how long.
+    pub span: Duration,
+}
+
+impl ServerRule {
+    /// For how long a call of this tool is not made again: as the rule says that names it most exactly, and of equals
+    /// the longest.
+    pub fn dedupe_of(&self, tool: &str) -> Option<Duration> {
+        let rules = self.dedupe.iter().filter(|rule| rule.tools.matches(tool));
+        let rule = rules.max_by_key(|rule| (rule.tools.weight(), rule.span));
+        rule.map(|rule| rule.span)
+    }
 }
 
 /// What a viewer may see beyond metadata.

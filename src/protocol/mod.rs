@@ -3,6 +3,7 @@
 //! Messages stay raw slices: the envelope, `params`, `result` and `_meta` are taken apart one level at a
 //! time and put together again; `arguments` and results pass byte for byte.
 
+mod canonical;
 mod header_value;
 mod json;
 mod message;
@@ -14,6 +15,7 @@ mod splice;
 mod sse;
 mod version;
 
+pub use canonical::canonical;
 pub use header_value::{from_header, to_header};
 pub use json::{Json, JsonError, Object, array_items, json_string, raw, to_raw, write_array};
 pub use message::{

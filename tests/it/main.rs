@@ -28,6 +28,8 @@ mod hostile;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod messages;
@@ -49,3 +51,5 @@ mod subscriptions;
 mod support;
 #[cfg(test)]
 mod tasks;
+#[cfg(test)]
+mod windows;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use hayward::budget::{Count, Shortage, span};
+use hayward::budget::{Count, Repeat, Repeated, Shortage, span};
 use hayward::gateway::{Addressee, Cause, Door, Failure, Refusal, TokenProblem, Unanswered};
 use hayward::policy::{Charge, DenialReason, Place, Refund, RefusalStyle};
 use hayward::protocol::{RequestId, raw};
@@ -88,6 +88,37 @@ fn by_rate() -> Failure {
     refused("images/imagine", cause)
 }
 
+/// A call that was made before with its key, or a minute ago with its arguments.
+fn repeats() -> Vec<Failure> {
+    let outcome = |word: &'static str| word.into();
+    let by = |repeat: Repeat, is_given: bool| {
+        let repeated = Box::new(Repeated {
+            first: (repeat != Repeat::TooMany).then(|| CallId::new(NOW, [1; 10])),
+            repeat,
+            result: None,
+            until: (!is_given).then(|| NOW.after(Duration::from_secs(540))),
+        });
+        let zone = Zone::named("Europe/Berlin").unwrap();
+        let cause = Cause::Repeat {
+            repeated,
+            zone,
+            at: NOW,
+        };
+        refused("images/imagine", cause)
+    };
+    vec![
+        by(Repeat::Running, true),
+        by(Repeat::Running, false),
+        by(Repeat::Asked, true),
+        by(Repeat::Done(outcome("ok")), true),
+        by(Repeat::Done(outcome("tool_error")), false),
+        by(Repeat::Unknown(outcome("timed_out")), true),
+        by(Repeat::Unknown(outcome("gateway_stopped")), false),
+        by(Repeat::OtherArguments, true),
+        by(Repeat::TooMany, true),
+    ]
+}
+
 fn upstream(error: UpstreamError) -> Failure {
     Failure::Upstream {
         server: server(),
@@ -117,6 +148,7 @@ fn kind(failure: &Failure) -> &'static str {
             Cause::Policy { .. } => "Refused by policy",
             Cause::Budget { .. } => "Refused by budget",
             Cause::Rate { .. } => "Refused by rate",
+            Cause::Repeat { .. } => "Refused as a repeat",
         },
         Failure::Upstream { error, .. } => match error {
             UpstreamError::Unreachable(_) => "Upstream unreachable",
@@ -315,10 +347,11 @@ fn show(text: &mut String, failure: &Failure) {
 #[test]
 fn every_failure_has_its_code_its_status_and_its_words() {
     let mut text = String::new();
-    for failure in failures() {
-        show(&mut text, &failure);
+    for failure in failures().iter().chain(&repeats()) {
+        show(&mut text, failure);
     }
     let text = text.replace(&call().to_string(), "CALL");
+    let text = text.replace(&CallId::new(NOW, [1; 10]).to_string(), "FIRST");
     insta::assert_snapshot!(text, @r#"
     NotJson (malformed)
       400 -32700 the body is not JSON: line 1
@@ -471,6 +504,42 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       {"reason":"overloaded","retry_after_ms":1000}
     Internal (internal)
       200 -32603 the gateway failed in the middle of this request
+    Refused as a repeat (in_progress)
+      200 -31409 Refused (in progress). images/imagine: the call of this idempotency key is still running. Wait for its answer; asking again does not start a second one. First call id FIRST, this call id CALL.
+      {"call_id":"CALL","first_call_id":"FIRST","reason":"in_progress","retry_after_ms":2000}
+      tools/call: the same as a tool error
+    Refused as a repeat (in_progress)
+      200 -31409 Refused (in progress). images/imagine: the same call with the same arguments is still running. Wait for its answer; asking again does not start a second one. First call id FIRST, this call id CALL.
+      {"call_id":"CALL","first_call_id":"FIRST","reason":"in_progress","retry_after_ms":2000}
+      tools/call: the same as a tool error
+    Refused as a repeat (in_progress)
+      200 -31409 Refused (in progress). images/imagine: the call of this idempotency key waits for answers to what its server asked. Send them with the `requestState` that came with the questions; to begin anew instead, use a fresh key. First call id FIRST, this call id CALL.
+      {"call_id":"CALL","first_call_id":"FIRST","reason":"in_progress"}
+      tools/call: the same as a tool error
+    Refused as a repeat (already_executed)
+      200 -31409 Refused (already executed). images/imagine: the call of this idempotency key was made before and answered (`ok`). It is not made a second time, and its result was not kept. Only if it is to be done once more, use a fresh key. First call id FIRST, this call id CALL.
+      {"call_id":"CALL","first_call_id":"FIRST","outcome":"ok","reason":"already_executed"}
+      tools/call: the same as a tool error
+    Refused as a repeat (already_executed)
+      200 -31409 Refused (already executed). images/imagine: the same call with the same arguments was made before and answered (`tool_error`). It is not made a second time, and its result was not kept. Only if it is to be done once more, wait until 2026-11-20T13:09:00+01:00. First call id FIRST, this call id CALL.
+      {"call_id":"CALL","first_call_id":"FIRST","outcome":"tool_error","reason":"already_executed","retry_after_ms":540000}
+      tools/call: the same as a tool error
+    Refused as a repeat (outcome_unknown)
+      200 -31409 Refused (outcome unknown). images/imagine: the call of this idempotency key was made before, and nobody knows whether the server did it (`timed_out`). Find out first; to have it done all the same, use a fresh key. First call id FIRST, this call id CALL.
+      {"call_id":"CALL","first_call_id":"FIRST","outcome":"timed_out","reason":"outcome_unknown"}
+      tools/call: the same as a tool error
+    Refused as a repeat (outcome_unknown)
+      200 -31409 Refused (outcome unknown). images/imagine: the same call with the same arguments was made before, and nobody knows whether the server did it (`gateway_stopped`). Find out first; to have it done all the same, wait until 2026-11-20T13:09:00+01:00. First call id FIRST, this call id CALL.
+      {"call_id":"CALL","first_call_id":"FIRST","outcome":"gateway_stopped","reason":"outcome_unknown","retry_after_ms":540000}
+      tools/call: the same as a tool error
+    Refused as a repeat (key_reused)
+      200 -31409 Refused (key reused). images/imagine: this idempotency key belongs to a call with other arguments. Use a fresh key for each new call. First call id FIRST, this call id CALL.
+      {"call_id":"CALL","first_call_id":"FIRST","reason":"key_reused"}
+      tools/call: the same as a tool error
+    Refused as a repeat (too_many_keys)
+      200 -31409 Refused (too many keys). images/imagine: there are 50000 idempotency keys of this agent, as many as are kept. Some come free within a day. Retrying now will not help. Call id CALL.
+      {"call_id":"CALL","reason":"too_many_keys"}
+      tools/call: the same as a tool error
     "#);
 }
 

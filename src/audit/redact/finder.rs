@@ -1,6 +1,7 @@
 //! Finds all secrets of one text at once, in time that grows with the text and not with their number.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
@@ -16,6 +17,9 @@ pub(super) const SHORTEST_SECRET: usize = 6;
 /// How often a text may be escaped with `%`.
 const ESCAPED: usize = 2;
 
+/// Secrets that came last and are looked for by themselves.
+const FRESH: usize = 32;
+
 /// What a word that was found means.
 #[derive(Debug, Clone, Copy)]
 enum Needle {
@@ -25,30 +29,22 @@ enum Needle {
     Shape(Shape),
 }
 
-/// Looks for the secrets of this process and for what looks like one.
-pub(super) struct Finder {
-    /// `None` when there are more secrets than can be looked for; no text is kept then.
+/// Words to look for, and what each of them means.
+struct Words {
+    /// `None` when there are more than can be looked for; no text is kept then.
     automaton: Option<AhoCorasick>,
     needles: Vec<Needle>,
 }
 
-impl fmt::Debug for Finder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Finder({} words)", self.needles.len())
-    }
-}
-
-impl Finder {
-    pub(super) fn new(secrets: &[Secret]) -> Self {
+impl Words {
+    fn new(shapes: Vec<(String, Shape)>, secrets: &[Secret]) -> Self {
         let (mut texts, mut needles) = (Vec::new(), Vec::new());
-        for (text, shape) in words() {
+        for (text, shape) in shapes {
             texts.push(text);
             needles.push(Needle::Shape(shape));
         }
-        for form in secrets
-            .iter()
-            .flat_map(|secret| forms(secret.expose(), SHORTEST_SECRET))
-        {
+        let forms = |secret: &Secret| forms(secret.expose(), SHORTEST_SECRET);
+        for form in secrets.iter().flat_map(forms) {
             texts.push(form.text);
             needles.push(Needle::Secret {
                 has_before: form.has_before,
@@ -64,20 +60,67 @@ impl Finder {
             needles,
         }
     }
+}
+
+/// Looks for the secrets of this process and for what looks like one.
+#[derive(Clone)]
+pub(super) struct Finder {
+    secrets: Vec<Secret>,
+    /// How many of them are among the settled words.
+    settled_secrets: usize,
+    settled: Arc<Words>,
+    /// Those that came last, so that not all words are taken up anew for each.
+    fresh: Arc<Words>,
+}
+
+impl fmt::Debug for Finder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Finder({} secrets)", self.secrets.len())
+    }
+}
+
+impl Finder {
+    pub(super) fn new(secrets: Vec<Secret>) -> Self {
+        Self {
+            settled_secrets: secrets.len(),
+            settled: Arc::new(Words::new(words(), &secrets)),
+            fresh: Arc::new(Words::new(Vec::new(), &[])),
+            secrets,
+        }
+    }
+
+    /// The same with one secret more.
+    pub(super) fn with(&self, secret: Secret) -> Self {
+        let mut more = self.clone();
+        more.secrets.push(secret);
+        let fresh = more.secrets.get(self.settled_secrets..).unwrap_or_default();
+        if fresh.len() > FRESH {
+            return Self::new(more.secrets);
+        }
+        more.fresh = Arc::new(Words::new(Vec::new(), fresh));
+        more
+    }
+
+    #[cfg(test)]
+    pub(super) fn secrets(&self) -> usize {
+        self.secrets.len()
+    }
+
+    fn all_words(&self) -> impl Iterator<Item = &Words> {
+        let all = [&self.settled, &self.fresh].into_iter();
+        all.map(Arc::as_ref)
+            .filter(|words| !words.needles.is_empty())
+    }
 
     /// Whether a text as it is written may hold a secret: some word of one, or escapes that hide it.
     pub(super) fn is_suspect(&self, text: &str) -> bool {
         let is_escaped = text.bytes().any(|byte| matches!(byte, b'%' | b'\\'));
-        is_escaped
-            || self
-                .automaton
-                .as_ref()
-                .is_none_or(|automaton| automaton.is_match(text))
+        is_escaped || self.all_words().any(|words| words.stand_in(text))
     }
 
     /// The text without its secrets; nothing when it has none.
     pub(super) fn text(&self, text: &str) -> Option<String> {
-        if self.automaton.is_none() {
+        if self.all_words().any(|words| words.automaton.is_none()) {
             return Some(marker("unsearched", text.len()));
         }
         let mut spans = Spans::default();
@@ -101,6 +144,19 @@ impl Finder {
             unescaped = read.read_again();
         }
         spans.take_out_of(text)
+    }
+
+    fn search(&self, text: &[u8], spans: &mut Spans) {
+        for words in self.all_words() {
+            words.search(text, spans);
+        }
+    }
+}
+
+impl Words {
+    fn stand_in(&self, text: &str) -> bool {
+        let automaton = self.automaton.as_ref();
+        automaton.is_none_or(|automaton| automaton.is_match(text))
     }
 
     fn search(&self, text: &[u8], spans: &mut Spans) {

@@ -143,7 +143,26 @@ fn the_token_an_agent_used_is_known_from_then_on() {
     redactor.learn_token(&TokenHash::of(token), token);
     redactor.learn_token(&TokenHash::of(token), token);
     assert_eq!(redactor.text(token), "[redacted:secret:12]");
-    assert_eq!(redactor.secrets.lock().unwrap().len(), 1);
+    assert_eq!(redactor.finder().secrets(), 1);
+}
+
+#[test]
+fn however_many_tokens_are_used_each_is_known() {
+    let redactor = redactor(&["the first of all"]);
+    let tokens: Vec<String> = (0..100)
+        .map(|number| format!("token number {number};"))
+        .collect();
+    for token in &tokens {
+        redactor.learn_token(&TokenHash::of(token), token);
+    }
+    for token in tokens
+        .iter()
+        .map(String::as_str)
+        .chain(["the first of all"])
+    {
+        let left = redactor.text(token).into_owned();
+        assert_eq!(left, format!("[redacted:secret:{}]", token.len()));
+    }
 }
 
 #[test]
@@ -350,7 +369,7 @@ proptest! {
 
     #[test]
     fn any_text_can_be_walked_through(text in "\\PC{0,60}", cut: bool) {
-        let finder = Finder::new(&[Secret::new("a live secret".into())]);
+        let finder = Finder::new(vec![Secret::new("a live secret".into())]);
         let left = Walk::new(&finder, Some(&KeyNames::default()), &text, cut).redact();
         prop_assert!(!left.contains("a live secret"));
     }

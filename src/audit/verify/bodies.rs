@@ -19,6 +19,8 @@ pub(super) struct Bodies {
     /// Events say so that are believed before the chain comes to them; one that is not what was written is found then.
     /// From which event to which, in order, none touching another.
     deleted: Vec<(i64, i64)>,
+    /// Whether bodies are read at all; the short check and a check of the counts do without.
+    are_read: bool,
 }
 
 /// What an event says of its body.
@@ -35,6 +37,9 @@ struct Covered {
 impl Bodies {
     /// One event whose text is what the chain says.
     pub(super) fn event(&mut self, seq: i64, meta: &Meta<'_>) {
+        if !self.are_read {
+            return;
+        }
         let of = |kind, body: &Option<MetaBody<'_>>| {
             body.as_ref().map(|body| Covered {
                 kind,
@@ -69,7 +74,9 @@ impl Bodies {
         self.missing.extend(missing);
     }
 
+    /// What was deleted in good order, as far as is known by now. Comes first of all, and once more at the end.
     pub(super) fn set_deleted(&mut self, deleted: Vec<Deleted>) {
+        self.are_read = true;
         // What was deleted was there before.
         let spans = deleted
             .iter()

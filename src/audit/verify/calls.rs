@@ -255,17 +255,16 @@ impl Calls {
         all
     }
 
-    /// Of windows that began before the first event here, only what is held is known, and not all of that.
+    /// Of windows that began before the first event here, not all is known; but never less than these events say.
     fn forget_earlier(&self, windows: &mut [((String, i64), Sums)], said: &Windows) {
         for (id, counted) in windows {
             let events = said.get(id).copied().unwrap_or_default();
             if self.since.is_none_or(|since| id.1 <= since) {
-                let held = if counted.held >= events.held {
-                    events.held
-                } else {
-                    counted.held
+                *counted = Sums {
+                    used: counted.used.min(events.used),
+                    held: counted.held.min(events.held),
+                    ..events
                 };
-                *counted = Sums { held, ..events };
             }
         }
     }
@@ -319,4 +318,85 @@ impl Calls {
 /// Whether these are the same amounts of the same windows, in whatever order.
 fn are_same(one: &[Holding], other: &[Holding]) -> bool {
     one.len() == other.len() && one.iter().all(|holding| other.contains(holding))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLS: [&str; 2] = [
+        "01a1f8d3-ea00-74c6-bc73-47dd154b6f42",
+        "01a1f8d3-ea00-79a8-90fd-2153988bc526",
+    ];
+
+    /// A closed call and an open one, each in a window that began at 10, when the part of the log began, and one at 20.
+    fn part() -> Calls {
+        let mut calls = Calls::default();
+        calls.resume();
+        let budgets = |word: &str| {
+            format!(
+                r#"[{{"key":"a","window":10,"{word}":1}},{{"key":"a","window":20,"{word}":1}}]"#
+            )
+        };
+        for (kind, call, word) in [
+            ("admitted", CALLS[0], "amount"),
+            ("settled", CALLS[0], "charged"),
+            ("admitted", CALLS[1], "amount"),
+        ] {
+            let budgets = budgets(word);
+            let text =
+                format!(r#"{{"at_us":10,"kind":"{kind}","call":"{call}","budgets":{budgets}}}"#);
+            assert_eq!(calls.event(1, &serde_json::from_str(&text).unwrap()), None);
+        }
+        calls
+    }
+
+    fn tables(early: (i64, i64), late: (i64, i64)) -> LedgerTables {
+        let window = |starts, (used, held)| {
+            let sums = Sums {
+                used,
+                held,
+                ..Sums::default()
+            };
+            (("a".to_owned(), starts), sums)
+        };
+        let call: CallId = CALLS[1].parse().unwrap();
+        let hold = |starts| ((call, "a".to_owned(), starts), 1);
+        LedgerTables {
+            windows: vec![window(10, early), window(20, late)],
+            open_calls: vec![call],
+            holds: vec![hold(10), hold(20)],
+            ..LedgerTables::default()
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_log_says_nothing_of_what_was_used_before_it() {
+        let calls = part();
+        for (early, late, differing) in [
+            ((1, 1), (1, 1), 0),
+            ((700, 9), (1, 1), 0),
+            ((1, 0), (1, 1), 1),
+            ((1, 1), (2, 1), 1),
+            ((1, 1), (0, 1), 1),
+            ((1, 1), (1, 2), 1),
+        ] {
+            let found = calls.differences(tables(early, late));
+            assert_eq!(found.len(), differing, "{early:?} {late:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn lists_that_are_shorter_than_the_events_are_found_in_a_part_too() {
+        let calls = part();
+        let mut short = tables((1, 1), (1, 1));
+        short.open_calls.clear();
+        short.holds.pop();
+        assert_eq!(calls.differences(short).len(), 2);
+        let mut long = tables((1, 1), (1, 1));
+        let earlier: CallId = "01a1f8d3-ea00-7368-a78b-7783d8a47ad3".parse().unwrap();
+        long.open_calls.push(earlier);
+        long.holds.push(((earlier, "b".to_owned(), 5), 1));
+        assert_eq!(calls.differences(long).len(), 0);
+    }
 }

@@ -30,7 +30,7 @@ impl Proof {
     /// When the file cannot be read.
     pub async fn begin(db: &mut SqliteConnection) -> Result<Self, DbError> {
         let log = read_identity(db).await?;
-        Ok(Self(Check::new(log, Known::default()).without_bodies()))
+        Ok(Self(Check::new(log, Known::default())))
     }
 
     /// Reads to the end, or to the first break.

@@ -95,3 +95,77 @@ impl Noted {
         (!is_covered).then_some("it refunds more than the call cost")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::Refunded;
+    use super::*;
+    use crate::audit::Cost;
+    use crate::types::{BudgetKey, Timestamp};
+
+    const CALL: &str = "01a1f8d3-ea00-74c6-bc73-47dd154b6f42";
+
+    fn event(budgets: &str) -> String {
+        format!(r#"{{"at_us":5,"kind":"refunded","refunds":"{CALL}","budgets":[{budgets}]}}"#)
+    }
+
+    /// A call that cost two of one budget, and ended with this event.
+    fn listed(seq: i64) -> Refunded {
+        let cost = Cost {
+            key: BudgetKey::new("a"),
+            starts: Timestamp::from_micros(0),
+            amount: 2,
+        };
+        let costs = vec![cost];
+        (CALL.parse().unwrap(), 9, Some(Closed { seq, costs }))
+    }
+
+    fn faults(budgets: &str, listed: Refunded) -> usize {
+        let mut refunds = Refunds::default();
+        let text = event(budgets);
+        assert_eq!(refunds.note(9, &serde_json::from_str(&text).unwrap()), None);
+        let tables = LedgerTables {
+            refunds: vec![listed],
+            ..LedgerTables::default()
+        };
+        refunds.faults(&tables).len()
+    }
+
+    #[test]
+    fn a_refund_is_covered_by_what_its_call_cost() {
+        let two = r#"{"key":"a","window":0,"refunded":2}"#;
+        for (budgets, closed, wrong) in [
+            (two.to_owned(), 8, 0),
+            (two.replace(":2}", ":1}"), 8, 0),
+            (two.replace(":2}", ":3}"), 8, 1),
+            (two.replace(":2}", ":-1}"), 8, 1),
+            (two.replace("\"a\"", "\"b\""), 8, 1),
+            (two.replace("\"window\":0", "\"window\":1"), 8, 1),
+            (format!("{two},{two}"), 8, 1),
+            (two.to_owned(), 10, 1),
+        ] {
+            assert_eq!(
+                faults(&budgets, listed(closed)),
+                wrong,
+                "{budgets} {closed}"
+            );
+        }
+        let (call, seq, _) = listed(8);
+        assert_eq!(faults(two, (call, seq, None)), 1, "it was not over");
+    }
+
+    #[test]
+    fn a_call_is_refunded_once() {
+        let mut refunds = Refunds::default();
+        let text = event("");
+        let meta = serde_json::from_str(&text).unwrap();
+        assert_eq!(refunds.note(9, &meta), None);
+        assert!(refunds.note(10, &meta).is_some());
+        let nobody = r#"{"at_us":5,"kind":"refunded"}"#;
+        assert!(
+            refunds
+                .note(11, &serde_json::from_str(nobody).unwrap())
+                .is_some()
+        );
+    }
+}

@@ -59,3 +59,62 @@ impl Books {
         thawed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::count::Count;
+    use super::super::super::{Contents, Span};
+    use super::*;
+
+    const STARTS: Timestamp = Timestamp::from_micros(1_795_132_800_000_000);
+
+    fn row(used: u64, frozen: bool) -> Row {
+        let ends = STARTS.after(std::time::Duration::from_secs(86_400));
+        Row {
+            count: Count {
+                limit: 5,
+                limit_high: 5,
+                used,
+                held: 0,
+            },
+            overrun: u64::from(frozen),
+            frozen,
+            ..Row::empty(Span {
+                starts: STARTS,
+                ends,
+            })
+        }
+    }
+
+    fn books() -> Books {
+        let mut contents = Contents::default();
+        contents
+            .budgets
+            .insert(BudgetKey::new("a calls/day@UTC"), 7);
+        Books::new(contents)
+    }
+
+    #[test]
+    fn a_refund_never_gives_back_more_than_was_used() {
+        let mut books = books();
+        let id = books.id_of(&BudgetKey::new("a calls/day@UTC")).unwrap();
+        assert!(!books.refund(id, STARTS, 1), "there is no such window");
+        books.remember(id, row(2, false));
+        assert!(!books.refund(id, STARTS, 3));
+        assert_eq!(books.used((id, STARTS)), Some(2));
+        assert!(books.refund(id, STARTS, 2));
+        let (_, rows, _) = books.take_changes();
+        assert_eq!(rows, [((id, STARTS), row(0, false))]);
+    }
+
+    #[test]
+    fn what_is_unfrozen_is_written_once() {
+        let mut books = books();
+        assert_eq!(books.unfreeze(7), []);
+        books.remember(7, row(2, true));
+        assert_eq!(books.unfreeze(7), [(STARTS, 1)]);
+        assert_eq!(books.unfreeze(7), []);
+        let (_, rows, _) = books.take_changes();
+        assert!(!rows[0].1.frozen);
+    }
+}

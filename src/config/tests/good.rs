@@ -353,3 +353,26 @@ proptest! {
         prop_assert!(!shown.contains("0123456789abcdefghijABCDEFGHIJ"), "{}", shown);
     }
 }
+
+#[test]
+fn the_rule_that_names_a_tool_most_exactly_says_how_long_its_calls_are_told_apart() {
+    let file = loaded(
+        "
+        servers:
+          a: {url: http://a/mcp, dedupe: 10m}
+          b: {url: http://b/mcp, dedupe: {imagine: 1h, 'render_*': 2h, 'r*': 24h, '*_image': 30s, '*_imago': 1m}}
+          c: {url: http://c/mcp}
+        ",
+    );
+    let minutes = |server: &str, tool: &str| {
+        let span = file.permissions.servers()[server].dedupe_of(tool);
+        span.map(|span| span.as_secs_f64() / 60.0)
+    };
+    assert_eq!(minutes("a", "anything"), Some(10.0));
+    assert_eq!(minutes("b", "imagine"), Some(60.0));
+    assert_eq!(minutes("b", "render_image"), Some(120.0));
+    assert_eq!(minutes("b", "rewrite"), Some(1_440.0));
+    assert_eq!(minutes("b", "draw_image"), Some(0.5));
+    assert_eq!(minutes("b", "describe"), None);
+    assert_eq!(minutes("c", "imagine"), None);
+}

@@ -469,3 +469,63 @@ fn a_budget_without_a_zone_and_what_nobody_uses() {
       |   ^^^^^
     "###);
 }
+
+#[test]
+fn spans_in_which_a_call_is_not_made_again() {
+    let text = "
+        servers:
+          a: {url: http://a/mcp, dedupe: soon}
+          b: {url: http://b/mcp, dedupe: {imagine: 0s, 'ren[der': 10m, blend: , describe: [1h]}}
+          c: {url: http://c/mcp, dedupe: [10m]}
+          d: {url: http://d/mcp, dedupe: }
+        ";
+    insta::assert_snapshot!(said(text), @r###"
+    error[P030]: `soon` is not a duration
+     --> permissions.yaml:2:34
+      |
+    2 |   a: {url: http://a/mcp, dedupe: soon}
+      |                                  ^^^^
+      |
+      = note: write a whole number and s, m or h, such as `60s`, `5m` or `1h`; from a second to a day
+
+    error[P030]: `0s` is not a duration
+     --> permissions.yaml:3:44
+      |
+    3 |   b: {url: http://b/mcp, dedupe: {imagine: 0s, 'ren[der': 10m, blend: , describe: [1h]}}
+      |                                            ^^
+      |
+      = note: write a whole number and s, m or h, such as `60s`, `5m` or `1h`; from a second to a day
+
+    error[P006]: `[` cannot stand in the name of a tool or server
+     --> permissions.yaml:3:49
+      |
+    3 |   b: {url: http://b/mcp, dedupe: {imagine: 0s, 'ren[der': 10m, blend: , describe: [1h]}}
+      |                                                 ^^^^^^^
+      |
+      = note: a pattern is a whole name, in which `*` stands for any characters
+
+    error[P006]: `dedupe` of `blend` is empty
+     --> permissions.yaml:3:64
+      |
+    3 |   b: {url: http://b/mcp, dedupe: {imagine: 0s, 'ren[der': 10m, blend: , describe: [1h]}}
+      |                                                                ^^^^^ write a value, or leave the key away
+
+    error[P006]: `dedupe` of `describe` must be text, not a list
+     --> permissions.yaml:3:73
+      |
+    3 |   b: {url: http://b/mcp, dedupe: {imagine: 0s, 'ren[der': 10m, blend: , describe: [1h]}}
+      |                                                                         ^^^^^^^^
+
+    error[P006]: `dedupe` of server `c` must be text, not a list
+     --> permissions.yaml:4:26
+      |
+    4 |   c: {url: http://c/mcp, dedupe: [10m]}
+      |                          ^^^^^^
+
+    error[P006]: `dedupe` of server `d` is empty
+     --> permissions.yaml:5:26
+      |
+    5 |   d: {url: http://d/mcp, dedupe: }
+      |                          ^^^^^^ write a value, or leave the key away
+    "###);
+}

@@ -350,6 +350,6 @@ fn the_old_transport_is_for_urls_and_said_once() {
     5 |   d: {url: "http://d/", transport: http}
       |                         ^^^^^^^^^
       |
-      = note: the keys are url, command, description, headers, protocol, timeout, args, env, cwd, instances, budgets, rate, costs, cost_unit, disabled, capture, redact
+      = note: the keys are url, command, description, headers, protocol, timeout, args, env, cwd, instances, budgets, rate, dedupe, costs, cost_unit, disabled, capture, redact
     "###);
 }

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::super::entries;
 use super::super::refusal::denied_by_budget;
+use super::super::repeats::denied_as_repeat;
 use super::orders::Ordered;
 use super::{Budgets, Closing, Job, NotAdmitted, Writer};
 use crate::audit::{self, Chained, Checkpoint, Entry, Kind, Pruned};
@@ -15,7 +16,7 @@ use crate::types::{CallId, Timestamp, Zone};
 
 pub(super) enum Reply {
     Admitted(oneshot::Sender<Result<Hold, NotAdmitted>>, Hold),
-    Full(oneshot::Sender<Result<Hold, NotAdmitted>>, NotAdmitted),
+    Refused(oneshot::Sender<Result<Hold, NotAdmitted>>, NotAdmitted),
     Noted(oneshot::Sender<()>),
     Looked(oneshot::Sender<Vec<Standing>>, Vec<Standing>),
 }
@@ -24,7 +25,7 @@ pub(super) enum Reply {
 pub(super) struct Batch {
     events: Vec<Chained>,
     pub(super) ledger: LedgerRows,
-    replies: Vec<Reply>,
+    pub(super) replies: Vec<Reply>,
     pub(super) closed: Vec<Closing>,
     /// A refusal was only counted, which is to be written too.
     has_counted: bool,
@@ -38,6 +39,8 @@ pub(super) struct Batch {
     pub(super) pruned: Option<Pruned>,
     /// Calls that were refunded, with the sequence of the event.
     pub(super) refunds: Vec<(CallId, i64)>,
+    /// Events whose bodies are deleted.
+    pub(super) forgotten: Vec<i64>,
     /// Rows of the ledger that are put right; the books are to be read back afterwards.
     pub(super) corrections: Option<Vec<Correction>>,
 }
@@ -74,21 +77,32 @@ impl Writer {
                 charges,
                 continues,
                 zone,
+                keys,
                 reply,
-            } => match self.reserve(batch, (call, &charges, &zone), continues, at) {
-                Ok(hold) => {
-                    let seq = self.chain(batch, &entries::admitted(*entry, hold.held()), at);
-                    batch.ledger.admit(&hold, seq);
-                    batch.replies.push(Reply::Admitted(reply, hold));
+            } => {
+                let claims = keys.as_deref();
+                if let Some(repeated) = claims.and_then(|keys| self.keys.find_repeat(keys, at)) {
+                    self.note(batch, &denied_as_repeat(*entry, &repeated), at);
+                    let refused = NotAdmitted::Repeated(Box::new(repeated));
+                    batch.replies.push(Reply::Refused(reply, refused));
+                    return;
                 }
-                Err(shortage) => {
-                    let entry = denied_by_budget(*entry, &shortage, &zone);
-                    self.note(batch, &entry, at);
-                    let standings = self.standings(&Budgets { charges, zone }, at);
-                    let full = NotAdmitted::Full(shortage, standings);
-                    batch.replies.push(Reply::Full(reply, full));
+                match self.reserve(batch, (call, &charges, &zone), continues, at) {
+                    Ok(hold) => {
+                        let seq = self.chain(batch, &entries::admitted(*entry, hold.held()), at);
+                        batch.ledger.admit(&hold, seq);
+                        self.take_keys(claims, call, (&charges, &zone), at);
+                        batch.replies.push(Reply::Admitted(reply, hold));
+                    }
+                    Err(shortage) => {
+                        let entry = denied_by_budget(*entry, &shortage, &zone);
+                        self.note(batch, &entry, at);
+                        let standings = self.standings(&Budgets { charges, zone }, at);
+                        let refused = NotAdmitted::Full(shortage, standings);
+                        batch.replies.push(Reply::Refused(reply, refused));
+                    }
                 }
-            },
+            }
             Job::Note { entry, reply } => {
                 self.note(batch, &entry, at);
                 batch.replies.push(Reply::Noted(reply));
@@ -139,7 +153,7 @@ impl Writer {
                 continue;
             }
             let connection = self.database.connection();
-            let used = budget::seeds(connection, &self.books, charge, zone, at).await?;
+            let used = budget::seeds(connection, &self.books, (charge, charges), zone, at).await?;
             if !used.is_empty() {
                 self.books.begin(charge, &used);
                 self.chain(batch, &entries::seeded(charge, &used), at);
@@ -191,7 +205,8 @@ impl Writer {
         // Not open any more: an earlier commit, of which nobody knew whether it held, did close it.
         if let Some(charged) = self.books.close(&closing.hold, &closing.ending) {
             let entry = entries::with_charges(closing.entry.clone(), &charged);
-            self.chain(batch, &entry, at);
+            let seq = self.chain(batch, &entry, at);
+            self.close_keys(closing.hold.call(), &closing.entry, seq);
             let kept_until = match closing.ending {
                 Ending::Kept(until) => Some(until),
                 Ending::Unsent
@@ -217,6 +232,7 @@ impl Writer {
 
     pub(super) async fn write(&mut self, batch: &mut Batch) -> Result<(), DbError> {
         if batch.events.is_empty() && !batch.has_counted {
+            self.keys.forget_closed();
             return Ok(());
         }
         let mut tx = self.database.begin().await?;
@@ -230,11 +246,14 @@ impl Writer {
         }
         budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
         budget::write_refunds(&mut tx, &batch.refunds).await?;
+        budget::write_keys(&mut tx, &mut self.keys).await?;
+        audit::forget(&mut tx, &batch.forgotten).await?;
         if let Some(pruned) = &batch.pruned {
             audit::write_pruned(&mut tx, pruned).await?;
         }
         tx.commit().await?;
         self.database.ensure_in_place()?;
+        self.keys.forget_closed();
         self.written = self.head;
         self.pruning.has_rest |= batch.pruned.is_some();
         self.events_since_checkpoint = self
@@ -258,8 +277,8 @@ impl Writer {
         for reply in batch.replies {
             match reply {
                 Reply::Admitted(reply, hold) => self.let_through(reply, hold),
-                Reply::Full(reply, full) => {
-                    let _ = reply.send(Err(full));
+                Reply::Refused(reply, why) => {
+                    let _ = reply.send(Err(why));
                 }
                 Reply::Noted(reply) => {
                     let _ = reply.send(());

@@ -516,7 +516,7 @@ async fn call(recorder: &Recorder, history: &mut History, now: i64) -> Result<()
         history.charges()
     };
     let admitted = recorder
-        .admit(entry, id, (charges, continues), Zone::utc())
+        .admit(entry, id, (charges, continues), Zone::utc(), None)
         .await;
     let expected = continues.is_some() || history.has_room(now);
     match admitted {
@@ -531,6 +531,9 @@ async fn call(recorder: &Recorder, history: &mut History, now: i64) -> Result<()
             prop_assert!(!expected, "refused with room: {}", history.name);
         }
         Err(NotAdmitted::Unrecorded) => prop_assert!(false, "the log can be written"),
+        Err(NotAdmitted::Repeated(_) | NotAdmitted::Replayed(_)) => {
+            prop_assert!(false, "no call here has a key");
+        }
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::super::entries;
 use super::super::operator::{By, GivenBack, Instruction, Order, Outcome, Refused};
 use super::Writer;
 use super::batch::Batch;
-use crate::audit::{self, Closed, Entry, Kind, Proof};
+use crate::audit::{self, Bodies, Closed, Entry, Kind, Proof};
 use crate::budget;
 use crate::db::DbError;
 use crate::protocol::json_string;
@@ -101,6 +101,15 @@ impl Writer {
             (Order::Unfreeze { key, .. }, _) => {
                 self.unfreeze(batch, key, entry(Kind::Unfrozen), at)
             }
+            (Order::RedactCall { call, .. }, _) => {
+                let entry = entry(Kind::Redacted).text("redacts", &call.to_string());
+                self.redact(batch, Bodies::OfCall(*call), entry, at).await
+            }
+            (Order::RedactBefore { before_us, .. }, _) => {
+                let before = Timestamp::from_micros(*before_us);
+                let entry = entry(Kind::Redacted).json("before_us", before_us.to_string());
+                self.redact(batch, Bodies::Before(before), entry, at).await
+            }
             (Order::AcceptTime { .. }, _) => self.accept_time(batch, entry(Kind::Clock), at),
             (Order::Repair { .. }, Some(proof)) => {
                 self.repair(batch, proof, entry(Kind::Repaired), at).await
@@ -111,6 +120,12 @@ impl Writer {
 
     async fn write_order(&mut self, batch: &mut Batch) -> Result<(), DbError> {
         self.write(batch).await?;
+        if !batch.forgotten.is_empty() && !self.database.empty_wal().await? {
+            tracing::warn!(
+                "a reader holds an old state of the file: what was deleted stays in the write-ahead log until it is \
+                 written over, or the gateway ends"
+            );
+        }
         if batch.corrections.is_none() {
             return Ok(());
         }
@@ -170,6 +185,37 @@ impl Writer {
             windows: thawed.len(),
             overrun,
         })
+    }
+
+    /// Deletes bodies, as many as one event may say.
+    async fn redact(
+        &mut self,
+        batch: &mut Batch,
+        which: Bodies,
+        entry: Entry,
+        at: Timestamp,
+    ) -> Result<Outcome, Stop> {
+        let mut tx = self.database.begin().await?;
+        if let Bodies::OfCall(call) = which {
+            let traced = audit::trace(tx.connection(), call).await?;
+            let traced = traced.ok_or(Refused::UnknownCall(call))?;
+            // Its result may come yet.
+            if traced.is_open() {
+                return Err(Refused::CallUnderWay(call).into());
+            }
+        }
+        let seqs = audit::bodies_of(tx.connection(), which).await?;
+        drop(tx);
+        let bodies = seqs.len();
+        if seqs.is_empty() {
+            let (seq, more) = (None, false);
+            return Ok(Outcome::Redacted { seq, bodies, more });
+        }
+        let entry = entry.json("bodies", audit::deleted_json(which, &seqs));
+        let seq = Some(self.chain(batch, &entry, at));
+        let more = bodies >= audit::REDACTED_AT_ONCE;
+        batch.forgotten = seqs;
+        Ok(Outcome::Redacted { seq, bodies, more })
     }
 
     async fn refund(

@@ -1,7 +1,5 @@
 //! After a commit that failed, and at the start: the file is read back, and what nobody waits for is closed.
 
-use std::sync::atomic::Ordering;
-
 use super::super::entries;
 use super::Writer;
 use super::batch::Batch;
@@ -47,6 +45,7 @@ impl Writer {
         }
         self.names = audit::load_names(tx.connection()).await?;
         self.books = budget::load(tx.connection(), now.max(last_at)).await?;
+        self.keys = budget::load_keys(tx.connection()).await?;
         self.folds = audit::load_repeats(tx.connection()).await?;
         self.checkpoints.last = audit::load_checkpoint(tx.connection()).await?;
         self.building.behind = Behind::load(tx.connection()).await?;
@@ -71,7 +70,9 @@ impl Writer {
             };
             let held = self.books.budgets_of(call);
             if let Some(charged) = self.books.abandon(call, &ending) {
-                self.chain(batch, &entries::with_charges(entry, &charged), at);
+                let entry = entries::with_charges(entry, &charged);
+                let seq = self.chain(batch, &entry, at);
+                self.close_keys(call, &entry, seq);
                 batch.ledger.closed.push(call);
                 batch
                     .ledger
@@ -106,6 +107,6 @@ impl Writer {
 
     pub(super) fn set_suspect(&mut self, suspect: bool) {
         self.suspect = suspect;
-        self.healthy.store(!suspect, Ordering::Relaxed);
+        self.health.set_failed(suspect);
     }
 }

@@ -56,8 +56,8 @@ impl Desk {
     /// A call against a budget of two a day.
     async fn admit(&self, number: u8) -> Result<super::super::recorder::OpenCall, NotAdmitted> {
         let (entry, call, charges) = wish(number);
-        let wanted = (charges, None);
-        self.recorder.admit(entry, call, wanted, Zone::utc()).await
+        let (wanted, zone) = ((charges, None), Zone::utc());
+        self.recorder.admit(entry, call, wanted, zone, None).await
     }
 
     async fn until_recording(&self) {
@@ -184,10 +184,8 @@ async fn an_older_copy_put_in_place_is_no_refill() {
 async fn a_caller_that_gives_up_in_the_moment_it_is_let_through_leaves_no_hold() {
     let desk = Desk::open().await;
     let (entry, call, charges) = wish(1);
-    let mut admitting = Box::pin(
-        desk.recorder
-            .admit(entry, call, (charges, None), Zone::utc()),
-    );
+    let (wanted, zone) = ((charges, None), Zone::utc());
+    let mut admitting = Box::pin(desk.recorder.admit(entry, call, wanted, zone, None));
     assert!(futures_util::poll!(&mut admitting).is_pending());
     // The next job is answered after this one was.
     desk.recorder.note(Entry::new(Kind::Policy)).await.unwrap();
@@ -236,6 +234,42 @@ async fn lookups_are_built_between_batches_and_never_fall_far_behind() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_long_log_is_sound_whatever_went_before_it() {
+    let desk = Desk::open().await;
+    let open = desk.admit(1).await.unwrap();
+    desk.admit(2)
+        .await
+        .unwrap()
+        .close(failed(2), Ending::Unclear)
+        .await;
+    for _ in 0..41 {
+        let notes = (0..256).map(|_| desk.recorder.note(Entry::new(Kind::Policy)));
+        futures_util::future::join_all(notes).await;
+    }
+    open.close(failed(1), Ending::Unclear).await;
+    let (folder, head) = desk.close().await;
+    let path = folder.path().join("log.db");
+    let readers = db::Readers::open(&path).await.unwrap();
+    let quickly = audit::verify_quickly(&readers, audit::Known::default());
+    let found = quickly.await.unwrap().unwrap();
+    assert_eq!((found.faults, found.head), (vec![], head));
+    readers.close().await;
+    // One call closed in the last events: the count is at least one.
+    let mut database = db::open(&path, Durability::Process).await.unwrap();
+    let mut tx = database.begin().await.unwrap();
+    sqlx::query("UPDATE budget_window SET used = 0")
+        .execute(tx.connection())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    database.close().await.unwrap();
+    let readers = db::Readers::open(&path).await.unwrap();
+    let quickly = audit::verify_quickly(&readers, audit::Known::default());
+    let found = quickly.await.unwrap().unwrap();
+    assert_eq!(found.faults.len(), 1, "{:?}", found.faults);
+}
+
+#[tokio::test]
 async fn a_log_without_lookups_gets_them_while_calls_go_on() {
     let desk = Desk::open().await;
     for _ in 0..8 {
@@ -268,7 +302,7 @@ async fn a_log_without_lookups_gets_them_while_calls_go_on() {
     let recorder = Recorder::new(jobs, closings, writer.health(), redactor);
     let writing = tokio::spawn(writer.run(job_queue, closing_queue));
     let (entry, call, charges) = wish(9);
-    let open = recorder.admit(entry, call, (charges, None), Zone::utc());
+    let open = recorder.admit(entry, call, (charges, None), Zone::utc(), None);
     let open = open.await.unwrap();
     open.close(failed(9), Ending::Unclear).await;
     drop(recorder);

@@ -104,6 +104,7 @@ fn server(name: &str) -> ServerRule {
         disabled: None,
         budgets: Vec::new(),
         rate: None,
+        dedupe: Vec::new(),
         keeping: Keeping {
             capture: Capture::Full,
             redact: Arc::default(),

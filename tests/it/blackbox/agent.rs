@@ -67,6 +67,11 @@ impl Agent {
         format!("sha256:{hex}")
     }
 
+    /// What it sends to be known.
+    pub(super) fn bearer(&self) -> String {
+        format!("Bearer {}", self.token)
+    }
+
     /// Calls a tool of one server. `tag` marks the call in the arguments, and in the log as the client's name.
     /// `None` when no whole answer came.
     pub(super) async fn call(

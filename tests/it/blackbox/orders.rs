@@ -246,7 +246,7 @@ async fn counts_are_put_right_when_no_gateway_runs_and_only_if_the_log_is_sound(
     gateway.stop().await.says(0, &[]);
     tamper(&office).await;
     let mut file = records::open(&office.site.db(), true).await;
-    let gone = "DELETE FROM budget_window; DELETE FROM budget";
+    let gone = "DELETE FROM budget_window; DELETE FROM used_hour; DELETE FROM budget";
     sqlx::raw_sql(gone).execute(&mut file).await.unwrap();
     office.site.run(&["budget", "verify"]).await.says(6, &[]);
     let line = ["budget", "verify", "--repair", "--why", "x"];

@@ -206,9 +206,7 @@ async fn old_days_go_and_the_rest_proves_itself_and_its_budgets() {
                 .count()
     );
 
-    refund(&paid[1])
-        .await
-        .says(1, &["there is no call"]);
+    refund(&paid[1]).await.says(1, &["there is no call"]);
     let carried = old
         .count("SELECT json_array_length(seam, '$.carried') FROM pruned")
         .await;

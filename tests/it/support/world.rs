@@ -239,6 +239,27 @@ agents: {{clawd: {{token_hash: \"@clawd\", servers: [\"*\"]}}}}"
         events(&self.at.file).await
     }
 
+    /// Waits until so many calls were refused, one by one or counted.
+    pub(crate) async fn until_denied(&self, number: i64) {
+        let readers = Readers::open(&self.at.file).await.unwrap();
+        let denied = "SELECT (SELECT count(*) FROM event WHERE kind = 'denied')
+            + (SELECT coalesce(sum(times), 0) FROM repeat)";
+        soon("so many are refused", async {
+            loop {
+                let denied: i64 = sqlx::query_scalar(denied)
+                    .fetch_one(readers.pool())
+                    .await
+                    .unwrap();
+                if denied >= number {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        readers.close().await;
+    }
+
     /// What one budget counts in the window of the last call.
     pub(crate) async fn used(&self, key: &str) -> i64 {
         let readers = Readers::open(&self.at.file).await.unwrap();
