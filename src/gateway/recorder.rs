@@ -286,7 +286,7 @@ mod tests {
         let asked = Instant::now();
         let (entry, call) = wish();
         let refused = recorder
-            .admit(entry, call, (Vec::new(), None), Zone::utc())
+            .admit(entry, call, (Vec::new(), None), Zone::utc(), None)
             .await;
         assert!(matches!(refused, Err(NotAdmitted::Unrecorded)));
         asked.elapsed()
@@ -324,7 +324,7 @@ mod tests {
         let admitting = tokio::spawn(async move {
             let (entry, call) = wish();
             recorder
-                .admit(entry, call, (Vec::new(), None), Zone::utc())
+                .admit(entry, call, (Vec::new(), None), Zone::utc(), None)
                 .await
         });
         let Some(Job::Admit { call, reply, .. }) = stuck.jobs.recv().await else {

@@ -188,10 +188,11 @@ impl History {
             wanted = (Vec::new(), Some(before));
         }
         let zone = Zone::named("Africa/Cairo").unwrap();
-        match recorder.admit(entry, self.call(), wanted, zone).await {
+        match recorder.admit(entry, self.call(), wanted, zone, None).await {
             Ok(open) => Some(open),
             Err(NotAdmitted::Full(..)) => None,
             Err(NotAdmitted::Unrecorded) => panic!("the disk is there"),
+            Err(NotAdmitted::Repeated(_) | NotAdmitted::Replayed(_)) => panic!("no call has a key"),
         }
     }
 

@@ -121,7 +121,7 @@ impl Site {
 
     /// Starts a command and leaves it to the test.
     pub(super) fn spawn(&self, arguments: &[&str]) -> Child {
-        command(self.folder.path(), arguments, &[]).spawn().unwrap()
+        self.command(arguments, &[]).spawn().unwrap()
     }
 
     /// Runs `serve` with defaults and expects it to give up by itself.
