@@ -66,13 +66,15 @@ async fn alone(
     order: Order,
 ) -> anyhow::Result<Result<Outcome, String>> {
     let database = db::open(&at.db, Durability::Power).await;
-    let database = database.map_err(|error| match error {
-        DbError::InUse(_) => anyhow!(
+    let database = database.map_err(|error| {
+        if !matches!(error, DbError::InUse(_)) {
+            return error.into();
+        }
+        anyhow!(
             "another program has `{}` and takes no orders at `{}`: stop it, or run this where it runs",
             at.db.display(),
             socket::path_of(&at.db).display()
-        ),
-        other => other.into(),
+        )
     })?;
     let signing_key = at.signing_key.as_deref().map(read_signing_key);
     let alone = Alone {
