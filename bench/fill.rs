@@ -243,16 +243,12 @@ impl Log {
         let Some((end, hold)) = self.ends.remove(&call) else {
             return;
         };
-        let (kind, outcome) = match self.dice.below(1_000) {
-            0..=19 => (Kind::Settled, "tool_error"),
-            20..=29 => (Kind::Failed, "timed_out"),
-            30..=32 => (Kind::Released, "unreachable"),
-            _ => (Kind::Settled, "ok"),
-        };
-        let ending = match kind {
-            Kind::Released => Ending::Unsent,
-            Kind::Failed => Ending::Unclear,
-            _ => Ending::Answered(Vec::new()),
+        let done = Ending::Answered(Vec::new());
+        let (kind, outcome, ending) = match self.dice.below(1_000) {
+            0..=19 => (Kind::Settled, "tool_error", done),
+            20..=29 => (Kind::Failed, "timed_out", Ending::Unclear),
+            30..=32 => (Kind::Released, "unreachable", Ending::Unsent),
+            _ => (Kind::Settled, "ok", done),
         };
         let charged = self.books.close(&hold, &ending);
         let charged = charged.into_iter().flatten().map(|charged| {

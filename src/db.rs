@@ -16,8 +16,10 @@ use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, Sqlite, Transaction};
 use crate::types::Timestamp;
 
 mod page;
+mod room;
 
 pub use page::PageReader;
+pub use room::Room;
 
 /// Older SQLite can lose checkpointed pages in WAL mode (sqlite.org/wal.html, "WAL-reset bug").
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
@@ -197,6 +199,11 @@ impl Writer {
         } else {
             Err(DbError::NotOurs(path.into()))
         }
+    }
+
+    /// How much room there is for more; `None` when the file system does not say.
+    pub fn room(&self) -> Option<Room> {
+        Room::around(self.options.get_filename())
     }
 
     /// The file.

@@ -150,9 +150,9 @@ impl Books {
     }
 
     /// Earlier counts of the rule that a new one belongs to.
-    pub(super) fn relatives(&self, key: &BudgetKey) -> Relatives {
+    pub(super) fn relatives(&self, key: &BudgetKey, beside: &[Charge]) -> Relatives {
         let known = self.contents.budgets.iter();
-        seed::relatives(key, known.map(|(key, id)| (key, *id)))
+        seed::relatives(key, beside, known.map(|(key, id)| (key, *id)))
     }
 
     /// What is held in these counts, in windows that overlap a span.

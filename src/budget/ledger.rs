@@ -162,14 +162,14 @@ fn bind_window<'q>(q: Binding<'q>, ((id, starts), row): &'q (WindowId, Row)) -> 
 pub async fn seeds(
     connection: &mut SqliteConnection,
     books: &Books,
-    charge: &Charge,
+    (charge, beside): (&Charge, &[Charge]),
     zone: &Zone,
     at: Timestamp,
 ) -> Result<Vec<(Span, u64)>, DbError> {
     let limit = &charge.limit;
     let during = seed::counted(limit.window, limit.amount, zone, at);
     let mut most: BTreeMap<Timestamp, u64> = BTreeMap::new();
-    for group in books.relatives(&charge.key) {
+    for group in books.relatives(&charge.key, beside) {
         let mut used = used_by_hour(connection, &group, during).await?;
         let held = books.held_in(&group, during);
         if held > 0 {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::policy::Pattern;
+use crate::policy::{Charge, Pattern};
 use crate::types::{BudgetKey, KeyParts, Length, Timestamp, Window};
 
 use super::{Span, span};
@@ -22,22 +22,33 @@ pub(super) fn hour_of(at: Timestamp) -> Timestamp {
     Timestamp::from_micros(at.micros().saturating_sub(into))
 }
 
-/// The counts whose use a new one may have to take over.
+/// The counts whose use a new one may have to take over. Those of the rules that count the same call stand beside it
+/// and were never what it is now.
 pub(super) fn relatives<'a>(
     key: &BudgetKey,
+    beside: &[Charge],
     known: impl Iterator<Item = (&'a BudgetKey, i64)>,
 ) -> Relatives {
     let parts = key.parts();
+    let beside: Vec<KeyParts<'_>> = beside.iter().map(|charge| charge.key.parts()).collect();
     let mut groups: BTreeMap<(&str, &str, bool, bool), Vec<i64>> = BTreeMap::new();
     for (other, id) in known {
         let theirs = other.parts();
-        if are_related(&parts, &theirs) {
+        let is_beside = beside.iter().any(|one| are_of_one_rule(one, &theirs));
+        if !is_beside && are_related(&parts, &theirs) {
             let split = (theirs.agent.is_some(), theirs.tool.is_some());
             let group = (theirs.tools, theirs.window, split.0, split.1);
             groups.entry(group).or_default().push(id);
         }
     }
     groups.into_values().collect()
+}
+
+/// Whether two counts differ in nothing but the agent or the tool that they are split for.
+fn are_of_one_rule(one: &KeyParts<'_>, two: &KeyParts<'_>) -> bool {
+    let rule = |parts: &KeyParts<'_>| (parts.agent.is_some(), parts.tool.is_some());
+    (one.family, one.tools, one.unit, one.window) == (two.family, two.tools, two.unit, two.window)
+        && rule(one) == rule(two)
 }
 
 fn are_related(new: &KeyParts<'_>, old: &KeyParts<'_>) -> bool {
@@ -116,11 +127,42 @@ fn piece(hour: Timestamp, length: Length, at: Timestamp) -> Span {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::{Place, Refund};
 
     fn related(new: &str, old: &[&str]) -> Relatives {
+        related_beside(new, &[], old)
+    }
+
+    fn related_beside(new: &str, beside: &[&str], old: &[&str]) -> Relatives {
+        let charge = |key: &&str| Charge {
+            key: BudgetKey::new(key),
+            limit: "1/day".parse().unwrap(),
+            amount: 1,
+            reported: None,
+            refund: Refund::default(),
+            place: Place {
+                path: "x".into(),
+                line: 1,
+            },
+        };
+        let beside: Vec<Charge> = beside.iter().map(charge).collect();
         let keys: Vec<BudgetKey> = old.iter().map(|key| BudgetKey::new(key)).collect();
         let known = keys.iter().zip(1..);
-        relatives(&BudgetKey::new(new), known)
+        relatives(&BudgetKey::new(new), &beside, known)
+    }
+
+    #[test]
+    fn a_rule_takes_nothing_over_from_one_that_stands_beside_it() {
+        let new = "servers.images[imagine] calls/day@UTC each agent=b";
+        let beside = ["servers.images calls/week@UTC each tool=imagine", new];
+        let old = [
+            "servers.images[imagine] calls/day@UTC each agent=a",
+            "servers.images calls/week@UTC each tool=imagine",
+            "servers.images calls/week@UTC each tool=blend",
+        ];
+        assert_eq!(related_beside(new, &beside, &old), Relatives::new());
+        let before = ["servers.images calls/month@UTC", old[1]];
+        assert_eq!(related_beside(new, &beside, &before), [vec![1]]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Windows are half-open and leave no gap: every instant lies in exactly one window of a kind.
 
 use jiff::civil::{Date, Time, Weekday};
+use jiff::tz::AmbiguousOffset;
 use jiff::{ToSpan, Zoned};
 
 use crate::types::{Length, Period, Start, Timestamp, Window, Zone};
@@ -118,9 +119,18 @@ fn first_instant(date: Date, start: Start, zone: &Zone, fallback: Timestamp) -> 
     let minutes = i64::from(start.minutes);
     let local = date.to_datetime(Time::midnight());
     let local = local.saturating_add(minutes.minutes());
-    let first = local.to_zoned(zone.rules().clone());
+    let first = match zone.rules().to_ambiguous_timestamp(local).offset() {
+        AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok(),
+        AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).ok(),
+        // By the clocks after the jump it would be just before it.
+        AmbiguousOffset::Gap { after, .. } => after
+            .to_timestamp(local)
+            .ok()
+            .and_then(|before| zone.rules().following(before).next())
+            .map(|jump| jump.timestamp()),
+    };
     // Only dates at the ends of the calendar have no instant.
-    first.map_or(fallback, |first| Timestamp::from_jiff(first.timestamp()))
+    first.map_or(fallback, Timestamp::from_jiff)
 }
 
 /// An hour of the local clock; one that a change of the clocks cuts ends there.
@@ -201,9 +211,9 @@ mod tests {
             ),
             (
                 "America/Havana",
-                "2026-11-01T12:00:00Z",
-                "2026-11-01T00:00:00-04:00",
-                "2026-11-02T00:00:00-05:00",
+                "2025-11-02T12:00:00Z",
+                "2025-11-02T00:00:00-04:00",
+                "2025-11-03T00:00:00-05:00",
             ),
             (
                 "Australia/Lord_Howe",
@@ -382,14 +392,14 @@ mod tests {
             ),
             from_to("2026-11-15T06:00:00+00:00", "2026-11-22T06:00:00+00:00")
         );
-        // 02:30 does not exist on the day the clocks are put forward.
+        // 02:30 does not exist on the day the clocks are put forward; it is passed at 03:00.
         assert_eq!(
             around(
                 Window::Calendar(Period::Day, AT_HALF_PAST_TWO),
                 "Europe/Berlin",
                 "2026-03-29T12:00:00Z"
             ),
-            from_to("2026-03-29T03:30:00+02:00", "2026-03-30T02:30:00+02:00")
+            from_to("2026-03-29T03:00:00+02:00", "2026-03-30T02:30:00+02:00")
         );
     }
 

@@ -73,7 +73,7 @@ pub struct VerifyArguments {
     /// The key that checkpoints must be signed with
     #[arg(long, value_name = "KEY", env = "HAYWARD_PUBLIC_KEY", value_parser = digits::<32>)]
     pub public_key: Option<[u8; 32]>,
-    /// Only the last 10,000 events, every checkpoint, and the ledger as far as these say; as every start does
+    /// Only the last 10,000 events, the last checkpoints, and the ledger as far as these say; as every start does
     #[arg(long, conflicts_with = "expect_head")]
     pub quick: bool,
     /// A file of exported checkpoints, all of which the log must contain; may be repeated

@@ -23,6 +23,7 @@ mod failure;
 mod figures;
 mod flood;
 mod forward;
+mod health;
 mod in_hand;
 mod joined;
 mod keys;

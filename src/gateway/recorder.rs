@@ -1,7 +1,6 @@
 //! The way to the writer: a bounded queue going in, patience going out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -13,14 +12,12 @@ use crate::policy::Charge;
 use crate::types::{CallId, Zone};
 
 use super::entries;
+use super::health::{Health, PATIENCE};
 use super::operator::{Instruction, Outcome, Refused};
 use super::writer::{Budgets, Closed, Closing, Job, NotAdmitted, Ordered};
 
 /// Requests that wait for the writer. Beyond it, calls are refused before anything is reserved.
 pub(super) const QUEUE: usize = 8_192;
-
-/// How long a caller waits for the log, in either direction. A disk that hangs is a disk that fails.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long an operator waits for an order: it may read much of the file, behind whatever waits for the writer.
 const ORDER_PATIENCE: Duration = Duration::from_secs(60);
@@ -36,7 +33,7 @@ pub(super) struct Recorder {
     jobs: mpsc::Sender<Job>,
     // INVARIANT: holds at most one closing for each call in flight, and those are limited.
     closings: mpsc::UnboundedSender<Closing>,
-    healthy: Arc<AtomicBool>,
+    health: Health,
     /// Nothing goes to the writer that did not pass it.
     redactor: Arc<Redactor>,
 }
@@ -45,20 +42,28 @@ impl Recorder {
     pub(super) fn new(
         jobs: mpsc::Sender<Job>,
         closings: mpsc::UnboundedSender<Closing>,
-        healthy: Arc<AtomicBool>,
+        health: Health,
         redactor: Arc<Redactor>,
     ) -> Self {
         Self {
             jobs,
             closings,
-            healthy,
+            health,
             redactor,
         }
     }
 
-    /// Whether the last commit held and the writer is there.
+    /// Whether the last commit held, the disk answers, and the writer is there.
     pub(super) fn is_recording(&self) -> bool {
-        self.healthy.load(Ordering::Relaxed) && !self.jobs.is_closed()
+        self.health.is_good() && !self.jobs.is_closed()
+    }
+
+    /// Queues something for the writer, unless it would wait there in vain.
+    fn ask(&self, job: Job) -> Result<(), Unrecorded> {
+        if self.health.hangs() {
+            return Err(Unrecorded);
+        }
+        self.jobs.try_send(job).map_err(|_| Unrecorded)
     }
 
     /// Resolves when the writer is no more.
@@ -94,9 +99,8 @@ impl Recorder {
             keys,
             reply,
         };
-        self.jobs
-            .try_send(job)
-            .map_err(|_| NotAdmitted::Unrecorded)?;
+        self.ask(job)
+            .map_err(|Unrecorded| NotAdmitted::Unrecorded)?;
         let mut waiting = Waiting {
             answer,
             recorder: self,
@@ -161,7 +165,7 @@ impl Recorder {
             entry: Box::new(self.redactor.entry(entry)),
             reply,
         };
-        self.jobs.try_send(job).map_err(|_| Unrecorded)?;
+        self.ask(job)?;
         match timeout(PATIENCE, written).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Unrecorded),
@@ -240,5 +244,101 @@ impl Drop for OpenCall {
         entry.call = Some(hold.call());
         // Without a writer the next start closes it.
         self.recorder.close(hold, (entry, Ending::Unclear), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::types::Timestamp;
+
+    fn wish() -> (Entry, CallId) {
+        let call = CallId::new(Timestamp::from_micros(0), [1; 10]);
+        let mut entry = Entry::new(Kind::Admitted);
+        entry.call = Some(call);
+        (entry, call)
+    }
+
+    /// Both queues with nobody at their ends, as if the disk had swallowed the writer.
+    struct Stuck {
+        recorder: Recorder,
+        health: Health,
+        jobs: mpsc::Receiver<Job>,
+        closings: mpsc::UnboundedReceiver<Closing>,
+    }
+
+    fn stuck(queue: usize) -> Stuck {
+        let (jobs, waiting) = mpsc::channel(queue);
+        let (closings, unclosed) = mpsc::unbounded_channel();
+        let health = Health::new();
+        let redactor = Arc::new(Redactor::new(Vec::new()));
+        Stuck {
+            recorder: Recorder::new(jobs, closings, health.clone(), redactor),
+            health,
+            jobs: waiting,
+            closings: unclosed,
+        }
+    }
+
+    async fn is_refused(recorder: &Recorder) -> Duration {
+        let asked = Instant::now();
+        let (entry, call) = wish();
+        let refused = recorder
+            .admit(entry, call, (Vec::new(), None), Zone::utc(), None)
+            .await;
+        assert!(matches!(refused, Err(NotAdmitted::Unrecorded)));
+        asked.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_waits_two_seconds_for_a_disk_that_hangs_and_the_next_one_not_at_all() {
+        let stuck = stuck(QUEUE);
+        stuck.health.waits();
+        assert_eq!(is_refused(&stuck.recorder).await, PATIENCE);
+        assert!(!stuck.recorder.is_recording());
+        assert_eq!(is_refused(&stuck.recorder).await, Duration::ZERO);
+        let asked = Instant::now();
+        let noted = stuck.recorder.note(Entry::new(Kind::Policy)).await;
+        assert_eq!((noted, asked.elapsed()), (Err(Unrecorded), Duration::ZERO));
+        // It answers after all: whoever comes now waits again.
+        stuck.health.is_answered();
+        assert!(stuck.recorder.is_recording());
+        assert_eq!(is_refused(&stuck.recorder).await, PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_refuses_at_once() {
+        let mut stuck = stuck(1);
+        assert_eq!(is_refused(&stuck.recorder).await, PATIENCE);
+        assert_eq!(is_refused(&stuck.recorder).await, Duration::ZERO);
+        drop(stuck.jobs.try_recv());
+        assert_eq!(is_refused(&stuck.recorder).await, PATIENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_call_waits_two_seconds_and_is_not_lost() {
+        let mut stuck = stuck(1);
+        let recorder = stuck.recorder.clone();
+        let admitting = tokio::spawn(async move {
+            let (entry, call) = wish();
+            recorder
+                .admit(entry, call, (Vec::new(), None), Zone::utc(), None)
+                .await
+        });
+        let Some(Job::Admit { call, reply, .. }) = stuck.jobs.recv().await else {
+            panic!("it asks to be admitted");
+        };
+        let hold = crate::budget::Books::default()
+            .reserve(call, &[], &Zone::utc(), Timestamp::from_micros(0))
+            .unwrap();
+        reply.send(Ok(hold)).unwrap();
+        let open = admitting.await.unwrap().unwrap();
+        let asked = Instant::now();
+        open.close(Entry::new(Kind::Settled), Ending::Answered(Vec::new()))
+            .await;
+        assert_eq!(asked.elapsed(), PATIENCE);
+        assert_eq!(stuck.closings.try_recv().unwrap().hold.call(), call);
     }
 }

@@ -5,11 +5,12 @@
 //! and chain are read back from it, and only then are calls let through again.
 
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
 use crate::budget::{Books, Claims, Ending, Hold, Keys, Repeated, Shortage, Standing};
@@ -20,6 +21,7 @@ use crate::types::{CallId, Timestamp, Zone};
 
 use super::checkpoints::Checkpoints;
 use super::entries;
+use super::health::Health;
 
 mod batch;
 mod behind;
@@ -40,6 +42,9 @@ const MAX_BATCH: usize = 1_024;
 
 /// After so many events the write-ahead log is moved into the file.
 const CHECKPOINT_EVENTS: usize = 4_096;
+
+/// How often the file is looked at while there is nothing to write.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Pages of the write-ahead log that cannot be moved before that is worth a warning: 256 MiB.
 const WAL_LARGE: i64 = 65_536;
@@ -164,8 +169,10 @@ pub(super) struct Writer {
     unwritten: Vec<Closing>,
     /// Set when a commit failed, until the file was read back.
     suspect: bool,
-    /// The opposite of `suspect`, for everyone else to see.
-    healthy: Arc<AtomicBool>,
+    /// There was little room on the disk when it was last looked at.
+    is_scarce: bool,
+    /// What of this everyone else may see.
+    health: Health,
     events_since_checkpoint: usize,
     folds: Folds,
     checkpoints: Checkpoints,
@@ -175,6 +182,18 @@ pub(super) struct Writer {
     keys_swept: Timestamp,
     pruning: Pruning,
     is_wal_large: bool,
+}
+
+/// What there is to do where nothing waits.
+enum Next {
+    Closing(Closing),
+    Job(Job),
+    /// Nobody can ask for anything any more.
+    Last,
+    /// Nobody asked for a while.
+    Quiet,
+    /// The file is not in its place.
+    Lost,
 }
 
 impl Writer {
@@ -234,7 +253,8 @@ impl Writer {
             live: HashSet::new(),
             unwritten: Vec::new(),
             suspect: false,
-            healthy: Arc::new(AtomicBool::new(true)),
+            is_scarce: false,
+            health: Health::new(),
             events_since_checkpoint: 0,
             folds: Folds::default(),
             checkpoints,
@@ -264,8 +284,8 @@ impl Writer {
     }
 
     /// Tells whether the log can be written.
-    pub(super) fn health(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.healthy)
+    pub(super) fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// Serves both queues until both are closed, then notes the stop and closes the file.
@@ -277,39 +297,77 @@ impl Writer {
         let mut waiting = Vec::new();
         let mut is_last = false;
         loop {
-            if self.suspect && !self.recover().await {
+            if self.suspect && !self.recover_in_sight().await {
                 refuse_all(&mut waiting, &mut jobs);
-                tokio::time::sleep(REOPEN_PAUSE).await;
+                sleep(REOPEN_PAUSE).await;
                 continue;
             }
             if self.unwritten.is_empty() && waiting.is_empty() {
                 if is_last {
                     break;
                 }
-                let pause = self.pause();
-                tokio::select! {
-                    biased;
-                    Some(closing) = closings.recv() => self.unwritten.push(closing),
-                    job = jobs.recv() => match job {
-                        Some(job) => waiting.push(job),
-                        // Whoever could send a closing is gone as well; what they sent is taken below.
-                        None => is_last = true,
-                    },
-                    () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
+                match self.next(&mut jobs, &mut closings).await {
+                    Next::Closing(closing) => self.unwritten.push(closing),
+                    Next::Job(job) => waiting.push(job),
+                    // Whoever could send a closing is gone as well; what they sent is taken below.
+                    Next::Last => is_last = true,
+                    Next::Quiet => {
+                        self.health.waits();
                         self.prune_when_due().await;
                         self.build().await;
+                        self.health.is_answered();
                         continue;
                     }
+                    Next::Lost => continue,
                 }
             }
             drain(&mut closings, &mut jobs, &mut self.unwritten, &mut waiting);
+            self.health.waits();
             self.commit(std::mem::take(&mut waiting)).await;
             self.build_when_due().await;
             self.prune_when_due().await;
             self.checkpoint_when_due().await;
             self.sweep_keys_when_due().await;
+            self.health.is_answered();
         }
         self.stop().await
+    }
+
+    async fn recover_in_sight(&mut self) -> bool {
+        self.health.waits();
+        let has_recovered = self.recover().await;
+        self.health.is_answered();
+        has_recovered
+    }
+
+    /// Waits for something to do. Sees now and then whether the file is still there meanwhile: better known before the
+    /// next call comes.
+    async fn next(
+        &mut self,
+        jobs: &mut mpsc::Receiver<Job>,
+        closings: &mut mpsc::UnboundedReceiver<Closing>,
+    ) -> Next {
+        let pause = self.pause();
+        let next = async {
+            tokio::select! {
+                biased;
+                Some(closing) = closings.recv() => Next::Closing(closing),
+                job = jobs.recv() => job.map_or(Next::Last, Next::Job),
+                () = sleep(pause.unwrap_or_default()), if pause.is_some() => Next::Quiet,
+            }
+        };
+        let mut next = pin!(next);
+        loop {
+            if let Ok(next) = timeout(LOOK, &mut next).await {
+                return next;
+            }
+            if let Err(error) = self.database.ensure_in_place() {
+                tracing::error!(%error, "the log cannot be written; calls are refused until it can");
+                self.set_suspect(true);
+                return Next::Lost;
+            }
+            self.is_full();
+        }
     }
 
     async fn commit(&mut self, jobs: Vec<Job>) {
@@ -341,8 +399,13 @@ impl Writer {
         jobs: Vec<Job>,
         at: Timestamp,
     ) -> Result<(), DbError> {
+        let is_full = self.is_full();
         self.look_up_keys(&jobs).await?;
         for job in jobs {
+            // Dropped, and so refused: what room is left is for the ends of calls.
+            if is_full && matches!(job, Job::Admit { .. }) {
+                continue;
+            }
             let Some(job) = self.replay(batch, job, at).await? else {
                 continue;
             };
@@ -350,6 +413,31 @@ impl Writer {
             self.job(batch, job, at);
         }
         self.write(batch).await
+    }
+
+    /// Whether the disk has room for the ends of calls only; says so when that changes.
+    fn is_full(&mut self) -> bool {
+        let Some(room) = self.database.room() else {
+            return false;
+        };
+        let (free_bytes, is_full) = (room.free, room.is_used_up());
+        if room.is_scarce() && !self.is_scarce {
+            tracing::warn!(
+                free_bytes,
+                "the disk of the log is filling up; make room on it"
+            );
+        }
+        self.is_scarce = room.is_scarce();
+        match (self.health.set_full(is_full), is_full) {
+            (false, true) => {
+                let what =
+                    "the disk of the log is nearly full; calls are refused until there is room";
+                tracing::error!(free_bytes, "{what}");
+            }
+            (true, false) => tracing::info!(free_bytes, "the disk of the log has room again"),
+            (true, true) | (false, false) => {}
+        }
+        is_full
     }
 
     async fn checkpoint_when_due(&mut self) {
@@ -427,6 +515,8 @@ fn refuse_all(waiting: &mut Vec<Job>, jobs: &mut mpsc::Receiver<Job>) {
     while jobs.try_recv().is_ok() {}
 }
 
+#[cfg(test)]
+mod honest;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

@@ -60,7 +60,9 @@ async fn a_crowd_gets_exactly_what_there_is_in_every_kind_of_window() {
     let windows = [
         "/hour",
         "/day from 06:00",
+        "/week from sunday",
         "/month",
+        "/year",
         "/24h",
         "/7d",
         " total",
@@ -85,6 +87,46 @@ async fn a_crowd_gets_exactly_what_there_is_in_every_kind_of_window() {
             assert_eq!(full, 200 * times - limit, "{budget}");
             world.stop().await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_budgets_the_tightest_gives_a_crowd_exactly_what_it_has() {
+    // Every call needs room in all of them, wherever they are written.
+    for (limit, times) in [(2, 1), (10, 1), (777, 4)] {
+        let policy = format!(
+            r#"
+servers: {{images: {{url: "@images", budgets: ["{limit}/week", "2000/day from 06:00", {{limit: 1500/year, each: tool}}]}}}}
+budgets: {{team: 1200 total}}
+agents:
+  a: {{token_hash: "@a", budgets: [1100/24h], servers: [{{server: images, budgets: [team, 1300/hour]}}]}}
+  b: {{token_hash: "@b", budgets: [1100/7d], servers: [{{server: images, budgets: [team, 1300/month]}}]}}
+"#
+        );
+        let builder = World::builder().server("images", FakeUpstream::modern());
+        let world = builder.start(&policy).await;
+        let agents = [world.agent("a"), world.agent("b")];
+        let callers = (0..200).map(async |number| {
+            let mut full = 0;
+            for _ in 0..times {
+                let agent = &agents[number % agents.len()];
+                let answer = agent.call("imagine", json!({})).await;
+                let refused = refusal(&answer).map(|refused| (&refused["limit"], &refused["used"]));
+                if let Some((of, used)) = refused {
+                    assert_eq!((of, used), (&json!(limit), &json!(limit)), "{answer}");
+                    full += 1;
+                }
+            }
+            full
+        });
+        let full: usize = join_all(callers).await.into_iter().sum();
+        assert_eq!(world.server("images").calls(), limit, "limit {limit}");
+        assert_eq!(full, 200 * times - limit, "limit {limit}");
+        let limit = i64::try_from(limit).unwrap();
+        for key in ["servers.images calls/week", "budgets.team"] {
+            assert_eq!(world.used(key).await, limit, "{key}");
+        }
+        world.stop().await;
     }
 }
 

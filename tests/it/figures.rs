@@ -301,3 +301,34 @@ agents:
     }
     world.stop().await;
 }
+#[tokio::test]
+async fn a_call_in_rounds_is_held_until_its_last_and_says_so() {
+    let policy = r#"
+servers: {images: {url: "@images", budgets: [9/day]}}
+agents: {clawd: {token_hash: "@clawd", servers: ["*"]}}
+"#;
+    let builder = World::builder().server("images", FakeUpstream::modern());
+    let world = builder.start(policy).await;
+    let mut params = json!({"name": "elicit", "arguments": {}});
+    let clawd = world.agent("clawd");
+    let send = async |params: &Value| {
+        let can = json!({"elicitation": {}});
+        let sending = clawd.modern_that_can("/mcp/images", "tools/call", params.clone(), can);
+        sending.send().await.json()["result"].clone()
+    };
+    let asked = send(&params).await;
+    assert_eq!(asked["resultType"], "input_required", "{asked}");
+    let [used, held] = ["used", "held"].map(|key| asked["_meta"][BUDGET][0][key].clone());
+    assert_eq!((used, held), (json!(0), json!(1)), "{asked}");
+    params["requestState"] = asked["requestState"].clone();
+    params["inputResponses"] = json!({"name": {"action": "decline"}});
+    let done = send(&params).await;
+    assert_eq!(done["content"][0]["text"], "done", "{done}");
+    let figures = &done["_meta"][BUDGET][0];
+    assert_eq!(
+        (&figures["used"], &figures["remaining"]),
+        (&json!(1), &json!(8))
+    );
+    assert_eq!(figures.get("held"), None, "{done}");
+    world.stop().await;
+}

@@ -51,3 +51,5 @@ mod subscriptions;
 mod support;
 #[cfg(test)]
 mod tasks;
+#[cfg(test)]
+mod windows;

@@ -431,9 +431,7 @@ impl Matching {
         });
         let reasons = &wanted.reasons;
         let reasons = Condition::on_words(Dimension::Reason, &reasons.only, &reasons.not);
-        let states = wanted.states.iter().flatten();
-        let states: Vec<String> = states.map(|state| state.as_str().to_owned()).collect();
-        let states = Condition::on_words(Dimension::State, &states, &[]);
+        let states = wanted.states.as_deref().map(Condition::on_states);
         names.chain(reasons).chain(states).collect()
     }
 

@@ -55,6 +55,17 @@ impl Condition {
         })
     }
 
+    /// By how calls stand. No list has those that are open: the ledger knows them.
+    pub(super) fn on_states(states: &[CallState]) -> Self {
+        let closed = states.iter().filter(|state| **state != CallState::Open);
+        let words = closed.map(|state| state.as_str());
+        Self {
+            dimension: Dimension::State,
+            only: Some(serde_json::Value::from_iter(words).to_string()),
+            not: None,
+        }
+    }
+
     /// The calls of some stretches that meet it.
     async fn calls(
         &self,

@@ -255,17 +255,16 @@ impl Calls {
         all
     }
 
-    /// Of windows that began before the first event here, only what is held is known, and not all of that.
+    /// Of windows that began before the first event here, not all is known; but never less than these events say.
     fn forget_earlier(&self, windows: &mut [((String, i64), Sums)], said: &Windows) {
         for (id, counted) in windows {
             let events = said.get(id).copied().unwrap_or_default();
             if self.since.is_none_or(|since| id.1 <= since) {
-                let held = if counted.held >= events.held {
-                    events.held
-                } else {
-                    counted.held
+                *counted = Sums {
+                    used: counted.used.min(events.used),
+                    held: counted.held.min(events.held),
+                    ..events
                 };
-                *counted = Sums { held, ..events };
             }
         }
     }

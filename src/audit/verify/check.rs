@@ -35,7 +35,9 @@ pub(super) enum Piece {
     Deleted(Vec<Deleted>),
     /// The last event that lookups and sums cover.
     Mark(i64),
-    /// The tables of the ledger, after the last event.
+    /// After the last event, that of the last checkpoint as the file itself notes it.
+    Noted(i64),
+    /// The tables of the ledger, after that.
     Ledger(LedgerTables),
     /// Rows of the lookups.
     Lookups(Vec<Lookup>),
@@ -115,6 +117,8 @@ impl Check {
             Piece::BodiesThrough(seq) => self.bodies.all_given(seq),
             Piece::Deleted(deleted) => self.bodies.set_deleted(deleted),
             Piece::Mark(mark) => self.derived.set_mark(mark),
+            // What is missing is told first: counters that do not fit may follow from it.
+            Piece::Noted(checkpoint) => self.end(checkpoint),
             Piece::Ledger(tables) => {
                 let seq = self.head.seq;
                 let faults = self.calls.refunds.faults(&tables);
@@ -268,19 +272,21 @@ impl Check {
         self.faults.push(fault);
     }
 
-    /// After the last piece.
-    pub(super) fn finish(mut self) -> Verified {
-        if self.expected.is_some() && !self.broken {
+    /// After the last event.
+    fn end(&mut self, noted: i64) {
+        if self.expected.is_some() {
             self.faults.push(Fault::HeadNotFound);
         }
-        if !self.broken {
-            self.faults.extend(self.marks.end(self.head));
-            self.faults
-                .extend(self.pruned.take().map(|(_, last, _)| Fault::Pruned {
-                    seq: last.seq,
-                    what: "no event says that they were pruned",
-                }));
-        }
+        self.faults
+            .extend(self.pruned.take().map(|(_, last, _)| Fault::Pruned {
+                seq: last.seq,
+                what: "no event says that they were pruned",
+            }));
+        self.faults.extend(self.marks.end(self.head, noted));
+    }
+
+    /// After the last piece.
+    pub(super) fn finish(mut self) -> Verified {
         // Last: a log that was cut off is worse than what it leaves behind in the tables.
         if self.has_tables && !self.broken {
             let faults = self.derived.faults();

@@ -75,9 +75,9 @@ pub enum Fault {
     },
     /// The head that was kept elsewhere is nowhere in this log.
     HeadNotFound,
-    /// An exported checkpoint covers events that this log does not have any more.
+    /// A checkpoint was taken of events that this log does not have any more.
     CutOff {
-        /// The last event that was exported.
+        /// The last event that it names.
         seq: i64,
     },
     /// An event is not the one whose hash was exported.
@@ -172,7 +172,7 @@ impl fmt::Display for Fault {
             ),
             Self::CutOff { seq } => write!(
                 f,
-                "event {seq} was exported and is gone: the log was cut or rolled back"
+                "event {seq} is in a checkpoint and is gone: the log was cut or rolled back"
             ),
             Self::Rewritten { seq } => write!(
                 f,

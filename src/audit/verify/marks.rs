@@ -85,10 +85,12 @@ impl Marks {
         faults
     }
 
-    /// The end of the log.
-    pub(super) fn end(&mut self, head: Head) -> Vec<Fault> {
-        let beyond = self.exported.keys().next_back().copied();
-        let cut = beyond.filter(|seq| *seq > head.seq);
+    /// The end of the log; `noted` is the event of the last checkpoint, as the file itself says. Whoever cuts the end off
+    /// can change that too, and may not know that it is there.
+    pub(super) fn end(&mut self, head: Head, noted: i64) -> Vec<Fault> {
+        let exported = self.exported.keys().next_back().copied();
+        let mut named = exported.into_iter().chain([noted]);
+        let cut = named.find(|seq| *seq > head.seq);
         let late = |last: Timestamp| {
             self.now
                 .is_some_and(|now| now > last.after(EVERY).after(LATE))

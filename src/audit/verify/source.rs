@@ -16,7 +16,7 @@ use super::ledger::{LedgerTables, Refunded, Sums};
 use crate::audit::behind::load_mark;
 use crate::audit::bodies::{deleted, stored};
 use crate::audit::load_pruned;
-use crate::audit::log::load_piece;
+use crate::audit::log::{load_checkpoint, load_piece};
 use crate::audit::trace;
 use crate::db::DbError;
 use crate::types::CallId;
@@ -63,6 +63,7 @@ pub(super) async fn read(
         // What was deleted while the rest was read, and bodies of events that do not exist.
         && gone(&mut snapshot, pieces).await?
         && bodies(&mut snapshot, pieces, (after, i64::MAX)).await?
+        && noted(&mut snapshot, pieces).await?
         && ledger(&mut snapshot, pieces).await?
         && lookups(&mut snapshot, pieces).await?
         && sums(&mut snapshot, pieces).await?
@@ -113,6 +114,11 @@ async fn events(
         *after = last;
         progress(last);
     }
+}
+
+async fn noted(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
+    let (checkpoint, _) = load_checkpoint(db).await?;
+    send(pieces, Piece::Noted(checkpoint)).await
 }
 
 /// The bodies of events behind one and up to another.

@@ -153,7 +153,7 @@ impl Writer {
                 continue;
             }
             let connection = self.database.connection();
-            let used = budget::seeds(connection, &self.books, charge, zone, at).await?;
+            let used = budget::seeds(connection, &self.books, (charge, charges), zone, at).await?;
             if !used.is_empty() {
                 self.books.begin(charge, &used);
                 self.chain(batch, &entries::seeded(charge, &used), at);

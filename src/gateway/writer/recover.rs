@@ -1,7 +1,5 @@
 //! After a commit that failed, and at the start: the file is read back, and what nobody waits for is closed.
 
-use std::sync::atomic::Ordering;
-
 use super::super::entries;
 use super::Writer;
 use super::batch::Batch;
@@ -109,6 +107,6 @@ impl Writer {
 
     pub(super) fn set_suspect(&mut self, suspect: bool) {
         self.suspect = suspect;
-        self.healthy.store(!suspect, Ordering::Relaxed);
+        self.health.set_failed(suspect);
     }
 }

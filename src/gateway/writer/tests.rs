@@ -234,6 +234,42 @@ async fn lookups_are_built_between_batches_and_never_fall_far_behind() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_long_log_is_sound_whatever_went_before_it() {
+    let desk = Desk::open().await;
+    let open = desk.admit(1).await.unwrap();
+    desk.admit(2)
+        .await
+        .unwrap()
+        .close(failed(2), Ending::Unclear)
+        .await;
+    for _ in 0..41 {
+        let notes = (0..256).map(|_| desk.recorder.note(Entry::new(Kind::Policy)));
+        futures_util::future::join_all(notes).await;
+    }
+    open.close(failed(1), Ending::Unclear).await;
+    let (folder, head) = desk.close().await;
+    let path = folder.path().join("log.db");
+    let readers = db::Readers::open(&path).await.unwrap();
+    let quickly = audit::verify_quickly(&readers, audit::Known::default());
+    let found = quickly.await.unwrap().unwrap();
+    assert_eq!((found.faults, found.head), (vec![], head));
+    readers.close().await;
+    // One call closed in the last events: the count is at least one.
+    let mut database = db::open(&path, Durability::Process).await.unwrap();
+    let mut tx = database.begin().await.unwrap();
+    sqlx::query("UPDATE budget_window SET used = 0")
+        .execute(tx.connection())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    database.close().await.unwrap();
+    let readers = db::Readers::open(&path).await.unwrap();
+    let quickly = audit::verify_quickly(&readers, audit::Known::default());
+    let found = quickly.await.unwrap().unwrap();
+    assert_eq!(found.faults.len(), 1, "{:?}", found.faults);
+}
+
+#[tokio::test]
 async fn a_log_without_lookups_gets_them_while_calls_go_on() {
     let desk = Desk::open().await;
     for _ in 0..8 {

@@ -16,9 +16,10 @@ use super::records::{Call, Records};
 use super::truth::{Execution, Truth};
 use crate::support::{Random, seed};
 
+/// How often it is killed where HAYWARD_TEST_KILLS says nothing else.
 const CYCLES: u64 = 50;
-const AGENTS: u64 = 3;
-const CALLERS: u64 = 12;
+const AGENTS: u64 = 4;
+const CALLERS: u64 = 16;
 
 /// Calls of one agent to one tight tool, of all agents to it, and of all agents to all of them.
 const TIGHT_EACH: usize = 2;
@@ -49,11 +50,14 @@ enum Phase {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_again_and_again_it_forgets_nothing_and_overspends_nothing() {
     let seed = seed();
+    let cycles = std::env::var("HAYWARD_TEST_KILLS").map_or(CYCLES, |kills| kills.parse().unwrap());
     let truth = Truth::start().await;
     let agents: Vec<Agent> = (0..AGENTS)
         .map(|number| Agent::new(&format!("token-of-agent-{number}")))
         .collect();
     let site = Site::new(&rules(&truth, &agents));
+    let key = site.run(&["audit", "key", "secret"]).await;
+    key.says(0, &[]);
     let (phase, phases) = watch::channel(Phase::Down);
     let (progress, mut answered) = watch::channel(0_u64);
     let progress = Arc::new(progress);
@@ -67,16 +71,15 @@ async fn killed_again_and_again_it_forgets_nothing_and_overspends_nothing() {
 
     let mut random = Random::new(seed, 0);
     let mut patience_lost = 0;
-    for cycle in 0..CYCLES {
+    for cycle in 0..cycles {
         let durability = if cycle % 5 == 4 { "power" } else { "process" };
-        let arguments = ["--durability", durability];
+        let arguments = [&EXPORTS[..], &["--durability", durability]].concat();
         if cycle % 10 == 9 {
             // Killed while it starts, with whatever the last one left open.
             let starting = site.launch(&arguments, &[]);
             sleep(Duration::from_millis(random.below(120))).await;
             starting.kill().await;
-            let verified = site.run(&["audit", "verify", "--db", "hayward.db"]).await;
-            verified.says(0, &[]);
+            raises_no_alarm(&site, &key.out).await;
         }
         let gateway = site.serve(&arguments).await;
         let target = *answered.borrow() + random.below(90);
@@ -90,17 +93,25 @@ async fn killed_again_and_again_it_forgets_nothing_and_overspends_nothing() {
     phase.send_replace(Phase::Over);
     let asked: Vec<Asked> = callers.join_all().await.into_iter().flatten().collect();
 
-    let last = site.serve(&[]).await;
+    let last = site.serve(&EXPORTS).await;
     last.stop().await.says(0, &["stopped"]);
-    let verified = site.run(&["audit", "verify", "--db", "hayward.db"]).await;
-    verified.says(0, &[]);
+    raises_no_alarm(&site, &key.out).await;
     let records = Records::read(&site.db()).await;
     let checked = Checked::new(&records, &asked, truth.executions());
     checked.nothing_is_left_open();
     checked.answers_are_recorded(patience_lost);
     checked.executions_were_admitted();
     checked.budgets_hold();
-    checked.it_was_hard(seed);
+    checked.it_was_hard(cycles, seed);
+}
+
+/// Checkpoints are signed and exported, for a crash must look like nothing else.
+const EXPORTS: [&str; 4] = ["--checkpoints", "kept.jsonl", "--signing-key", "secret"];
+
+async fn raises_no_alarm(site: &Site, key: &str) {
+    let known = ["--public-key", key.trim(), "--checkpoints", "kept.jsonl"];
+    let line = [&["audit", "verify"], &known[..]].concat();
+    site.run(&line).await.says(0, &[]);
 }
 
 fn rules(truth: &Truth, agents: &[Agent]) -> String {
@@ -321,7 +332,7 @@ impl<'a> Checked<'a> {
     }
 
     /// The test is worth something only if calls were in flight, refused and answered.
-    fn it_was_hard(&self, seed: u64) {
+    fn it_was_hard(&self, cycles: u64, seed: u64) {
         let answers = self
             .asked
             .iter()
@@ -339,7 +350,12 @@ impl<'a> Checked<'a> {
             "{denied} denied, {answers} answers, seed {seed}"
         );
         let starts = u64::try_from(self.records.count("started")).unwrap();
-        assert!(starts > CYCLES, "{starts} starts");
+        assert!(starts > cycles, "{starts} starts");
+        let done = self.executions.len();
+        eprintln!(
+            "{cycles} kills: {answers} answers, {lost} calls without one, {done} executions, {abandoned} abandoned, \
+             {denied} denied"
+        );
         assert_eq!(self.records.kinds().last(), Some(&"stopped"));
     }
 }

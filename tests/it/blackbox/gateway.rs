@@ -1,7 +1,7 @@
 //! The binary as a child process, and the folder it works in.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -19,6 +19,11 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Site {
     folder: TempDir,
+    /// The same folder, as this process sees it.
+    seen: PathBuf,
+    /// The program and the arguments that start the binary in the surroundings it is to have; none for those of this
+    /// process.
+    starter: Vec<String>,
 }
 
 /// How a process ended.
@@ -45,8 +50,22 @@ impl Ended {
 impl Site {
     /// A new folder with these rules.
     pub(super) fn new(policy: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let seen = folder.path().into();
+        Self::in_surroundings(policy, folder, seen, Vec::new())
+    }
+
+    /// A folder in which the binary is started by something else, and which this process may see elsewhere.
+    pub(super) fn in_surroundings(
+        policy: &str,
+        folder: TempDir,
+        seen: PathBuf,
+        starter: Vec<String>,
+    ) -> Self {
         let site = Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder,
+            seen,
+            starter,
         };
         site.write_policy(policy);
         site
@@ -54,12 +73,32 @@ impl Site {
 
     /// A file in the folder.
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.seen.join(name)
     }
 
     /// The database.
     pub(super) fn db(&self) -> PathBuf {
         self.path("hayward.db")
+    }
+
+    /// The log for reading. Where it is seen through another process, SQLite does not find its way there: then it is a
+    /// copy, of a file that nobody writes at the moment.
+    pub(super) fn log(&self) -> PathBuf {
+        if self.seen == self.folder.path() {
+            return self.db();
+        }
+        let copy = self.folder.path().join("copy.db");
+        for end in ["", "-wal"] {
+            let (from, to) = (
+                self.path(&format!("hayward.db{end}")),
+                copy.with_extension(format!("db{end}")),
+            );
+            drop(std::fs::remove_file(&to));
+            if from.exists() {
+                std::fs::copy(from, to).unwrap();
+            }
+        }
+        copy
     }
 
     /// Puts other rules in place.
@@ -69,7 +108,7 @@ impl Site {
 
     /// Runs a command to its end.
     pub(super) async fn run(&self, arguments: &[&str]) -> Ended {
-        let mut child = command(self.folder.path(), arguments, &[]);
+        let mut child = self.command(arguments, &[]);
         let child = child.spawn().unwrap();
         let output = timeout(PATIENCE, child.wait_with_output()).await;
         let output = output.expect("the command ends").unwrap();
@@ -82,7 +121,7 @@ impl Site {
 
     /// Starts a command and leaves it to the test.
     pub(super) fn spawn(&self, arguments: &[&str]) -> Child {
-        command(self.folder.path(), arguments, &[]).spawn().unwrap()
+        self.command(arguments, &[]).spawn().unwrap()
     }
 
     /// Runs `serve` with defaults and expects it to give up by itself.
@@ -115,9 +154,7 @@ impl Site {
     pub(super) fn launch(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Gateway {
         let defaults = ["serve", "--listen", "127.0.0.1:0"];
         let arguments = [&defaults, arguments].concat();
-        let mut child = command(self.folder.path(), &arguments, variables)
-            .spawn()
-            .unwrap();
+        let mut child = self.command(&arguments, variables).spawn().unwrap();
         let (lines, err) = watch::channel(String::new());
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Gateway {
@@ -127,21 +164,29 @@ impl Site {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
         }
     }
-}
 
-/// The environment is empty, so that variables of whoever runs the tests change nothing.
-fn command(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_hayward"));
-    command
-        .args(arguments)
-        .current_dir(folder)
-        .env_clear()
-        .envs(variables.iter().copied())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
+    /// The environment is empty, so that variables of whoever runs the tests change nothing.
+    fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+        let binary = env!("CARGO_BIN_EXE_hayward");
+        let mut command = match self.starter.split_first() {
+            None => Command::new(binary),
+            Some((program, before)) => {
+                let mut command = Command::new(program);
+                command.args(before).arg(binary);
+                command
+            }
+        };
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
 }
 
 async fn read_lines(

@@ -45,13 +45,12 @@ impl Archive {
         self.site.run(&[&line, flags].concat()).await
     }
 
-    /// The id of the call with this mark, which its client is named after.
+    /// The id of the call with this mark, which its client is named after. The gateway also lists tools for itself.
     async fn id(&self, tag: &str) -> String {
         let events = Records::read(&self.site.db()).await.events.into_iter();
         let mut found = events.filter(|event| {
-            event.meta["client"]
-                .as_str()
-                .is_some_and(|client| client.contains(tag))
+            let client = event.meta["client"].as_str().unwrap_or_default();
+            client.contains(tag) && event.meta["tool"].is_string()
         });
         found.next().unwrap().call.unwrap()
     }
