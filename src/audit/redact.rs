@@ -125,10 +125,10 @@ impl Redactor {
     /// An event without the secrets in what agents and servers said.
     pub fn entry(&self, mut entry: Entry) -> Entry {
         let finder = self.finder();
-        if let Some(tool) = entry.tool.as_mut() {
-            if let Some(redacted) = finder.text(tool) {
-                *tool = redacted;
-            }
+        if let Some(tool) = entry.tool.as_mut()
+            && let Some(redacted) = finder.text(tool)
+        {
+            *tool = redacted;
         }
         let theirs = entry.details.iter_mut();
         for (_, json) in theirs.filter(|(key, _)| !OURS.contains(&key.as_ref())) {

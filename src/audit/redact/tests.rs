@@ -279,7 +279,9 @@ fn said(value: &serde_json::Value, all: &mut Vec<String>) {
             all.push(key.clone());
             said(item, all);
         }),
-        other => all.push(other.to_string()),
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {
+            all.push(value.to_string());
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the writer does with a file that goes away, and with a caller that does.
 
+mod honest;
+
 use std::path::{Path, PathBuf};
 
 use sqlx::Connection;
