@@ -256,17 +256,21 @@ async fn connect(path: &Path) -> anyhow::Result<Option<UnixStream>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).context(format!("cannot reach `{shown}`")),
     };
-    match UnixStream::connect(&address.0).await {
-        Ok(stream) => Ok(Some(stream)),
-        Err(error) => match error.kind() {
-            // No file, or one that a gateway which was killed left behind.
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => Ok(None),
-            ErrorKind::PermissionDenied => bail!(
-                "no permission to give orders at `{shown}`: ask as the user the gateway runs as, or as root"
-            ),
-            _ => Err(error).context(format!("cannot reach the gateway at `{shown}`")),
-        },
+    let error = match UnixStream::connect(&address.0).await {
+        Ok(stream) => return Ok(Some(stream)),
+        Err(error) => error,
+    };
+    // No file, or one that a gateway which was killed left behind.
+    let is_nobody = [ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&error.kind());
+    if is_nobody {
+        return Ok(None);
     }
+    if error.kind() == ErrorKind::PermissionDenied {
+        bail!(
+            "no permission to give orders at `{shown}`: ask as the user the gateway runs as, or as root"
+        );
+    }
+    Err(error).context(format!("cannot reach the gateway at `{shown}`"))
 }
 
 fn read(answered: &[u8]) -> anyhow::Result<Result<Outcome, String>> {

@@ -36,8 +36,8 @@ pub use log::{
     write_checkpoint, write_repeats,
 };
 pub use prune::{
-    PRUNED_AT_ONCE, Prunable, Pruned, is_pruning, load_name_table, load_pruned, prunable,
-    prune_some, write_pruned,
+    PRUNED_AT_ONCE, Prunable, Pruned, bodies_before, is_pruning, load_name_table, load_pruned,
+    prunable, prune_some, write_pruned,
 };
 pub use redact::{Redacted, Redactor};
 pub use trace::{Closed, Cost, Traced, is_signed, trace};

@@ -104,6 +104,15 @@ pub async fn prunable(db: &mut SqliteConnection, last: i64) -> Result<Prunable, 
     })
 }
 
+/// How many arguments and results are kept of events before one.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn bodies_before(db: &mut SqliteConnection, seq: i64) -> Result<i64, DbError> {
+    let text = "SELECT count(*) FROM body WHERE seq < $1";
+    Ok(sqlx::query_scalar(text).bind(seq).fetch_one(db).await?)
+}
+
 /// Whether events that were pruned are still to be deleted.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use tokio::net::UnixStream;
 
@@ -65,15 +65,14 @@ async fn alone(
     name: String,
     order: Order,
 ) -> anyhow::Result<Result<Outcome, String>> {
-    let database = db::open(&at.db, Durability::Power).await;
-    let database = database.map_err(|error| match error {
-        DbError::InUse(_) => anyhow!(
+    let database = match db::open(&at.db, Durability::Power).await {
+        Err(DbError::InUse(_)) => bail!(
             "another program has `{}` and takes no orders at `{}`: stop it, or run this where it runs",
             at.db.display(),
             socket::path_of(&at.db).display()
         ),
-        other => other.into(),
-    })?;
+        opened => opened?,
+    };
     let signing_key = at.signing_key.as_deref().map(read_signing_key);
     let alone = Alone {
         database,

@@ -9,14 +9,16 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::audit::{digits, read_checkpoints, verdict};
+use super::budget::other;
 use super::export::{paths, write};
 use super::operate::{OperateArguments, order};
 use super::progress::Progress;
 use super::{Exit, Failure, Screen, plain};
 use crate::audit::filter::Back;
+use crate::audit::read::{extent, first_since};
 use crate::audit::{
     Checkpoint, Export, Form, Known, Manifest, Plan, Prunable, Pruned, PublicKey, Seam, SeamMaker,
-    is_pruning, load_name_table, load_pruned, plan, prunable, prune_some, sha256_of,
+    bodies_before, is_pruning, load_name_table, load_pruned, plan, prunable, prune_some, sha256_of,
     verify_against, verify_exports, write_whole,
 };
 use crate::clock::{Clock, SystemClock};
@@ -47,6 +49,9 @@ pub struct PruneArguments {
     /// Events that are older go: 400d
     #[arg(long, value_name = "DAYS", value_parser = days)]
     pub keep: Option<Back>,
+    /// Only arguments and results go; their events stay, so no archive and no checkpoint is needed
+    #[arg(long, env = "HAYWARD_BODIES_ONLY", value_parser = BoolishValueParser::new())]
+    pub bodies_only: bool,
     /// The folder for the archive
     #[arg(long, value_name = "DIR", env = "HAYWARD_ARCHIVE")]
     pub archive: Option<PathBuf>,
@@ -65,7 +70,7 @@ pub struct PruneArguments {
     )]
     pub why: String,
     /// Do it; without this, only what would go is told
-    #[arg(long, env = "HAYWARD_YES", requires = "archive", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "HAYWARD_YES", value_parser = BoolishValueParser::new())]
     pub yes: bool,
     /// Where.
     #[command(flatten)]
@@ -75,6 +80,14 @@ pub struct PruneArguments {
 /// Says what would go, or lets it go.
 pub(super) async fn prune(arguments: PruneArguments, screen: &mut Screen) -> Result<Exit, Failure> {
     let until = until(&arguments).map_err(Failure::usage)?;
+    if arguments.bodies_only {
+        return prune_bodies(&arguments, until, screen).await;
+    }
+    if arguments.yes && arguments.archive.is_none() {
+        return Err(Failure::usage(anyhow!(
+            "name the folder for the archive with --archive; without one nothing goes"
+        )));
+    }
     let readers = Readers::open(&arguments.at.db).await?;
     if arguments.yes && is_pruning(&mut *readers.page().await?).await? {
         delete_rest(&arguments.at.db, screen).await?;
@@ -91,6 +104,54 @@ pub(super) async fn prune(arguments: PruneArguments, screen: &mut Screen) -> Res
     };
     readers.close().await;
     done
+}
+
+/// Lets arguments and results go, with as many orders as it takes.
+async fn prune_bodies(
+    arguments: &PruneArguments,
+    until: Timestamp,
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    let mut deleted = 0_usize;
+    loop {
+        if !arguments.yes {
+            let count = count_bodies(&arguments.at.db, until).await?;
+            screen.answer(&format!(
+                "{count} arguments and results would go: all before {}",
+                until.rfc3339_utc()
+            ))?;
+            screen.say("nothing was changed; let them go with --yes");
+            return Ok(Exit::Yes);
+        }
+        let (before_us, why) = (until.micros(), arguments.why.clone());
+        let done = order(&arguments.at, Order::PruneBodies { before_us, why }).await?;
+        let Outcome::Redacted { seq, bodies, more } = done else {
+            return Err(other(&done));
+        };
+        if let Some(seq) = seq {
+            screen.say(&format!("written down as event {seq}"));
+        }
+        deleted = deleted.saturating_add(bodies);
+        if !more {
+            screen.answer(&format!("{deleted} arguments and results went"))?;
+            return Ok(Exit::Yes);
+        }
+    }
+}
+
+async fn count_bodies(db: &Path, until: Timestamp) -> anyhow::Result<i64> {
+    let readers = Readers::open(db).await?;
+    let mut page = readers.page().await?;
+    let count = match extent(&mut page).await? {
+        None => 0,
+        Some(extent) => {
+            let end = first_since(&mut page, extent, until).await?;
+            bodies_before(&mut page, end).await?
+        }
+    };
+    drop(page);
+    readers.close().await;
+    Ok(count)
 }
 
 /// What is to go.
@@ -203,7 +264,7 @@ impl Planned {
         };
         let outcome = order(&arguments.at, Order::Prune(Box::new(ordered))).await?;
         let Outcome::Pruned { seq, events } = outcome else {
-            return Err(anyhow!("the gateway answered another order").into());
+            return Err(other(&outcome));
         };
         screen.answer(&format!(
             "{events} events went, as event {seq} says; they stand in {}",

@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_json_is_what_scripts_read() {
-        insta::assert_snapshot!(json(&counts(), NOON).unwrap(), @r#"{"at":"2026-11-20T12:00:00.000000Z","budgets":[{"budget":"agents.clawd USD/total","unit":"USD","limit":40,"used":12.5,"held":0.000001,"left":0,"overrun":0.000001,"frozen":true,"window_starts_at":"1970-01-01T00:00:00.000000Z","window_ends_at":null},{"budget":"servers.images calls/day@Europe/Berlin each agent=clawd","unit":"calls","limit":10,"used":3,"held":1,"left":6,"overrun":0,"frozen":false,"window_starts_at":"1970-01-01T00:00:00.000000Z","window_ends_at":"2026-11-20T23:00:00.000000Z"}]}"#);
+        insta::assert_snapshot!(json(&counts(), NOON).unwrap(), @r#"{"at":"2026-11-20T12:00:00.000000Z","budgets":[{"budget":"agents.clawd USD/total","unit":"USD","limit":40,"used":12.5,"held":1e-6,"left":0,"overrun":1e-6,"frozen":true,"window_starts_at":"1970-01-01T00:00:00.000000Z","window_ends_at":null},{"budget":"servers.images calls/day@Europe/Berlin each agent=clawd","unit":"calls","limit":10,"used":3,"held":1,"left":6,"overrun":0,"frozen":false,"window_starts_at":"1970-01-01T00:00:00.000000Z","window_ends_at":"2026-11-20T23:00:00.000000Z"}]}"#);
     }
 
     #[test]

@@ -71,6 +71,13 @@ pub enum Order {
     },
     /// Let events go that are too old and stand in an archive.
     Prune(Box<Prune>),
+    /// Let the arguments and results go of calls before an instant; their events stay.
+    PruneBodies {
+        /// The instant, in microseconds since 1970.
+        before_us: i64,
+        /// Why; written down.
+        why: String,
+    },
 }
 
 impl Order {
@@ -78,7 +85,7 @@ impl Order {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Refund { .. } => "refund",
-            Self::Prune(_) => "prune",
+            Self::Prune(_) | Self::PruneBodies { .. } => "prune",
             Self::Unfreeze { .. } => "unfreeze",
             Self::RedactCall { .. } | Self::RedactBefore { .. } => "redact",
             Self::AcceptTime { .. } => "accept_time",
@@ -91,6 +98,7 @@ impl Order {
         match self {
             Self::RedactCall { why, .. }
             | Self::RedactBefore { why, .. }
+            | Self::PruneBodies { why, .. }
             | Self::Refund { why, .. }
             | Self::Unfreeze { why, .. }
             | Self::AcceptTime { why }
@@ -298,6 +306,7 @@ async fn obey(
         | Order::RedactCall { .. }
         | Order::RedactBefore { .. }
         | Order::Prune(_)
+        | Order::PruneBodies { .. }
         | Order::AcceptTime { .. } => None,
         Order::Repair { .. } => Some(prove(file).await.map_err(unreadable)?),
     };
@@ -378,6 +387,7 @@ impl Alone {
             | Order::RedactCall { .. }
             | Order::RedactBefore { .. }
             | Order::Prune(_)
+            | Order::PruneBodies { .. }
             | Order::AcceptTime { .. } => {
                 Writer::start(database, clock, random(), first, checkpoints).await?
             }

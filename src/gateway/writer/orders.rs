@@ -105,9 +105,19 @@ impl Writer {
                 let entry = entry(Kind::Redacted).text("redacts", &call.to_string());
                 self.redact(batch, Bodies::OfCall(*call), entry, at).await
             }
-            (Order::RedactBefore { before_us, .. }, _) => {
+            (
+                order @ (Order::RedactBefore { before_us, .. }
+                | Order::PruneBodies { before_us, .. }),
+                _,
+            ) => {
                 let before = Timestamp::from_micros(*before_us);
-                let entry = entry(Kind::Redacted).json("before_us", before_us.to_string());
+                let is_prune = matches!(order, Order::PruneBodies { .. });
+                let kind = if is_prune {
+                    Kind::Pruned
+                } else {
+                    Kind::Redacted
+                };
+                let entry = entry(kind).json("before_us", before_us.to_string());
                 self.redact(batch, Bodies::Before(before), entry, at).await
             }
             (Order::AcceptTime { .. }, _) => self.accept_time(batch, entry(Kind::Clock), at),

@@ -1,5 +1,8 @@
 //! What the writer does with a file that goes away, and with a caller that does.
 
+mod honest;
+mod model;
+
 use std::path::{Path, PathBuf};
 
 use sqlx::Connection;

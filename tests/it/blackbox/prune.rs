@@ -244,6 +244,7 @@ async fn nothing_goes_that_is_not_archived_covered_and_over() {
     let day = ["prune", "--before", "2026-11-22"];
     let with = async |words: &[&str]| old.run(&[&day, words].concat()).await.code;
     assert_eq!(with(&["--yes"]).await, Some(2), "no archive");
+    assert_eq!(with(&["--bodies-only"]).await, Some(0), "only tells");
     assert_eq!(with(&[]).await, Some(1), "no checkpoint");
     assert_eq!(
         with(&["--yes", "--archive", "archive"]).await,
@@ -495,4 +496,44 @@ async fn a_gateway_that_runs_prunes_between_calls() {
     let by = events(&old.log.file).await;
     let pruned = by.iter().find(|event| event.kind == "pruned").unwrap();
     assert!(pruned.meta["uid"].is_u64(), "{}", pruned.meta);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn arguments_and_results_go_alone_and_their_events_stay() {
+    let mut world = World::builder()
+        .server("images", FakeUpstream::legacy())
+        .start(&World::small_policy("capture: full"))
+        .await;
+    world
+        .agent("clawd")
+        .call("imagine", json!({"of": "a hayward"}))
+        .await;
+    world.set_clock(Duration::ZERO, "2026-11-22T12:00:00Z");
+    world.restart(&World::small_policy("capture: full")).await;
+    world
+        .agent("clawd")
+        .call("imagine", json!({"of": "a fence"}))
+        .await;
+    let old = Old {
+        site: Site::new(""),
+        log: world.stop().await,
+    };
+    let bodies = "SELECT count(*) FROM body";
+    let all = old.count(bodies).await;
+    assert!(all >= 4, "{all}");
+    let how = ["prune", "--bodies-only", "--before", "2026-11-21"];
+    let told = old.run(&how).await;
+    told.says(0, &["nothing was changed"]);
+    assert_eq!(old.count(bodies).await, all);
+    old.run(&[&how[..], &["--yes"]].concat())
+        .await
+        .says(0, &["written down"]);
+    let left = old.count(bodies).await;
+    assert!(left >= 2 && left < all, "{left} of {all}");
+    let found = old.verify(&[]).await;
+    assert_eq!(found.code, Some(0), "{found:#?}");
+    let events = events(&old.log.file).await;
+    let pruned = events.iter().filter(|event| event.kind == "pruned");
+    assert_eq!(pruned.count(), 1);
+    assert_eq!(events[0].seq, 1, "no event went");
 }

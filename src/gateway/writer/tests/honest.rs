@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection};
 
-use super::super::recorder::{OpenCall, QUEUE, Recorder};
-use super::*;
+use super::super::super::recorder::{OpenCall, QUEUE, Recorder};
+use super::super::*;
 use crate::audit::{Checkpoint, Fault, Known, Redactor, SigningKey, Verified, verify_against};
 use crate::clock::ManualClock;
 use crate::db::{self, Durability, Readers};
@@ -101,7 +101,7 @@ impl History {
     }
 
     async fn something(&mut self, recorder: &Recorder, open: &mut Vec<OpenCall>) {
-        match self.dice.below(12) {
+        match self.dice.below(13) {
             0..5 => {
                 let Some(call) = self.admit(recorder).await else {
                     return;
@@ -141,9 +141,12 @@ impl History {
                 self.clock.advance(MINUTE * 60 * hours);
             }
             10 => {
-                let back = i64::from(self.number(7_200)) * 1_000_000;
-                let now = self.clock.now().micros();
-                self.clock.set(Timestamp::from_micros(now - back));
+                let minutes = self.number(120);
+                self.clock.jump_back(MINUTE * minutes);
+            }
+            11 => {
+                let minutes = self.number(600);
+                self.clock.sleep(MINUTE * minutes);
             }
             _ => recorder.tick(),
         }
@@ -172,7 +175,7 @@ impl History {
         let limits = ["5/hour", "9/24h", "40/day from 06:00"];
         let count = usize::try_from(self.dice.below(3)).unwrap();
         let charges = limits[..=count].iter().map(|limit| Charge {
-            key: BudgetKey::new(*limit),
+            key: BudgetKey::new(limit),
             limit: limit.parse().unwrap(),
             amount: 1,
             reported: None,
@@ -191,8 +194,7 @@ impl History {
         match recorder.admit(entry, self.call(), wanted, zone, None).await {
             Ok(open) => Some(open),
             Err(NotAdmitted::Full(..)) => None,
-            Err(NotAdmitted::Unrecorded) => panic!("the disk is there"),
-            Err(NotAdmitted::Repeated(_) | NotAdmitted::Replayed(_)) => panic!("no call has a key"),
+            Err(refused) => panic!("the disk is there, and no call has a key: {refused:?}"),
         }
     }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
 
-use super::super::recorder::{OpenCall, QUEUE, Recorder};
-use super::*;
+use super::super::super::recorder::{OpenCall, QUEUE, Recorder};
+use super::super::*;
 use crate::audit::{self, Entry, Kind, Redactor};
 use crate::budget::{Ending, Reported};
 use crate::clock::ManualClock;
@@ -571,6 +571,10 @@ async fn run((rules, rounds): Plan) -> Result<(), TestCaseError> {
     run.finish().await
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a test looks is no setting of the program"
+)]
 fn cases() -> u32 {
     let asked = std::env::var("HAYWARD_HISTORIES").ok();
     let histories = asked.map_or(HISTORIES, |text| text.parse().unwrap());
