@@ -19,8 +19,10 @@ const EACH: &[(&str, Each)] = &[
     ("agent+tool", Each::AgentAndTool),
 ];
 
+type Gives = fn(&mut Refund);
+
 /// What gives back what was held, by the words of the file.
-const REFUNDS: &[(&str, fn(&mut Refund))] = &[
+const REFUNDS: &[(&str, Gives)] = &[
     // Always so: where not one byte was sent, nothing can have cost anything.
     ("unreachable", |_| {}),
     ("rejected", |refund| refund.rejected = true),

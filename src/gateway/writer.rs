@@ -516,6 +516,4 @@ fn refuse_all(waiting: &mut Vec<Job>, jobs: &mut mpsc::Receiver<Job>) {
 }
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
 mod tests;

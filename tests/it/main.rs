@@ -16,6 +16,7 @@ mod built_in;
 mod calls;
 #[cfg(test)]
 mod capture;
+#[cfg(test)]
 mod costs;
 #[cfg(test)]
 mod dashboard;

@@ -27,13 +27,14 @@ async fn refund(world: &World, number: usize) -> Result<Vec<(String, i64, u64)>,
     let closed: Vec<&&Event> = closed.collect();
     let call = closed[number].text("call").parse().unwrap();
     let why = "a test".to_owned();
-    match order(world, Order::Refund { call, why }).await? {
-        Outcome::Refunded { budgets, .. } => Ok(budgets
-            .into_iter()
-            .map(|one| (one.key, one.window, one.refunded))
-            .collect()),
-        other => panic!("{other:?}"),
-    }
+    let done = order(world, Order::Refund { call, why }).await?;
+    let Outcome::Refunded { budgets, .. } = done else {
+        panic!("{done:?}");
+    };
+    let given = budgets.into_iter();
+    Ok(given
+        .map(|one| (one.key, one.window, one.refunded))
+        .collect())
 }
 
 #[tokio::test]
@@ -120,11 +121,11 @@ async fn a_frozen_budget_can_be_used_again_after_it_was_unfrozen() {
     assert!(call(&world, "imagine", json!({"usd": 0.75})).await);
     assert!(!call(&world, "imagine", json!({"usd": 0})).await);
     let done = unfreeze(key).await.unwrap();
-    let (windows, overrun) = match done {
-        Outcome::Unfrozen {
-            windows, overrun, ..
-        } => (windows, overrun),
-        other => panic!("{other:?}"),
+    let Outcome::Unfrozen {
+        windows, overrun, ..
+    } = done
+    else {
+        panic!("{done:?}");
     };
     assert_eq!((windows, overrun), (1, 250_000));
     assert!(call(&world, "imagine", json!({"usd": 0.2})).await);

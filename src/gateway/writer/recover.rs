@@ -64,9 +64,10 @@ impl Writer {
     ) -> Result<(), DbError> {
         for call in self.lost_calls().await? {
             let entry = ending(call);
-            let ending = match entry.kind {
-                Kind::Released => Ending::Unsent,
-                _ => Ending::Unclear,
+            let ending = if entry.kind == Kind::Released {
+                Ending::Unsent
+            } else {
+                Ending::Unclear
             };
             let held = self.books.budgets_of(call);
             if let Some(charged) = self.books.abandon(call, &ending) {

@@ -1,6 +1,7 @@
 //! What the writer does with a file that goes away, and with a caller that does.
 
 mod honest;
+mod model;
 
 use std::path::{Path, PathBuf};
 

@@ -50,6 +50,10 @@ enum Phase {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_again_and_again_it_forgets_nothing_and_overspends_nothing() {
     let seed = seed();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "whoever runs the tests says how often"
+    )]
     let cycles = std::env::var("HAYWARD_TEST_KILLS").map_or(CYCLES, |kills| kills.parse().unwrap());
     let truth = Truth::start().await;
     let agents: Vec<Agent> = (0..AGENTS)

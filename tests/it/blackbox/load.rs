@@ -171,6 +171,10 @@ async fn call_on(
     let mut asked = Vec::new();
     while !*over.borrow() {
         let tag = format!("{number}-{}", asked.len());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "how long a call took is what is tested"
+        )]
         let began = Instant::now();
         let answer = agent.call(&url, "truth", "echo", json!({"tag": tag})).await;
         let answer = answer.expect("the gateway is there and answers");

@@ -175,7 +175,7 @@ impl History {
         let limits = ["5/hour", "9/24h", "40/day from 06:00"];
         let count = usize::try_from(self.dice.below(3)).unwrap();
         let charges = limits[..=count].iter().map(|limit| Charge {
-            key: BudgetKey::new(*limit),
+            key: BudgetKey::new(limit),
             limit: limit.parse().unwrap(),
             amount: 1,
             reported: None,

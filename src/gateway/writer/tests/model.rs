@@ -11,8 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
 
-use super::super::recorder::{OpenCall, QUEUE, Recorder};
-use super::*;
+use super::super::super::recorder::{OpenCall, QUEUE, Recorder};
+use super::super::*;
 use crate::audit::{self, Entry, Kind, Redactor};
 use crate::budget::{Ending, Reported};
 use crate::clock::ManualClock;
@@ -572,6 +572,10 @@ async fn run((rules, rounds): Plan) -> Result<(), TestCaseError> {
 }
 
 fn cases() -> u32 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a test runs is asked of whoever runs it"
+    )]
     let asked = std::env::var("HAYWARD_HISTORIES").ok();
     let histories = asked.map_or(HISTORIES, |text| text.parse().unwrap());
     histories.div_ceil(u32::try_from(TOGETHER).unwrap())

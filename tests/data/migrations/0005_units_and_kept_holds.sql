@@ -1,0 +1,1 @@
+UPDATE hold SET taken_at_us = 1795262400000000;
