@@ -16,7 +16,7 @@ use crate::types::{AgentName, CallId, ServerName, Timestamp};
 /// How long a key of an agent is kept whatever comes.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Keys of one agent that are kept at once. Those older than [`KEPT`] make room for new ones; without any, calls with
+/// Keys of one agent that are kept at once. Those older than `KEPT` make room for new ones; without any, calls with
 /// new keys are refused.
 pub const MAX_KEYS_OF_AGENT: u64 = 50_000;
 
@@ -79,7 +79,7 @@ impl KeyId {
 /// How long a key holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lasts {
-    /// One that the agent sent: [`KEPT`], or to the end of the longest window its call was charged in.
+    /// One that the agent sent: `KEPT`, or to the end of the longest window its call was charged in.
     Kept,
     /// The arguments themselves: so long.
     For(Duration),

@@ -234,11 +234,11 @@ pub async fn load(connection: &mut SqliteConnection, at: Timestamp) -> Result<Bo
     Ok(Books::new(contents))
 }
 
-/// Budget, start, end, limit, highest limit, used, held, overrun, frozen.
-type WindowColumns = (i64, i64, i64, i64, i64, i64, i64, i64, bool);
+/// A row of a window: budget, start, end, limit, highest limit, used, held, overrun, frozen.
+type WindowRow = (i64, i64, i64, i64, i64, i64, i64, i64, bool);
 
-/// Call, budget, start, amount, when it was taken, until when it is kept.
-type HoldColumns = (Vec<u8>, i64, i64, i64, i64, Option<i64>);
+/// A row of a hold: call, budget, start of the window, amount, when it was taken, until when it is kept.
+type HoldRow = (Vec<u8>, i64, i64, i64, i64, Option<i64>);
 
 async fn load_windows(
     connection: &mut SqliteConnection,
@@ -249,7 +249,7 @@ async fn load_windows(
         FROM budget_window WHERE ends_at_us > $1
         UNION SELECT budget_id, starts_at_us, ends_at_us, limit_amount, limit_high, used, held, overrun, frozen
         FROM hold JOIN budget_window USING (budget_id, starts_at_us)";
-    let rows: Vec<WindowColumns> = sqlx::query_as(sql)
+    let rows: Vec<WindowRow> = sqlx::query_as(sql)
         .bind(at.micros())
         .fetch_all(connection)
         .await?;
@@ -294,7 +294,7 @@ async fn load_holds(
     }
     let holds =
         "SELECT call_id, budget_id, starts_at_us, amount, taken_at_us, kept_until_us FROM hold";
-    let holds: Vec<HoldColumns> = sqlx::query_as(holds).fetch_all(connection).await?;
+    let holds: Vec<HoldRow> = sqlx::query_as(holds).fetch_all(connection).await?;
     for (call, budget_id, starts, held, taken, kept_until) in holds {
         let starts = Timestamp::from_micros(starts);
         let key = keys.get(&budget_id).ok_or(sqlx::Error::RowNotFound)?;

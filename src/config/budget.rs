@@ -19,10 +19,11 @@ const EACH: &[(&str, Each)] = &[
     ("agent+tool", Each::AgentAndTool),
 ];
 
-type Gives = fn(&mut Refund);
+/// Adds a word of `refund` to what the others said.
+type AddRefund = fn(&mut Refund);
 
 /// What gives back what was held, by the words of the file.
-const REFUNDS: &[(&str, Gives)] = &[
+const REFUNDS: &[(&str, AddRefund)] = &[
     // Always so: where not one byte was sent, nothing can have cost anything.
     ("unreachable", |_| {}),
     ("rejected", |refund| refund.rejected = true),

@@ -1,4 +1,5 @@
-//! Refusals by the rules, a budget, a rate, or since a call was made before: one sentence for a model, figures for a program.
+//! Refusals by the rules, a budget, a rate, or since a call was made before: one sentence for a model, figures for a
+//! program.
 
 use std::sync::Arc;
 use std::time::Duration;

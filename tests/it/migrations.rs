@@ -123,7 +123,7 @@ fn migrations_are_numbered_explained_and_sampled() {
         let name = migration.file_name().unwrap().to_str().unwrap();
         let number: u32 = name.split('_').next().unwrap().parse().unwrap();
         assert!(
-            last < number && name.starts_with(&format!("{number:04}_")),
+            number == last + 1 && name.starts_with(&format!("{number:04}_")),
             "{name}"
         );
         last = number;

@@ -571,6 +571,10 @@ async fn run((rules, rounds): Plan) -> Result<(), TestCaseError> {
     run.finish().await
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a test looks is no setting of the program"
+)]
 fn cases() -> u32 {
     #[expect(
         clippy::disallowed_methods,
