@@ -29,10 +29,10 @@ async fn refund(world: &World, number: usize) -> Result<Vec<(String, i64, u64)>,
     let why = "a test".to_owned();
     let done = order(world, Order::Refund { call, why }).await?;
     let Outcome::Refunded { budgets, .. } = done else {
-        panic!("{done:?}");
+        panic!("no refund: {done:?}");
     };
-    let given = budgets.into_iter();
-    Ok(given
+    Ok(budgets
+        .into_iter()
         .map(|one| (one.key, one.window, one.refunded))
         .collect())
 }
@@ -125,7 +125,7 @@ async fn a_frozen_budget_can_be_used_again_after_it_was_unfrozen() {
         windows, overrun, ..
     } = done
     else {
-        panic!("{done:?}");
+        panic!("not unfrozen: {done:?}");
     };
     assert_eq!((windows, overrun), (1, 250_000));
     assert!(call(&world, "imagine", json!({"usd": 0.2})).await);

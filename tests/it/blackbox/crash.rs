@@ -50,11 +50,8 @@ enum Phase {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_again_and_again_it_forgets_nothing_and_overspends_nothing() {
     let seed = seed();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "whoever runs the tests says how often"
-    )]
-    let cycles = std::env::var("HAYWARD_TEST_KILLS").map_or(CYCLES, |kills| kills.parse().unwrap());
+    let kills = std::env::var_os("HAYWARD_TEST_KILLS");
+    let cycles = kills.map_or(CYCLES, |kills| kills.to_str().unwrap().parse().unwrap());
     let truth = Truth::start().await;
     let agents: Vec<Agent> = (0..AGENTS)
         .map(|number| Agent::new(&format!("token-of-agent-{number}")))

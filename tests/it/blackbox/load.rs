@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::agent::Agent;
 use super::gateway::{Gateway, PATIENCE, Site};
@@ -171,10 +171,6 @@ async fn call_on(
     let mut asked = Vec::new();
     while !*over.borrow() {
         let tag = format!("{number}-{}", asked.len());
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "how long a call took is what is tested"
-        )]
         let began = Instant::now();
         let answer = agent.call(&url, "truth", "echo", json!({"tag": tag})).await;
         let answer = answer.expect("the gateway is there and answers");

@@ -576,10 +576,6 @@ async fn run((rules, rounds): Plan) -> Result<(), TestCaseError> {
     reason = "how long a test looks is no setting of the program"
 )]
 fn cases() -> u32 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "how long a test runs is asked of whoever runs it"
-    )]
     let asked = std::env::var("HAYWARD_HISTORIES").ok();
     let histories = asked.map_or(HISTORIES, |text| text.parse().unwrap());
     histories.div_ceil(u32::try_from(TOGETHER).unwrap())
