@@ -46,16 +46,16 @@ pub(super) struct Batch {
 }
 
 impl Writer {
-    /// A batch, which begins with a checkpoint when one is due: no event is further than that from one. What was
-    /// exported meanwhile is told before.
+    /// A batch, which begins with a checkpoint when one is due: no event is further than that from one, not even the one
+    /// that tells what was exported meanwhile.
     pub(super) fn begin(&mut self, at: Timestamp) -> Batch {
         let mut batch = Batch::default();
+        if self.checkpoints.is_due(self.head, at) {
+            self.checkpoint(&mut batch, Entry::new(Kind::Checkpoint), at);
+        }
         if let Some((through, entry)) = self.checkpoints.exported() {
             self.chain(&mut batch, &entry, at);
             batch.exported = Some(through);
-        }
-        if self.checkpoints.is_due(self.head, at) {
-            self.checkpoint(&mut batch, Entry::new(Kind::Checkpoint), at);
         }
         if let Some(turn) = self.turn.take() {
             let entry = entries::of_clock(turn);

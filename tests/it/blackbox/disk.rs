@@ -82,7 +82,7 @@ async fn a_disk_that_hangs_is_a_disk_that_fails_until_it_goes_on() {
     let load = disk.load().await;
     for _ in 0..2 {
         disk.order("hang");
-        load.nothing_passes_unrecorded(&load.site.db()).await;
+        load.nothing_passes_unrecorded(None).await;
         disk.relent();
         load.until_health(200).await;
         load.until_done(50).await;
@@ -109,7 +109,7 @@ async fn a_disk_that_became_read_only_takes_calls_again_when_it_can_be_written()
     let disk = Disk::new();
     let load = disk.load().await;
     disk.order("read-only");
-    load.nothing_passes_unrecorded(&load.site.db()).await;
+    load.nothing_passes_unrecorded(None).await;
     disk.relent();
     load.until_health(200).await;
     load.until_done(50).await;
@@ -122,7 +122,7 @@ async fn a_full_disk_lets_nothing_through_and_room_is_all_it_takes() {
     let (disk, site) = SmallDisk::new(&Load::rules(&truth)).await;
     let load = Load::start(site, truth, &[]).await;
     disk.fill(&load).await;
-    load.nothing_passes_unrecorded(&load.site.log()).await;
+    load.nothing_passes_unrecorded(None).await;
     disk.make_room(&load);
     load.until_health(200).await;
     load.until_done(50).await;
@@ -145,13 +145,13 @@ async fn a_disk_that_is_nearly_full_takes_the_ends_of_calls_and_no_new_ones() {
         eprintln!("no disk can be filled here: nothing is shown of a floor");
         return load.finish().await;
     }
-    load.nothing_passes_unrecorded(&load.site.log()).await;
+    load.nothing_passes_unrecorded(None).await;
     truth.let_go();
     let answer = waiting.await.unwrap().expect("it answers");
     assert!(answer.is_done("long"), "{answer:?}");
     // Its end is written, with as little room as before.
     load.until_health(503).await;
-    let records = Records::read(&load.site.log()).await;
+    let records = Records::read(&load.log().await).await;
     let calls = records.calls();
     let long = calls
         .values()
@@ -183,8 +183,8 @@ async fn a_file_that_is_taken_away_or_replaced_stops_all_calls_until_it_is_back(
     let load = Load::start(Site::new(&Load::rules(&truth)), truth, &[]).await;
     let site = &load.site;
     put(site, ".", "away");
-    load.nothing_passes_unrecorded(&site.path("away").join("hayward.db"))
-        .await;
+    let away = site.path("away").join("hayward.db");
+    load.nothing_passes_unrecorded(Some(&away)).await;
     // Another log in its place, with the very rules of this one.
     let other = Site::new(&std::fs::read_to_string(site.path("permissions.yaml")).unwrap());
     let stranger = other.serve(&[]).await;

@@ -1,7 +1,7 @@
 //! Sixteen callers that do not stop, and what must hold of all they did whatever happens to the disk meanwhile.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,11 +113,15 @@ impl Load {
     }
 
     /// While nothing can be recorded: whatever the server was made to do stands in the file as admitted by now.
-    pub(super) async fn nothing_passes_unrecorded(&self, file: &Path) {
+    pub(super) async fn nothing_passes_unrecorded(&self, file: Option<&Path>) {
         self.until_health(503).await;
         self.until_refused(2 * CALLERS).await;
         let executed = self.truth.executions();
-        let mut reader = records::open(file, false).await;
+        let file = match file {
+            Some(file) => file.into(),
+            None => self.log().await,
+        };
+        let mut reader = records::open(&file, false).await;
         let admitted = "SELECT json_extract(meta, '$.client') FROM event
             WHERE kind = 'admitted' AND json_extract(meta, '$.method') = 'tools/call'";
         let admitted: Vec<Option<String>> = sqlx::query_scalar(admitted)
@@ -129,6 +133,25 @@ impl Load {
             let tag = execution.tag;
             assert!(admitted.contains(&tag), "{tag} was let through unrecorded");
         }
+    }
+
+    /// The log, as it stands at one moment.
+    pub(super) async fn log(&self) -> PathBuf {
+        // What is copied may not be written meanwhile.
+        self.gateway.signal("STOP").await;
+        let status = format!("/proc/{}/status", self.gateway.pid());
+        let stopping = async {
+            while !std::fs::read_to_string(&status)
+                .unwrap()
+                .contains("T (stopped)")
+            {
+                sleep(BREATH).await;
+            }
+        };
+        timeout(PATIENCE, stopping).await.expect("it stands still");
+        let log = self.site.log();
+        self.gateway.signal("CONT").await;
+        log
     }
 
     /// Stops callers and gateway, in this order, and looks at what they left.
