@@ -3,6 +3,7 @@
 //! Knows agents as [`Caller`]s and servers as names; how either speaks is the business of `http` and
 //! `upstream`.
 
+mod alone;
 mod annotations;
 mod answer;
 mod asks;
@@ -75,6 +76,7 @@ use crate::upstream::{Era, Lane, Upstreams};
 
 pub(crate) use opening::client_name;
 
+pub use alone::{Alone, AloneError};
 pub use answer::{Addressee, Answer, Unanswered};
 pub use audience::NewsStream;
 pub use door::{Door, TokenProblem};
@@ -83,9 +85,7 @@ pub use figures::{Figures, RateLimit};
 pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
-pub use operator::{
-    Alone, AloneError, By, GivenBack, Instruction, Order, Outcome, PutRight, Refused,
-};
+pub use operator::{By, GivenBack, Instruction, Order, Outcome, PutRight, Refused};
 pub use places::{Return, StreamId, StreamPlace};
 pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};

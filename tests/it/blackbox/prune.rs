@@ -500,16 +500,19 @@ async fn a_gateway_that_runs_prunes_between_calls() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn arguments_and_results_go_alone_and_their_events_stay() {
+    let rules = "defaults: {capture: full}
+servers: {images: {url: \"@images\"}}
+agents: {clawd: {token_hash: \"@clawd\", servers: [\"*\"]}}";
     let mut world = World::builder()
         .server("images", FakeUpstream::legacy())
-        .start(&World::small_policy("capture: full"))
+        .start(rules)
         .await;
     world
         .agent("clawd")
         .call("imagine", json!({"of": "a hayward"}))
         .await;
     world.set_clock(Duration::ZERO, "2026-11-22T12:00:00Z");
-    world.restart(&World::small_policy("capture: full")).await;
+    world.restart(rules).await;
     world
         .agent("clawd")
         .call("imagine", json!({"of": "a fence"}))

@@ -73,6 +73,15 @@ impl Archive {
         })
     }
 
+    /// How many bodies are kept.
+    async fn bodies(&self) -> i64 {
+        let mut file = records::open(&self.site.db(), false).await;
+        let count = sqlx::query_scalar("SELECT count(*) FROM body");
+        let count = count.fetch_one(&mut file).await.unwrap();
+        sqlx::Connection::close(file).await.unwrap();
+        count
+    }
+
     async fn verify(&self) -> Ended {
         self.site.run(&["audit", "verify"]).await
     }
@@ -118,23 +127,27 @@ async fn what_is_kept_of_one_call_goes_for_good_while_the_gateway_runs() {
 async fn what_is_older_than_a_day_goes_when_no_gateway_runs_however_much_it_is() {
     let archive = Archive::open().await;
     let gateway = archive.serve().await;
-    for number in 0..501 {
-        archive
-            .call(&gateway, "echo", &format!("stone {number}."))
-            .await;
+    // One order deletes a thousand. A call that a slow disk refuses is made up for by another.
+    for number in 0.. {
+        let given = json!({"tag": "stone", "prompt": format!("a picture of stone {number}")});
+        let url = gateway.url();
+        let answer = archive.agent.call(&url, "truth", "echo", given).await;
+        assert!(answer.is_some());
+        if number % 50 == 0 && archive.bodies().await > 1_000 {
+            break;
+        }
     }
     gateway.stop().await.says(0, &[]);
+    let bodies = archive.bodies().await;
     let none = archive.redact(&["--before", "2020-01-01"]).await;
     assert_eq!(
         (none.code, none.out.as_str()),
         (Some(0), "0 arguments and results deleted\n")
     );
     let all = archive.redact(&["--before", "2999-01-01"]).await;
-    assert_eq!(
-        (all.code, all.out.as_str()),
-        (Some(0), "1002 arguments and results deleted\n"),
-        "{all:?}"
-    );
+    let expected = format!("{bodies} arguments and results deleted\n");
+    assert_eq!((all.code, &all.out), (Some(0), &expected), "{all:?}");
+    assert_eq!(archive.bodies().await, 0);
     assert!(!archive.stands("a picture of stone"));
     archive.verify().await.says(0, &[]);
     let said = archive.redacted().await;
