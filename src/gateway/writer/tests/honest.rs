@@ -1,18 +1,21 @@
-//! Many honest lives of a log: calls of every ending, crashes, restarts, clocks that are moved. The proof finds
-//! nothing in any of them, and finds whatever is changed in one afterwards, and where.
+//! Many honest lives of a log: calls of every ending, crashes, restarts, clocks that are moved, refunds, and bodies that
+//! are deleted. The proof finds nothing in any of them, and finds whatever is changed in one afterwards, and where.
 
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, Connection};
 
+use super::super::super::operator::{By, Instruction, Order};
 use super::super::super::recorder::{OpenCall, QUEUE, Recorder};
 use super::super::*;
-use crate::audit::{Checkpoint, Fault, Known, Redactor, SigningKey, Verified, verify_against};
+use crate::audit::{
+    Body, BodyKind, Checkpoint, Fault, Known, Redactor, SigningKey, Verified, verify_against,
+};
 use crate::clock::ManualClock;
 use crate::db::{self, Durability, Readers};
 use crate::policy::{Place, Refund};
-use crate::types::BudgetKey;
+use crate::types::{BudgetKey, KeyNames};
 
 const HISTORIES: u64 = 50;
 /// Lives of one log before its last, each ended by a crash or in order.
@@ -101,7 +104,7 @@ impl History {
     }
 
     async fn something(&mut self, recorder: &Recorder, open: &mut Vec<OpenCall>) {
-        match self.dice.below(13) {
+        match self.dice.below(16) {
             0..5 => {
                 let Some(call) = self.admit(recorder).await else {
                     return;
@@ -148,11 +151,30 @@ impl History {
                 let minutes = self.number(600);
                 self.clock.sleep(MINUTE * minutes);
             }
+            order @ 12..15 => self.order(recorder, order).await,
             _ => recorder.tick(),
         }
         // As the housekeeping does: a checkpoint that is due is taken.
         recorder.tick();
         recorder.note(Entry::new(Kind::Policy)).await.unwrap();
+    }
+
+    /// What an operator may order at any time; what cannot be done is refused and changes nothing.
+    async fn order(&mut self, recorder: &Recorder, which: u64) {
+        let (why, before_us) = ("a test".to_owned(), self.clock.now().micros());
+        let order = match which {
+            12 => Order::Refund {
+                call: self.call(),
+                why,
+            },
+            13 => Order::RedactBefore { before_us, why },
+            _ => Order::PruneBodies { before_us, why },
+        };
+        let by = By {
+            name: "ada".into(),
+            uid: 0,
+        };
+        drop(recorder.order(Instruction { order, by }, None).await);
     }
 
     fn number(&mut self, end: u64) -> u32 {
@@ -172,6 +194,10 @@ impl History {
         entry.call = Some(self.call());
         entry.agent = Some(self.dice.pick(&["ada", "bob"]).parse().unwrap());
         entry.tool = Some(self.dice.pick(&["imagine", "blend"]).into());
+        let arguments = format!(r#"{{"number":{}}}"#, self.calls);
+        let arguments = Redactor::new(Vec::new()).body(&arguments, &KeyNames::default());
+        let body = Body::new(BodyKind::Arguments, arguments, [7; 16]);
+        entry.body = Some(Arc::new(body));
         let limits = ["5/hour", "9/24h", "40/day from 06:00"];
         let count = usize::try_from(self.dice.below(3)).unwrap();
         let charges = limits[..=count].iter().map(|limit| Charge {
