@@ -32,7 +32,7 @@ pub enum Kind {
     Settled,
     /// It is not clear what the server did; the call costs what it held.
     Failed,
-    /// The server never saw the request; the call costs nothing.
+    /// The server never saw the request; the call costs nothing, unless an earlier round of it did.
     Released,
     /// The gateway stopped in the middle of the call; it costs what it held.
     Abandoned,

@@ -126,7 +126,10 @@ impl Books {
     /// nothing to take, and nothing to pay: it was paid when its time was over.
     pub fn take_over(&mut self, from: CallId, call: CallId) -> Hold {
         let kept = self.contents.kept.remove(&from);
-        let held = kept.map(|kept| kept.held).unwrap_or_default();
+        let mut held = kept.map(|kept| kept.held).unwrap_or_default();
+        for held in &mut held {
+            held.inherited = true;
+        }
         self.contents.open.insert(call, held.clone());
         Hold { call, held }
     }
@@ -374,6 +377,7 @@ impl Books {
             starts: span.starts,
             taken: at,
             amount: charge.amount,
+            inherited: false,
             reported: charge.reported.clone(),
             refund: charge.refund,
             after: sum,
@@ -481,6 +485,18 @@ mod tests {
             "a call closes once"
         );
         assert!(books.reserve(id(4), &charges, &zone, NOON).is_err());
+    }
+
+    #[test]
+    fn a_round_that_never_left_costs_what_an_earlier_one_took() {
+        let mut books = Books::default();
+        let charges = [charge("a", "2/day")];
+        let first = books.reserve(id(1), &charges, &Zone::utc(), NOON).unwrap();
+        let kept = books.close(&first, &Ending::Kept(NOON)).unwrap();
+        assert_eq!((kept[0].charged, kept[0].released, kept[0].kept), (0, 0, 1));
+        let second = books.take_over(id(1), id(2));
+        let charged = books.close(&second, &Ending::Unsent).unwrap();
+        assert_eq!((charged[0].charged, charged[0].released), (1, 0));
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct Held {
     pub taken: Timestamp,
     /// How much, in the unit of the budget.
     pub amount: u64,
+    /// Whether an earlier round took it. That one reached the server, so it costs even where this one did not.
+    pub inherited: bool,
     /// Where the server reports what it cost.
     pub reported: Option<Arc<str>>,
     /// What gives it back.
@@ -188,10 +190,10 @@ pub(super) fn settle(held: &Held, ending: &Ending, index: usize) -> Charged {
         Some(Reported::Fixed) | None => whole(held.amount),
     };
     match ending {
-        Ending::Unsent => whole(0),
+        Ending::Unsent if !held.inherited => whole(0),
         Ending::Rejected if held.refund.rejected => whole(0),
         Ending::ToolError(_) if held.refund.tool_error => whole(0),
-        Ending::Rejected | Ending::Unclear => whole(held.amount),
+        Ending::Unsent | Ending::Rejected | Ending::Unclear => whole(held.amount),
         Ending::ToolError(reported) | Ending::Answered(reported) => costs(reported),
         Ending::Kept(_) => Charged {
             released: 0,

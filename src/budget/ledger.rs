@@ -238,7 +238,8 @@ pub async fn load(connection: &mut SqliteConnection, at: Timestamp) -> Result<Bo
 type WindowRow = (i64, i64, i64, i64, i64, i64, i64, i64, bool);
 
 /// A row of a hold: call, budget, start of the window, amount, when it was taken, until when it is kept.
-type HoldRow = (Vec<u8>, i64, i64, i64, i64, Option<i64>);
+/// Last, whether an earlier round took it.
+type HoldRow = (Vec<u8>, i64, i64, i64, i64, Option<i64>, bool);
 
 async fn load_windows(
     connection: &mut SqliteConnection,
@@ -292,10 +293,12 @@ async fn load_holds(
     for call in calls {
         contents.open.insert(call_id(&call)?, Vec::new());
     }
-    let holds =
-        "SELECT call_id, budget_id, starts_at_us, amount, taken_at_us, kept_until_us FROM hold";
+    // A hold from before its call was let through was taken by an earlier round.
+    let holds = "SELECT hold.call_id, budget_id, starts_at_us, amount, taken_at_us, kept_until_us,
+            coalesce(taken_at_us < at_us, FALSE)
+        FROM hold LEFT JOIN open_call USING (call_id) LEFT JOIN event ON seq = admitted_seq";
     let holds: Vec<HoldRow> = sqlx::query_as(holds).fetch_all(connection).await?;
-    for (call, budget_id, starts, held, taken, kept_until) in holds {
+    for (call, budget_id, starts, held, taken, kept_until, inherited) in holds {
         let starts = Timestamp::from_micros(starts);
         let key = keys.get(&budget_id).ok_or(sqlx::Error::RowNotFound)?;
         let row = contents.windows.get(&(budget_id, starts));
@@ -305,6 +308,7 @@ async fn load_holds(
             starts,
             taken: Timestamp::from_micros(taken),
             amount: amount(held),
+            inherited,
             reported: None,
             refund: Refund::default(),
             after: row.map(|row| row.count).unwrap_or_default(),
