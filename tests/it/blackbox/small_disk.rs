@@ -36,7 +36,13 @@ impl SmallDisk {
             };
             let pid = holder.id().unwrap().to_string();
             let enter = ["nsenter", "-t", &pid, "-m"].into_iter();
-            let enter = enter.chain(flags.contains(&"-r").then_some("-U"));
+            // Whoever is root in there only may not choose other groups.
+            let user: &[&str] = if flags.contains(&"-r") {
+                &["-U", "--preserve-credentials"]
+            } else {
+                &[]
+            };
+            let enter = enter.chain(user.iter().copied());
             let shell = ["--", "sh", "-c", "cd \"$0\" && exec \"$@\"", &path];
             let starter = enter.chain(shell).map(ToOwned::to_owned).collect();
             let seen = format!("/proc/{pid}/root{path}").into();
