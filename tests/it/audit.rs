@@ -1,8 +1,10 @@
 //! What happened stands in the log, all of it, once; and whoever changes the file is found out.
 
 use std::path::Path;
+use std::time::Duration;
 
-use hayward::audit::{Fault, verify};
+use hayward::audit::{Fault, Known, verify, verify_against};
+use hayward::clock::Clock;
 use hayward::db::Readers;
 use serde_json::{Value, json};
 use sqlx::Connection;
@@ -595,4 +597,46 @@ async fn a_log_that_was_cut_and_grown_again_misses_the_head_that_was_kept() {
         None,
         "an earlier head is in it"
     );
+}
+
+/// What is wrong with the log of a gateway that runs, as the wall clock has it.
+async fn faults_now(world: &World) -> Vec<Fault> {
+    let readers = Readers::open(world.file()).await.unwrap();
+    let known = Known {
+        now: Some(world.clock().now()),
+        ..Known::default()
+    };
+    let found = verify_against(&readers, known, |_| ()).await.unwrap();
+    readers.close().await;
+    found.faults
+}
+
+#[tokio::test]
+async fn a_log_is_stale_without_a_checkpoint_but_not_for_a_clock_that_nobody_follows() {
+    let world = World::small("budgets: [9/day]").await;
+    let clawd = world.agent("clawd");
+    clawd.call("imagine", json!({})).await;
+    world.clock().jump(Duration::from_secs(3 * 3_600));
+    assert!(
+        matches!(faults_now(&world).await[..], [Fault::Stale { .. }]),
+        "nobody has looked at the clock yet"
+    );
+    clawd.call("imagine", json!({})).await;
+    assert_eq!(faults_now(&world).await, []);
+    world.clock().jump_back(Duration::from_secs(3 * 3_600));
+    for _ in 0..2 {
+        clawd.call("imagine", json!({})).await;
+        world.clock().advance(Duration::from_secs(60));
+    }
+    clawd.call("imagine", json!({})).await;
+    assert_eq!(faults_now(&world).await, []);
+    // Believed again, it says as before when a checkpoint is late.
+    world.clock().advance(Duration::from_secs(3 * 3_600));
+    assert!(matches!(
+        faults_now(&world).await[..],
+        [Fault::Stale { .. }]
+    ));
+    clawd.call("imagine", json!({})).await;
+    assert_eq!(faults_now(&world).await, []);
+    world.stop().await;
 }

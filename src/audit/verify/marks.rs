@@ -27,6 +27,8 @@ pub(super) struct Marks {
     /// Whether the last event closes the log.
     is_closed: bool,
     is_stale: bool,
+    /// Whether the gateway does not follow the wall clock, so that the time of the log says nothing about it.
+    is_suspect: bool,
 }
 
 impl Marks {
@@ -53,6 +55,7 @@ impl Marks {
             covered: 0,
             is_closed: false,
             is_stale: false,
+            is_suspect: false,
         };
         faults.extend(marks.compare(Head::empty(log)));
         (marks, faults)
@@ -64,6 +67,9 @@ impl Marks {
         let at = Timestamp::from_micros(meta.at_us);
         self.is_closed = &*meta.kind == Kind::Stopped.as_str();
         let begins = &*meta.kind == Kind::Started.as_str();
+        if begins || &*meta.kind == Kind::Clock.as_str() {
+            self.is_suspect = meta.clock.as_deref() == Some("suspect");
+        }
         // While nobody ran, or the machine slept, there was nobody to take one; the first thing after that is one.
         let takes_one = begins || meta.through.is_some();
         if !takes_one && !self.is_stale && self.last.is_some_and(|last| at > last.after(EVERY)) {
@@ -95,7 +101,8 @@ impl Marks {
             self.now
                 .is_some_and(|now| now > last.after(EVERY).after(LATE))
         };
-        let stale = !self.is_closed && !self.is_stale && self.last.is_some_and(late);
+        let can_tell = !self.is_closed && !self.is_stale && !self.is_suspect;
+        let stale = can_tell && self.last.is_some_and(late);
         let cut = cut.map(|seq| Fault::CutOff { seq });
         let stale = stale.then_some(Fault::Stale { seq: head.seq });
         cut.into_iter().chain(stale).collect()

@@ -57,6 +57,9 @@ pub(super) struct Meta<'a> {
     /// The call whose cost this event gives back.
     #[serde(borrow)]
     pub(super) refunds: Option<Text<'a>>,
+    /// What became of the wall clock.
+    #[serde(borrow)]
+    pub(super) clock: Option<Text<'a>>,
     /// What it took from budgets, or cost.
     #[serde(borrow, default)]
     pub(super) budgets: Vec<MetaBudget<'a>>,
