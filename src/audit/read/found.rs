@@ -66,12 +66,27 @@ impl Condition {
         }
     }
 
+    /// Where it stands among others: those first that mostly leave the fewest calls, and last those that read all lists
+    /// but a few.
+    fn rank(&self) -> (bool, u8) {
+        let rank = match self.dimension {
+            Dimension::Tool => 0,
+            Dimension::Reason => 1,
+            Dimension::Agent => 2,
+            Dimension::State => 3,
+            Dimension::Server => 4,
+            Dimension::Kind => 5,
+        };
+        (self.only.is_none(), rank)
+    }
+
     /// The calls of some stretches that meet it.
     async fn calls(
         &self,
         db: &mut SqliteConnection,
-        chunks: &str,
+        chunks: &BTreeSet<i64>,
     ) -> Result<BTreeSet<i64>, DbError> {
+        let chunks = serde_json::Value::from_iter(chunks.iter().copied()).to_string();
         let text = match self.only {
             Some(_) => {
                 "SELECT chunk, places FROM json_each($1) AS c CROSS JOIN json_each($3) AS t CROSS JOIN lookup
@@ -110,10 +125,11 @@ impl Found {
     /// Prepares a search. `None` when it needs no lookups, or they are too far behind to be of use.
     pub(super) async fn prepare(
         db: &mut SqliteConnection,
-        conditions: Vec<Condition>,
+        mut conditions: Vec<Condition>,
         states: Option<&[CallState]>,
         extent: Extent,
     ) -> Result<Option<Self>, DbError> {
+        conditions.sort_by_key(Condition::rank);
         let mark = load_mark(db).await?;
         let is_behind = extent.last.saturating_sub(mark) > super::SCAN;
         if conditions.is_empty() || is_behind || mark < extent.first {
@@ -137,7 +153,7 @@ impl Found {
         first: i64,
         last: i64,
     ) -> Result<BTreeSet<i64>, DbError> {
-        let chunks = serde_json::Value::from_iter(first..=last).to_string();
+        let mut chunks: BTreeSet<i64> = (first..=last).collect();
         let reach = first.saturating_mul(CHUNK)..last.saturating_add(1).saturating_mul(CHUNK);
         let mut found: Option<BTreeSet<i64>> = None;
         for condition in &self.conditions {
@@ -145,11 +161,14 @@ impl Found {
             if condition.dimension == Dimension::State {
                 calls.extend(self.unsettled.range(reach.clone()));
             }
-            found = Some(match found {
+            let left = match found {
                 None => calls,
                 Some(before) => before.intersection(&calls).copied().collect(),
-            });
-            if found.as_ref().is_some_and(BTreeSet::is_empty) {
+            };
+            // Of the next lists only those of stretches that have a call left are read.
+            chunks = left.iter().map(|seq| seq.div_euclid(CHUNK)).collect();
+            found = Some(left);
+            if chunks.is_empty() {
                 break;
             }
         }
