@@ -322,10 +322,13 @@ impl Writer {
                 }
             }
             drain(&mut closings, &mut jobs, &mut self.unwritten, &mut waiting);
+            // Each is a wait of its own: in between the disk has answered.
             self.health.waits();
             self.commit(std::mem::take(&mut waiting)).await;
+            self.health.waits();
             self.build_when_due().await;
             self.prune_when_due().await;
+            self.health.waits();
             self.checkpoint_when_due().await;
             self.sweep_keys_when_due().await;
             self.health.is_answered();
