@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Subcommand};
 
 use super::archive::{self, Archived};
+use super::args::LogFile;
 use super::{
     Exit, ExportArguments, Failure, PruneArguments, QueryArguments, RedactArguments, Screen, plain,
 };
@@ -56,14 +57,9 @@ pub enum AuditCommand {
 /// Flags of `hayward audit verify`.
 #[derive(Debug, Clone, Args)]
 pub struct VerifyArguments {
-    /// The database to check; it is only read
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "HAYWARD_DB",
-        default_value = "./hayward.db"
-    )]
-    pub db: PathBuf,
+    /// Which log.
+    #[command(flatten)]
+    pub log: LogFile,
     /// A head that was noted elsewhere; the log must contain it, or it was cut or replaced since
     #[arg(long, value_name = "HASH", env = "HAYWARD_EXPECT_HEAD", value_parser = digits::<32>)]
     pub expect_head: Option<[u8; 32]>,
@@ -206,21 +202,21 @@ async fn archived(arguments: &VerifyArguments, known: &Known) -> anyhow::Result<
     if arguments.archive.is_empty() {
         return Ok(Archived::default());
     }
-    let readers = Readers::open(&arguments.db).await?;
+    let readers = Readers::open(&arguments.log.db).await?;
     let found = archive::verify(&readers, &arguments.archive, known).await;
     readers.close().await;
     found
 }
 
 async fn read(arguments: &VerifyArguments, known: Known) -> Result<Verified, DbError> {
-    let readers = Readers::open(&arguments.db).await?;
+    let readers = Readers::open(&arguments.log.db).await?;
     let found = if arguments.quick {
         verify_quickly(&readers, known).await
     } else {
         verify_against(&readers, known, |_| ()).await.map(Some)
     };
     readers.close().await;
-    found?.ok_or_else(|| DbError::Missing(arguments.db.clone()))
+    found?.ok_or_else(|| DbError::Missing(arguments.log.db.clone()))
 }
 
 fn unreadable(error: &anyhow::Error, screen: &mut Screen) -> Result<Exit, Failure> {

@@ -6,13 +6,14 @@ use anyhow::{Context, anyhow, bail};
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
+use super::args::{LogFile, TimeSpan};
 use super::progress::Progress;
 use super::query::{local_zone, time};
 use super::{Exit, Failure, Screen, plain};
 use crate::audit::{Export, ExportError, Form, Manifest, Paths, Plan, copy, plan};
 use crate::clock::{Clock, SystemClock};
 use crate::db::Readers;
-use crate::types::{Zone, hex};
+use crate::types::hex;
 
 /// In which form events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -38,20 +39,12 @@ pub struct ExportArguments {
     /// The file to write, or a folder, where it gets a name that says which events it holds
     #[arg(long, value_name = "PATH", env = "HAYWARD_OUT")]
     pub out: PathBuf,
-    /// The database; it is only read
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "HAYWARD_DB",
-        default_value = "./hayward.db"
-    )]
-    pub db: PathBuf,
-    /// Events of this time or later: 7d, 2026-11-21, an instant
-    #[arg(long, value_name = "TIME", env = "HAYWARD_SINCE")]
-    pub since: Option<String>,
-    /// Events before this time
-    #[arg(long, value_name = "TIME", env = "HAYWARD_UNTIL")]
-    pub until: Option<String>,
+    /// Which log.
+    #[command(flatten)]
+    pub log: LogFile,
+    /// Which part of it.
+    #[command(flatten)]
+    pub span: TimeSpan,
     /// How events are written
     #[arg(
         long,
@@ -64,9 +57,6 @@ pub struct ExportArguments {
     /// Go on with an export that was interrupted; its span is the one it began with
     #[arg(long, env = "HAYWARD_RESUME", value_parser = BoolishValueParser::new())]
     pub resume: bool,
-    /// The zone of times without an offset; the one of this machine otherwise
-    #[arg(long, value_name = "ZONE", env = "HAYWARD_TZ", value_parser = Zone::named)]
-    pub tz: Option<Zone>,
 }
 
 /// Writes the export.
@@ -74,14 +64,14 @@ pub(super) async fn export(
     arguments: &ExportArguments,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let zone = arguments.tz.clone().unwrap_or_else(local_zone);
+    let zone = arguments.span.tz.clone().unwrap_or_else(local_zone);
     let now = SystemClock::start().now();
     let at = |text: &Option<String>| {
         let at = text.as_deref().map(|text| time(text, &zone, now));
         at.transpose().map_err(Failure::usage)
     };
-    let span = (at(&arguments.since)?, at(&arguments.until)?);
-    let readers = Readers::open(&arguments.db).await?;
+    let span = (at(&arguments.span.since)?, at(&arguments.span.until)?);
+    let readers = Readers::open(&arguments.log.db).await?;
     let written = async {
         let export = if arguments.resume {
             Export::resume(unfinished(&arguments.out)?)?

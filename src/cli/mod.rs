@@ -4,6 +4,7 @@
 //! come before `HAYWARD_…` variables, those before defaults. The environment is read here and nowhere else.
 
 mod archive;
+mod args;
 mod audit;
 mod budget;
 mod demo;
@@ -28,6 +29,7 @@ mod token;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
+pub use args::{LogFile, TimeSpan};
 pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
 pub use budget::{BudgetCommand, CountsArguments, RefundArguments, UnfreezeArguments};
 pub use demo::DemoArguments;

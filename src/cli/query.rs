@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
 use jiff::tz::TimeZone;
 
+use super::args::{LogFile, TimeSpan};
 use super::rows::{Format, Rows};
 use super::{Exit, Failure, Screen};
 use crate::audit::filter::{Back, Filter, Period, instant};
@@ -43,20 +43,12 @@ pub struct QueryArguments {
     /// Leave out the calls that this word is about; may be repeated
     #[arg(long, value_name = "WORD")]
     pub not: Vec<String>,
-    /// The database; it is only read
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "HAYWARD_DB",
-        default_value = "./hayward.db"
-    )]
-    pub db: PathBuf,
-    /// Calls of this time or later
-    #[arg(long, value_name = "TIME", env = "HAYWARD_SINCE")]
-    pub since: Option<String>,
-    /// Calls before this time
-    #[arg(long, value_name = "TIME", env = "HAYWARD_UNTIL")]
-    pub until: Option<String>,
+    /// Which log.
+    #[command(flatten)]
+    pub log: LogFile,
+    /// Which part of it.
+    #[command(flatten)]
+    pub span: TimeSpan,
     /// How the answer is written
     #[arg(
         long,
@@ -73,9 +65,6 @@ pub struct QueryArguments {
     /// Go on with calls as they end, until the gateway stops
     #[arg(long, env = "HAYWARD_FOLLOW", value_parser = clap::builder::BoolishValueParser::new())]
     pub follow: bool,
-    /// The zone of times in tables, and of times without an offset; the one of this machine otherwise
-    #[arg(long, value_name = "ZONE", env = "HAYWARD_TZ", value_parser = Zone::named)]
-    pub tz: Option<Zone>,
 }
 
 /// Prints the calls that are asked for.
@@ -83,10 +72,10 @@ pub(super) async fn query(
     arguments: &QueryArguments,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let zone = arguments.tz.clone().unwrap_or_else(local_zone);
+    let zone = arguments.span.tz.clone().unwrap_or_else(local_zone);
     let now = SystemClock::start().now();
     let filter = filter(arguments, &zone, now).map_err(Failure::usage)?;
-    let readers = Readers::open(&arguments.db).await?;
+    let readers = Readers::open(&arguments.log.db).await?;
     let printed = print(&readers, arguments, &filter, (zone, now), screen).await;
     readers.close().await;
     match printed {
@@ -215,11 +204,13 @@ fn filter(arguments: &QueryArguments, zone: &Zone, now: Timestamp) -> anyhow::Re
         added.map_err(|why| anyhow!("`{word}`: {why}"))?;
     }
     let from = arguments
+        .span
         .since
         .as_deref()
         .map(|text| time(text, zone, now))
         .transpose()?;
     let to = arguments
+        .span
         .until
         .as_deref()
         .map(|text| time(text, zone, now))

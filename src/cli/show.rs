@@ -1,11 +1,10 @@
 //! `hayward budget show`: every count with what is used, held and left, and when its window ends.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::args::LogFile;
 use super::budget::unit_of;
 use super::{Exit, Failure, Screen, plain};
 use crate::budget::{CountAt, counts_at};
@@ -26,14 +25,9 @@ pub enum Format {
 /// Flags of `hayward budget show`.
 #[derive(Debug, Clone, Args)]
 pub struct ShowArguments {
-    /// The database; it is only read
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "HAYWARD_DB",
-        default_value = "./hayward.db"
-    )]
-    pub db: PathBuf,
+    /// Which log.
+    #[command(flatten)]
+    pub log: LogFile,
     /// Only counts that are this agent's own
     #[arg(long, value_name = "NAME")]
     pub agent: Option<AgentName>,
@@ -71,7 +65,7 @@ struct Line<'a> {
 /// Reads the counts and prints them.
 pub(super) async fn run(arguments: &ShowArguments, screen: &mut Screen) -> Result<Exit, Failure> {
     let at = arguments.at.unwrap_or_else(|| SystemClock::start().now());
-    let readers = Readers::open(&arguments.db).await?;
+    let readers = Readers::open(&arguments.log.db).await?;
     let counts = async {
         let mut db = readers.pool().acquire().await?;
         counts_at(&mut db, at).await
