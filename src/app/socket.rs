@@ -39,6 +39,9 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Connections at once; others wait to be accepted.
 const CONNECTIONS: usize = 8;
 
+/// The pause after a connection that could not be accepted: where no file descriptors are left, the next try fails too.
+const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
+
 /// The longest path a socket address holds, in bytes (unix(7): 108 with the zero at its end).
 const MAX_PATH: usize = 107;
 
@@ -120,7 +123,7 @@ impl OrderSocket {
                     Ok((stream, _)) => stream,
                     Err(error) => {
                         tracing::warn!(%error, "an order could not be taken");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        tokio::time::sleep(AFTER_FAILED_ACCEPT).await;
                         continue;
                     }
                 };
