@@ -11,6 +11,7 @@ mod disk;
 mod gateway;
 mod handover;
 mod keys;
+mod lives;
 mod load;
 mod mismatch;
 mod orders;
