@@ -7,6 +7,7 @@
 mod calls;
 mod day;
 mod found;
+mod places;
 mod row;
 mod tail;
 

@@ -422,7 +422,7 @@ impl Matching {
             (Dimension::Server, &self.servers),
             (Dimension::Tool, &self.tools),
         ];
-        let names = names.into_iter().filter_map(|(dimension, lists)| {
+        let names = names.into_iter().flat_map(|(dimension, lists)| {
             Condition::on_names(
                 dimension,
                 lists.only_found.as_deref(),

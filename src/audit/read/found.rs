@@ -3,56 +3,62 @@
 //! They may name a call too many, because a name has no number or because a state changed since; whoever asks
 //! looks at each of them. They never name one too few, up to the mark.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::SqliteConnection;
 
+use super::places::Places;
 use super::{CallState, Extent};
 use crate::audit::behind::load_mark;
-use crate::audit::lookups::{CHUNK, Dimension, UNNUMBERED, seqs};
+use crate::audit::lookups::{CHUNK, Dimension, UNNUMBERED, place};
 use crate::db::DbError;
 
 /// Stretches of the lists that are read at once, at most; the first reading takes one, each next twice as many.
-pub(super) const CHUNKS_AT_ONCE: i64 = 64;
+pub(super) const CHUNKS_AT_ONCE: i64 = 256;
 
-/// One condition on a dimension: one of these terms, and none of those.
+/// One condition: the lists of some terms of a dimension, and whether a call must stand in one of them or in none.
 #[derive(Debug)]
 pub(super) struct Condition {
     dimension: Dimension,
-    only: Option<String>,
-    not: Option<String>,
+    /// As a list in JSON; `None` for all.
+    terms: Option<String>,
+    keeps: bool,
 }
 
+/// Every call stands in one list of reasons.
+const EVERY_CALL: Condition = Condition {
+    dimension: Dimension::Reason,
+    terms: None,
+    keeps: true,
+};
+
 impl Condition {
-    /// By the numbers of names, as a list in JSON. Names without a number may be any.
+    /// By the numbers of names: one of those, and none of these. Names without a number may be any.
     pub(super) fn on_names(
         dimension: Dimension,
         only: Option<&[i64]>,
         not: Option<&[i64]>,
-    ) -> Option<Self> {
+    ) -> impl Iterator<Item = Self> {
         let terms = |ids: &[i64], more: Option<&str>| {
             let ids = ids.iter().map(ToString::to_string);
             let all = ids.chain(more.map(ToOwned::to_owned));
             serde_json::Value::from_iter(all).to_string()
         };
-        (only.is_some() || not.is_some()).then(|| Self {
-            dimension,
-            only: only.map(|ids| terms(ids, Some(UNNUMBERED))),
-            not: not.map(|ids| terms(ids, None)),
-        })
+        let only = only.map(|ids| terms(ids, Some(UNNUMBERED)));
+        let not = not.map(|ids| terms(ids, None));
+        Self::both(dimension, only, not)
     }
 
     /// By words.
-    pub(super) fn on_words(dimension: Dimension, only: &[String], not: &[String]) -> Option<Self> {
+    pub(super) fn on_words(
+        dimension: Dimension,
+        only: &[String],
+        not: &[String],
+    ) -> impl Iterator<Item = Self> {
         let terms = |words: &[String]| {
             (!words.is_empty()).then(|| serde_json::Value::from(words).to_string())
         };
-        let (only, not) = (terms(only), terms(not));
-        (only.is_some() || not.is_some()).then_some(Self {
-            dimension,
-            only,
-            not,
-        })
+        Self::both(dimension, terms(only), terms(not))
     }
 
     /// By how calls stand. No list has those that are open: the ledger knows them.
@@ -61,13 +67,27 @@ impl Condition {
         let words = closed.map(|state| state.as_str());
         Self {
             dimension: Dimension::State,
-            only: Some(serde_json::Value::from_iter(words).to_string()),
-            not: None,
+            terms: Some(serde_json::Value::from_iter(words).to_string()),
+            keeps: true,
         }
     }
 
-    /// Where it stands among others: those first that mostly leave the fewest calls, and last those that read all lists
-    /// but a few.
+    fn both(
+        dimension: Dimension,
+        only: Option<String>,
+        not: Option<String>,
+    ) -> impl Iterator<Item = Self> {
+        let both = [(only, true), (not, false)].into_iter();
+        both.filter_map(move |(terms, keeps)| {
+            terms.map(|terms| Self {
+                dimension,
+                terms: Some(terms),
+                keeps,
+            })
+        })
+    }
+
+    /// Where it stands among others: those first that mostly leave the fewest calls, and last those that take some away.
     fn rank(&self) -> (bool, u8) {
         let rank = match self.dimension {
             Dimension::Tool => 0,
@@ -77,39 +97,38 @@ impl Condition {
             Dimension::Server => 4,
             Dimension::Kind => 5,
         };
-        (self.only.is_none(), rank)
+        (!self.keeps, rank)
     }
 
-    /// The calls of some stretches that meet it.
-    async fn calls(
-        &self,
-        db: &mut SqliteConnection,
-        chunks: &BTreeSet<i64>,
-    ) -> Result<BTreeSet<i64>, DbError> {
-        let chunks = serde_json::Value::from_iter(chunks.iter().copied()).to_string();
-        let text = match self.only {
+    /// The calls of its lists, of the stretches that have some left.
+    async fn calls(&self, db: &mut SqliteConnection, left: &Calls) -> Result<Calls, DbError> {
+        let chunks = serde_json::Value::from_iter(left.keys().copied()).to_string();
+        let text = match self.terms {
             Some(_) => {
                 "SELECT chunk, places FROM json_each($1) AS c CROSS JOIN json_each($3) AS t CROSS JOIN lookup
-                    ON chunk = c.value AND dimension = $2 AND term = t.value
-                WHERE $4 IS NULL OR term NOT IN (SELECT value FROM json_each($4))"
+                    ON chunk = c.value AND dimension = $2 AND term = t.value"
             }
             None => {
                 "SELECT chunk, places FROM json_each($1) AS c CROSS JOIN lookup
-                    ON chunk = c.value AND dimension = $2
-                WHERE $3 IS NULL AND term NOT IN (SELECT value FROM json_each($4))"
+                    ON chunk = c.value AND dimension = $2 WHERE $3 IS NULL"
             }
         };
         let lists: Vec<(i64, Vec<u8>)> = sqlx::query_as(text)
             .bind(chunks)
             .bind(self.dimension.as_str())
-            .bind(self.only.as_deref())
-            .bind(self.not.as_deref())
+            .bind(self.terms.as_deref())
             .fetch_all(db)
             .await?;
-        let calls = lists.iter().flat_map(|(chunk, list)| seqs(*chunk, list));
-        Ok(calls.collect())
+        let mut calls = Calls::new();
+        for (chunk, list) in lists {
+            calls.entry(chunk).or_default().add(&list);
+        }
+        Ok(calls)
     }
 }
+
+/// Calls by stretch.
+type Calls = BTreeMap<i64, Places>;
 
 /// What a search with lookups goes by.
 #[derive(Debug)]
@@ -129,12 +148,15 @@ impl Found {
         states: Option<&[CallState]>,
         extent: Extent,
     ) -> Result<Option<Self>, DbError> {
-        conditions.sort_by_key(Condition::rank);
         let mark = load_mark(db).await?;
         let is_behind = extent.last.saturating_sub(mark) > super::SCAN;
         if conditions.is_empty() || is_behind || mark < extent.first {
             return Ok(None);
         }
+        if conditions.iter().all(|condition| !condition.keeps) {
+            conditions.push(EVERY_CALL);
+        }
+        conditions.sort_by_key(Condition::rank);
         let unsettled = match states {
             None => BTreeSet::new(),
             Some(_) => unsettled(db, mark).await?,
@@ -153,26 +175,29 @@ impl Found {
         first: i64,
         last: i64,
     ) -> Result<BTreeSet<i64>, DbError> {
-        let mut chunks: BTreeSet<i64> = (first..=last).collect();
+        let mut left: Calls = (first..=last).map(|chunk| (chunk, Places::all())).collect();
         let reach = first.saturating_mul(CHUNK)..last.saturating_add(1).saturating_mul(CHUNK);
-        let mut found: Option<BTreeSet<i64>> = None;
         for condition in &self.conditions {
-            let mut calls = condition.calls(db, &chunks).await?;
+            let mut calls = condition.calls(db, &left).await?;
             if condition.dimension == Dimension::State {
-                calls.extend(self.unsettled.range(reach.clone()));
+                for (chunk, at) in self.unsettled.range(reach.clone()).map(|seq| place(*seq)) {
+                    calls.entry(chunk).or_default().insert(at);
+                }
             }
-            let left = match found {
-                None => calls,
-                Some(before) => before.intersection(&calls).copied().collect(),
-            };
             // Of the next lists only those of stretches that have a call left are read.
-            chunks = left.iter().map(|seq| seq.div_euclid(CHUNK)).collect();
-            found = Some(left);
-            if chunks.is_empty() {
+            left.retain(|chunk, places| match calls.get(chunk) {
+                Some(those) if condition.keeps => places.keep(those),
+                Some(those) => places.take(those),
+                None => !condition.keeps,
+            });
+            if left.is_empty() {
                 break;
             }
         }
-        Ok(found.unwrap_or_default())
+        Ok(left
+            .iter()
+            .flat_map(|(chunk, places)| places.seqs(*chunk))
+            .collect())
     }
 }
 
