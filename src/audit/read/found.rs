@@ -23,6 +23,8 @@ pub(super) struct Condition {
     /// As a list in JSON; `None` for all.
     terms: Option<String>,
     keeps: bool,
+    /// Whether its lists name a good part of all calls.
+    is_long: bool,
 }
 
 /// Every call stands in one list of reasons.
@@ -30,6 +32,7 @@ const EVERY_CALL: Condition = Condition {
     dimension: Dimension::Reason,
     terms: None,
     keeps: true,
+    is_long: true,
 };
 
 impl Condition {
@@ -69,6 +72,7 @@ impl Condition {
             dimension: Dimension::State,
             terms: Some(serde_json::Value::from_iter(words).to_string()),
             keeps: true,
+            is_long: states.contains(&CallState::Ok),
         }
     }
 
@@ -83,12 +87,13 @@ impl Condition {
                 dimension,
                 terms: Some(terms),
                 keeps,
+                is_long: false,
             })
         })
     }
 
     /// Where it stands among others: those first that mostly leave the fewest calls, and last those that take some away.
-    fn rank(&self) -> (bool, u8) {
+    fn rank(&self) -> (bool, bool, u8) {
         let rank = match self.dimension {
             Dimension::Tool => 0,
             Dimension::Reason => 1,
@@ -97,7 +102,7 @@ impl Condition {
             Dimension::Server => 4,
             Dimension::Kind => 5,
         };
-        (!self.keeps, rank)
+        (!self.keeps, self.is_long, rank)
     }
 
     /// The calls of its lists, of the stretches that have some left.
