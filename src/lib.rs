@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod http;
 pub mod policy;
 pub mod protocol;
+pub mod review;
 pub mod telemetry;
 pub mod types;
 pub mod upstream;

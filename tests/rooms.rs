@@ -28,6 +28,10 @@ mod plan {
             "dashboard",
             &["types", "policy", "clock", "db", "audit", "budget"],
         ),
+        (
+            "review",
+            &["types", "policy", "db", "config", "budget", "audit"],
+        ),
         ("example", &["types", "protocol"]),
         ("telemetry", &[]),
         (
@@ -41,6 +45,7 @@ mod plan {
                 "config",
                 "budget",
                 "audit",
+                "review",
                 "upstream",
                 "gateway",
                 "http",
@@ -59,6 +64,7 @@ mod plan {
                 "config",
                 "budget",
                 "audit",
+                "review",
                 "upstream",
                 "gateway",
                 "http",

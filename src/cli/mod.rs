@@ -7,11 +7,13 @@ mod archive;
 mod args;
 mod audit;
 mod budget;
+mod check;
 mod demo;
 mod demo_agent;
 mod example;
 mod exit;
 mod export;
+mod findings;
 mod health;
 mod log;
 mod operate;
@@ -32,10 +34,12 @@ use clap::{Parser, Subcommand};
 pub use args::{LogFile, TimeSpan};
 pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
 pub use budget::{BudgetCommand, CountsArguments, RefundArguments, UnfreezeArguments};
+pub use check::{CheckArguments, Level};
 pub use demo::DemoArguments;
 pub use example::Which;
 pub use exit::{Exit, Failure};
 pub use export::{ExportArguments, ExportForm};
+pub use findings::FindingsFormat;
 pub use health::HealthArguments;
 pub use log::LogArguments;
 pub use operate::OperateArguments;
@@ -83,6 +87,8 @@ pub enum Command {
     Serve(ServeArguments),
     /// Run a gateway with example servers, agents and some traffic, to look around
     Demo(DemoArguments),
+    /// Check the rules, and run the tests that stand in them
+    Check(CheckArguments),
     /// Make bearer tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -113,7 +119,8 @@ impl Arguments {
         match &self.command {
             Command::Serve(arguments) => arguments.log.logging(color),
             Command::Demo(arguments) => arguments.log.logging(color),
-            Command::Token(_)
+            Command::Check(_)
+            | Command::Token(_)
             | Command::Audit(_)
             | Command::Budget(_)
             | Command::Time(_)
@@ -132,6 +139,7 @@ impl Arguments {
 pub async fn run(command: Command, screen: &mut Screen) -> Exit {
     let done = match command {
         Command::Token(TokenCommand::New(arguments)) => token::new(&arguments, screen),
+        Command::Check(arguments) => check::check(&arguments, screen),
         Command::Health(arguments) => health::run(&arguments, screen).await,
         Command::ExampleServer { which } => example::run(which).await,
         Command::Serve(arguments) => serve::run(arguments, screen).await,

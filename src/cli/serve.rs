@@ -13,11 +13,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::audit::read_signing_key;
 use super::{Exit, Failure, LogArguments, Screen};
 use crate::app::{self, Running, Settings};
-use crate::clock::SystemClock;
-use crate::config::{self, LoadError, Loaded};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{LoadError, Loaded};
 use crate::dashboard::Access;
 use crate::db::Durability;
 use crate::http::{Guard, Limits};
+use crate::review;
 
 /// Where the gateway listens when nobody says anything.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3100);
@@ -184,7 +185,8 @@ pub(super) fn settings(
 /// Reads the rules; says what someone should look at.
 fn load(path: &Path, screen: &mut Screen) -> Result<Loaded, Failure> {
     let environment = environment();
-    let loaded = config::load(path, &|name| environment.get(name).cloned());
+    let value = |name: &str| environment.get(name).cloned();
+    let loaded = review::load(path, &value, SystemClock::start().now());
     let loaded = loaded.map_err(|error| match error {
         LoadError::Invalid(problems) => {
             screen.note(&problems.render(screen.has_color()));

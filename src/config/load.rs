@@ -54,11 +54,19 @@ pub fn load(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, LoadError> {
-    let text = read(path).map_err(|source| LoadError::Unreadable {
+    let text = read_text(path)?;
+    parse(&path.to_string_lossy(), &text, environment).map_err(LoadError::Invalid)
+}
+
+/// Reads a policy file as text.
+///
+/// # Errors
+/// When the file is missing, a folder, larger than 2 MB or not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, LoadError> {
+    read(path).map_err(|source| LoadError::Unreadable {
         path: path.into(),
         source,
-    })?;
-    parse(&path.to_string_lossy(), &text, environment).map_err(LoadError::Invalid)
+    })
 }
 
 fn read(path: &Path) -> io::Result<String> {

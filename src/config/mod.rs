@@ -9,6 +9,7 @@ mod cost;
 mod dedupe;
 mod endpoint;
 mod fields;
+mod file_test;
 mod grant;
 mod invisible;
 mod load;
@@ -30,7 +31,8 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use load::{EXAMPLE, LoadError, load};
-pub use parse::{Loaded, parse};
+pub use file_test::{Aim, FileTest, Trial};
+pub use load::{EXAMPLE, LoadError, load, read_text};
+pub use parse::{Loaded, parse, review};
 pub use problem::{Code, Severity};
 pub use render::{Diagnostic, Problems};

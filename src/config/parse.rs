@@ -11,13 +11,14 @@ use super::agent;
 use super::budget;
 use super::capture::{default_keeping, keeping};
 use super::fields::{Fields, Text};
+use super::file_test::{self, Aim, Cast, FileTest};
 use super::grant::{Ground, denials};
 use super::invisible;
 use super::node::{Node, Value};
 use super::placeholder::{self, Values};
 use super::problem::{Code, Finding, Findings, quote};
 use super::rate::{self, RateDraft};
-use super::render::{Diagnostic, Problems, diagnostics};
+use super::render::{Diagnostic, Problems, Sheet};
 use super::server::{self, Surroundings};
 use super::time;
 use super::token::SeenHashes;
@@ -25,7 +26,7 @@ use super::unused;
 use super::yaml;
 
 const KEYS: &[&str] = &[
-    "version", "defaults", "servers", "roles", "budgets", "deny", "agents", "viewers",
+    "version", "defaults", "servers", "roles", "budgets", "deny", "agents", "viewers", "tests",
 ];
 
 /// How long a call may take where the file says nothing.
@@ -40,6 +41,22 @@ pub struct Loaded {
     pub connections: BTreeMap<ServerName, Connection>,
     /// What someone should look at.
     pub warnings: Vec<Diagnostic>,
+    /// What the file says of itself.
+    pub tests: Vec<FileTest>,
+    sheet: Sheet,
+}
+
+impl Loaded {
+    /// What is said of a test that fails: at one of its tools, or at the whole of it.
+    pub fn test_failed(
+        &self,
+        test: &FileTest,
+        aim: Option<&Aim>,
+        title: String,
+        notes: Vec<String>,
+    ) -> Diagnostic {
+        self.sheet.diagnostic(test.finding(aim, title, notes))
+    }
 }
 
 /// Reads the text of a policy file. `environment` gives the values of variables; `file_name` is shown in
@@ -52,31 +69,52 @@ pub fn parse(
     text: &str,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, Problems> {
-    let folder = Path::new(file_name).parent().unwrap_or(Path::new(""));
-    let mut findings = Findings::default();
-    invisible::find_in_file(text, &mut findings);
     let values = Values {
         environment,
-        folder,
+        folder: Path::new(file_name).parent().unwrap_or(Path::new("")),
+        review: false,
     };
+    read(file_name, text, values)
+}
+
+/// Reads the text of a policy file for somebody who wants to know what it says and not to run it: no variable need be
+/// set and no file of a secret be there. What stands behind placeholders is empty.
+///
+/// # Errors
+/// As [`parse`].
+pub fn review(file_name: &str, text: &str) -> Result<Loaded, Problems> {
+    let values = Values {
+        environment: &|_| None,
+        folder: Path::new(""),
+        review: true,
+    };
+    read(file_name, text, values)
+}
+
+fn read(file_name: &str, text: &str, values: Values<'_>) -> Result<Loaded, Problems> {
+    let mut findings = Findings::default();
+    invisible::find_in_file(text, &mut findings);
     let root = yaml::read(text, &mut findings);
     let read = root.and_then(|mut root| {
         placeholder::remove_misplaced(&mut root, &mut findings);
         document(&root, text, values, &mut findings)
     });
     let failed = findings.any_error();
-    let found = diagnostics(file_name, text, findings);
+    let sheet = Sheet::new(file_name, text, &findings.hidden);
+    let found = sheet.diagnostics(findings.list);
     match read {
-        Some((parts, connections)) if !failed => Ok(Loaded {
+        Some((parts, connections, tests)) if !failed => Ok(Loaded {
             permissions: Permissions::new(parts),
             connections,
             warnings: found,
+            tests,
+            sheet,
         }),
         Some(_) | None => Err(Problems::new(found)),
     }
 }
 
-type Document = (Parts, BTreeMap<ServerName, Connection>);
+type Document = (Parts, BTreeMap<ServerName, Connection>, Vec<FileTest>);
 
 /// Reads the tree; `None` only when it is no mapping.
 fn document(
@@ -127,6 +165,17 @@ fn document(
     let agents = agent::agents(section, ground, &mut roles, rate, &mut seen, findings);
     let section = file.map("viewers", findings);
     let viewers = agent::viewers(section, ground, &mut seen, findings);
+    let named: Vec<&str> = file
+        .map("agents", findings)
+        .iter()
+        .map(|entry| entry.key.as_str())
+        .collect();
+    let cast = Cast {
+        agents: &named,
+        servers: &servers.names,
+        source: text,
+    };
+    let tests = file_test::tests(file.list("tests", findings), cast, findings);
     let parts = Parts {
         revision: Revision::of(text.as_bytes()),
         zone: zone.clone(),
@@ -143,7 +192,7 @@ fn document(
             unused::find_missing_zone(&parts, text, findings);
         }
     }
-    Some((parts, servers.connections))
+    Some((parts, servers.connections, tests))
 }
 
 struct Defaults {

@@ -21,6 +21,8 @@ pub(super) struct Values<'a> {
     pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
     /// The folder that paths in `${file:PATH}` start from: that of the policy file.
     pub(super) folder: &'a Path,
+    /// Whether the file is only reviewed: no value is needed then, and none is asked for.
+    pub(super) review: bool,
 }
 
 impl fmt::Debug for Values<'_> {
@@ -73,7 +75,11 @@ impl Values<'_> {
 
     fn value(&self, inner: &str) -> Result<String, Unfilled> {
         if let Some(path) = inner.strip_prefix("file:") {
-            return self.file(path);
+            return if self.review {
+                Ok(String::new())
+            } else {
+                self.file(path)
+            };
         }
         let (name, default) = match inner.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
@@ -82,6 +88,9 @@ impl Values<'_> {
         if !is_variable(name) {
             let title = format!("{} is not the name of a variable", quote(name));
             return Err(Unfilled::malformed(&title));
+        }
+        if self.review {
+            return Ok(String::new());
         }
         // As in a shell: with `:-`, an empty variable counts as one that is not set.
         let set = (self.environment)(name).filter(|value| !value.is_empty());
@@ -196,6 +205,7 @@ mod tests {
         let values = Values {
             environment: &environment,
             folder: Path::new(""),
+            review: false,
         };
         let mut findings = Findings::default();
         let span = Span {
@@ -245,12 +255,35 @@ mod tests {
     }
 
     #[test]
+    fn whoever_reviews_a_file_needs_no_value_and_still_learns_what_is_malformed() {
+        let values = Values {
+            environment: &|_| Some("secret".into()),
+            folder: Path::new(""),
+            review: true,
+        };
+        let span = Span {
+            start: 0,
+            end: 0,
+            line: 1,
+        };
+        for text in ["${SET}", "${UNSET:-x}", "${file:no/such/file}"] {
+            let filled = values.fill(text, span, &mut Findings::default()).unwrap();
+            assert_eq!(filled.expose().expose(), "", "{text}");
+            assert_eq!(filled.written(), text);
+        }
+        let mut findings = Findings::default();
+        assert!(values.fill("${no name}", span, &mut findings).is_none());
+        assert_eq!(findings.list.len(), 1);
+    }
+
+    #[test]
     fn a_file_gives_its_text_without_the_last_line_break() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("key"), "s3cret\n").unwrap();
         let values = Values {
             environment: &|_| None,
             folder: folder.path(),
+            review: false,
         };
         let span = Span {
             start: 0,

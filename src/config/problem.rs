@@ -66,6 +66,8 @@ pub enum Code {
     SecretWritten,
     /// A URL, header or command that cannot be used.
     Address,
+    /// A test that stands in the file fails.
+    TestFailed,
 }
 
 impl Code {
@@ -93,6 +95,7 @@ impl Code {
             Self::Placeholder => "P050",
             Self::SecretWritten => "P051",
             Self::Address => "P052",
+            Self::TestFailed => "P070",
         }
     }
 
@@ -116,7 +119,8 @@ impl Code {
             | Self::BadAmount
             | Self::SameBudget
             | Self::Placeholder
-            | Self::Address => Severity::Error,
+            | Self::Address
+            | Self::TestFailed => Severity::Error,
         }
     }
 }

@@ -9,7 +9,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
 use super::invisible;
 use super::mask::{cover, mask};
-use super::problem::{Code, Finding, Findings, Severity, Span};
+use super::problem::{Code, Finding, Severity, Span};
 
 /// The most findings that are kept; a file with more has one cause for many of them.
 const MOST_FINDINGS: usize = 100;
@@ -47,6 +47,12 @@ impl Diagnostic {
     pub fn advice(&self) -> impl Iterator<Item = &str> {
         let suggestion = self.finding.suggestion.iter().map(|it| it.text.as_str());
         suggestion.chain(self.finding.notes.iter().map(String::as_str))
+    }
+
+    /// What to write in place of what is marked.
+    pub fn instead(&self) -> Option<&str> {
+        let suggestion = self.finding.suggestion.as_ref();
+        suggestion.map(|suggestion| suggestion.replacement.as_str())
     }
 
     /// The file, as named by whoever read it.
@@ -164,27 +170,43 @@ impl Source {
     }
 }
 
-/// Joins findings with the file they are about, in the order of the file; at most 100.
-pub(super) fn diagnostics(name: &str, text: &str, findings: Findings) -> Vec<Diagnostic> {
-    if findings.list.is_empty() {
-        return Vec::new();
+/// The file that findings are drawn from; what is hidden in it cannot be shown.
+#[derive(Clone)]
+pub(super) struct Sheet(Arc<Source>);
+
+impl fmt::Debug for Sheet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sheet({})", self.0.name)
     }
-    let mut shown = text.to_owned();
-    for span in findings.hidden {
-        cover(&mut shown, span.start..span.end);
+}
+
+impl Sheet {
+    pub(super) fn new(name: &str, text: &str, hidden: &[Span]) -> Self {
+        let mut shown = text.to_owned();
+        for span in hidden {
+            cover(&mut shown, span.start..span.end);
+        }
+        Self(Arc::new(Source {
+            name: name.into(),
+            text: mask(&invisible::shown(&shown)),
+        }))
     }
-    let source = Arc::new(Source {
-        name: name.into(),
-        text: mask(&invisible::shown(&shown)),
-    });
-    let mut list = findings.list;
-    list.sort_by_key(|finding| (finding.code.severity(), finding.span.start));
-    list.truncate(MOST_FINDINGS);
-    let joined = list.into_iter().map(|finding| Diagnostic {
-        source: Arc::clone(&source),
-        finding: Arc::new(masked(finding)),
-    });
-    joined.collect()
+
+    /// Joins a finding with the file it is about.
+    pub(super) fn diagnostic(&self, finding: Finding) -> Diagnostic {
+        Diagnostic {
+            source: Arc::clone(&self.0),
+            finding: Arc::new(masked(finding)),
+        }
+    }
+
+    /// Joins findings with the file, in its order; at most 100.
+    pub(super) fn diagnostics(&self, mut list: Vec<Finding>) -> Vec<Diagnostic> {
+        list.sort_by_key(|finding| (finding.code.severity(), finding.span.start));
+        list.truncate(MOST_FINDINGS);
+        let joined = list.into_iter().map(|finding| self.diagnostic(finding));
+        joined.collect()
+    }
 }
 
 fn masked(mut finding: Finding) -> Finding {
@@ -208,7 +230,8 @@ fn masked(mut finding: Finding) -> Finding {
 pub struct Problems(Vec<Diagnostic>);
 
 impl Problems {
-    pub(super) fn new(list: Vec<Diagnostic>) -> Self {
+    /// Of these findings, in the order in which they are to be read.
+    pub fn new(list: Vec<Diagnostic>) -> Self {
         Self(list)
     }
 

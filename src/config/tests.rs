@@ -5,6 +5,7 @@ mod good;
 mod wrong_access;
 mod wrong_limits;
 mod wrong_servers;
+mod wrong_tests;
 mod wrong_yaml;
 
 use super::*;

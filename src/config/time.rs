@@ -87,7 +87,8 @@ fn end_of_day(text: &str, zone: &Zone) -> Option<Timestamp> {
     Some(Timestamp::from_jiff(start.timestamp()))
 }
 
-fn instant(text: &str) -> Option<Timestamp> {
+/// Reads an instant (RFC 3339).
+pub(super) fn instant(text: &str) -> Option<Timestamp> {
     text.parse::<jiff::Timestamp>()
         .ok()
         .map(Timestamp::from_jiff)

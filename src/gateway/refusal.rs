@@ -151,7 +151,7 @@ impl Refusal {
     /// The word for it in the log and in machine fields.
     pub fn reason(&self) -> &'static str {
         match &self.cause {
-            Cause::Policy { reason, .. } => denial_word(*reason),
+            Cause::Policy { reason, .. } => reason.as_str(),
             Cause::Budget { .. } => "budget",
             Cause::Rate { .. } => "rate",
             Cause::Repeat { repeated, .. } => repeats::reason(repeated),
@@ -250,18 +250,6 @@ fn policy_sentence(reason: DenialReason, agent: &str, subject: &str) -> String {
         DenialReason::DeniedRule => format!("`{subject}` is forbidden by a deny rule."),
         DenialReason::CostInvalid => format!("What `{subject}` would cost is not clear."),
         DenialReason::Expired => format!("The grant of `{subject}` to agent `{agent}` has ended."),
-    }
-}
-
-/// The word for a denial in the log and in machine fields.
-fn denial_word(reason: DenialReason) -> &'static str {
-    match reason {
-        DenialReason::AgentDisabled | DenialReason::ServerDisabled => "disabled",
-        DenialReason::UnknownServer => "unknown_server",
-        DenialReason::NotGranted => "not_granted",
-        DenialReason::DeniedRule => "denied_rule",
-        DenialReason::Expired => "expired",
-        DenialReason::CostInvalid => "cost_invalid",
     }
 }
 

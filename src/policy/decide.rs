@@ -118,6 +118,20 @@ pub enum DenialReason {
     CostInvalid,
 }
 
+impl DenialReason {
+    /// The word in the log, in machine fields and in the tests of a file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AgentDisabled | Self::ServerDisabled => "disabled",
+            Self::UnknownServer => "unknown_server",
+            Self::NotGranted => "not_granted",
+            Self::DeniedRule => "denied_rule",
+            Self::Expired => "expired",
+            Self::CostInvalid => "cost_invalid",
+        }
+    }
+}
+
 /// A refusal by the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denial {

@@ -53,6 +53,20 @@ impl Template {
         })
     }
 
+    /// Whether a placeholder is in it.
+    pub fn has_placeholder(&self) -> bool {
+        self.secrets().next().is_some()
+    }
+
+    /// The value as the file has it, without what stands behind its placeholders.
+    pub fn written(&self) -> String {
+        let text = self.parts.iter().map(|part| match part {
+            TemplatePart::Text(text) => text.as_str(),
+            TemplatePart::Secret { written, .. } => written,
+        });
+        text.collect()
+    }
+
     /// The value as people may see it: placeholders stay placeholders, with ` (set)` behind them.
     pub fn masked(&self) -> String {
         let text = self.parts.iter().map(|part| match part {

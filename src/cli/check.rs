@@ -1,0 +1,107 @@
+//! `hayward check`: whether a policy file is in order, for people and for continuous integration.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::findings::{FindingsFormat, Report};
+use super::{Exit, Failure, Screen};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Diagnostic, Severity};
+use crate::review;
+use crate::types::Timestamp;
+
+/// Exit codes, for scripts.
+const CODES: &str = "\
+Exit codes:
+  0  nothing to complain about, at the level of --fail-level
+  1  findings
+  4  the file cannot be read";
+
+/// Flags of `hayward check`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = CODES)]
+pub struct CheckArguments {
+    /// The rules
+    #[arg(
+        value_name = "FILE",
+        env = "HAYWARD_POLICY",
+        default_value = "./permissions.yaml"
+    )]
+    pub policy: PathBuf,
+    /// How to write what was found
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub format: FindingsFormat,
+    /// From which level on findings end with 1
+    #[arg(long, value_enum, value_name = "LEVEL", default_value = "error")]
+    pub fail_level: Level,
+    /// Leave out warnings of this kind, such as P060; may be repeated
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code)]
+    pub allow: Vec<String>,
+    /// Do not run the tests that stand in the file
+    #[arg(long)]
+    pub no_tests: bool,
+}
+
+/// From which level on a finding counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// What keeps the file from being used.
+    Error,
+    /// Also what someone should look at.
+    Warning,
+}
+
+/// Reads the file without any secret, and says what is wrong with it.
+pub(super) fn check(arguments: &CheckArguments, screen: &mut Screen) -> Result<Exit, Failure> {
+    let name = arguments.policy.to_string_lossy();
+    let text = config::read_text(&arguments.policy)?;
+    let now = SystemClock::start().now();
+    let (mut findings, tests) = found(&name, &text, (!arguments.no_tests).then_some(now));
+    findings.retain(|finding| !is_allowed(finding, &arguments.allow));
+    let report = Report {
+        file: &name,
+        findings: &findings,
+        tests,
+    };
+    screen.answer(&report.render(arguments.format, screen.has_color()))?;
+    let fails = |finding: &Diagnostic| match arguments.fail_level {
+        Level::Error => finding.severity() == Severity::Error,
+        Level::Warning => true,
+    };
+    Ok(if findings.iter().any(fails) {
+        Exit::No
+    } else {
+        Exit::Yes
+    })
+}
+
+/// What is wrong with a file, and how many of its tests passed. Without an instant none is tried.
+fn found(name: &str, text: &str, tests_at: Option<Timestamp>) -> (Vec<Diagnostic>, usize) {
+    let loaded = match config::review(name, text) {
+        Ok(loaded) => loaded,
+        Err(problems) => return (problems.diagnostics().to_vec(), 0),
+    };
+    let mut findings = loaded.warnings.clone();
+    let Some(now) = tests_at else {
+        return (findings, 0);
+    };
+    let failed = review::run_tests(&loaded, now);
+    let passed = loaded.tests.len().saturating_sub(failed.len());
+    findings.splice(..0, failed);
+    (findings, passed)
+}
+
+/// An error cannot be allowed: with it, the file is not used.
+fn is_allowed(finding: &Diagnostic, allowed: &[String]) -> bool {
+    finding.severity() == Severity::Warning
+        && allowed.iter().any(|code| code == finding.code().as_str())
+}
+
+fn code(text: &str) -> Result<String, String> {
+    let digits = text.strip_prefix('P').unwrap_or_default();
+    if digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(text.to_owned());
+    }
+    Err("write the code of a finding, such as P060".into())
+}

@@ -1,0 +1,98 @@
+//! Decides calls in a row as the gateway would, with books of its own and nothing written down.
+
+use crate::budget::{Books, Ending, Hold, Shortage};
+use crate::policy::{Agent, Decision, Denial, Grant, Permissions, Question, Target, decide};
+use crate::types::{CallId, ServerName, Timestamp};
+
+/// The word for a budget without room, as the log writes it.
+const BUDGET: &str = "budget";
+
+/// Rules and what is used of their budgets. Rates are not counted: they are soon forgotten, and depend on moments.
+#[derive(Debug)]
+pub struct Judge<'a> {
+    permissions: &'a Permissions,
+    books: Books,
+    calls: u64,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It goes on, and holds this until it is ended.
+    Allowed(Box<Grant>, Hold),
+    /// The rules refuse it.
+    Denied(Denial),
+    /// A budget has no room for it.
+    Short(Box<Shortage>),
+}
+
+impl Verdict {
+    /// Whether the call goes on.
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allowed(..))
+    }
+
+    /// Why it does not, in the words of the log.
+    pub fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Allowed(..) => None,
+            Self::Denied(denial) => Some(denial.reason.as_str()),
+            Self::Short(_) => Some(BUDGET),
+        }
+    }
+}
+
+/// A call as far as rules care.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The server.
+    pub server: &'a ServerName,
+    /// What is wanted there.
+    pub target: Target<'a>,
+    /// Its arguments, as JSON text.
+    pub arguments: Option<&'a str>,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl<'a> Judge<'a> {
+    /// Nothing is used yet.
+    pub fn new(permissions: &'a Permissions) -> Self {
+        Self {
+            permissions,
+            books: Books::default(),
+            calls: 0,
+        }
+    }
+
+    /// Decides a call, and holds what it takes from its budgets.
+    pub fn ask(&mut self, agent: &Agent, call: &Call<'_>) -> Verdict {
+        let question = Question {
+            agent,
+            server: call.server,
+            target: call.target,
+            arguments: call.arguments,
+            at: call.at,
+        };
+        let grant = match decide(self.permissions, &question) {
+            Decision::Allowed(grant) => grant,
+            Decision::Denied(denial) => return Verdict::Denied(denial),
+        };
+        self.calls = self.calls.saturating_add(1);
+        let mut number = [0; 10];
+        number[..8].copy_from_slice(&self.calls.to_be_bytes());
+        let id = CallId::new(call.at, number);
+        let zone = self.permissions.zone();
+        match self.books.reserve(id, grant.charges(), zone, call.at) {
+            Ok(hold) => Verdict::Allowed(grant, hold),
+            Err(shortage) => Verdict::Short(shortage),
+        }
+    }
+
+    /// Ends a call that went on.
+    pub fn end(&mut self, hold: &Hold, ending: &Ending) {
+        self.books.close(hold, ending);
+        // Nobody writes the books down, so what would have to be written is not kept either.
+        self.books.take_changes();
+    }
+}

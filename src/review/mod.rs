@@ -1,0 +1,32 @@
+//! What a policy file does, told before it is in force: its own tests, one decision explained, the difference of two
+//! files, and what it would have made of calls that were made. Everything here asks [`crate::policy::decide`].
+
+mod judge;
+mod tests;
+
+pub use judge::{Call, Judge, Verdict};
+pub use tests::run_tests;
+
+use std::path::Path;
+
+use crate::config::{self, LoadError, Loaded, Problems};
+use crate::types::Timestamp;
+
+/// Reads a policy file that is to come into force, and tries the tests in it. `environment` gives the values of
+/// variables.
+///
+/// # Errors
+/// As [`config::load`], and when a test fails.
+pub fn load(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+    now: Timestamp,
+) -> Result<Loaded, LoadError> {
+    let loaded = config::load(path, environment)?;
+    let failed = run_tests(&loaded, now);
+    if failed.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(LoadError::Invalid(Problems::new(failed)))
+    }
+}
