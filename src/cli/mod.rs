@@ -12,6 +12,7 @@ mod demo;
 mod demo_agent;
 mod example;
 mod exit;
+mod explain;
 mod export;
 mod findings;
 mod health;
@@ -22,6 +23,7 @@ mod prune;
 mod query;
 mod redact;
 mod rows;
+mod rules;
 mod screen;
 mod serve;
 mod show;
@@ -38,6 +40,7 @@ pub use check::{CheckArguments, Level};
 pub use demo::DemoArguments;
 pub use example::Which;
 pub use exit::{Exit, Failure};
+pub use explain::{ExplainArguments, Kind};
 pub use export::{ExportArguments, ExportForm};
 pub use findings::FindingsFormat;
 pub use health::HealthArguments;
@@ -89,6 +92,8 @@ pub enum Command {
     Demo(DemoArguments),
     /// Check the rules, and run the tests that stand in them
     Check(CheckArguments),
+    /// Say what the rules make of a call, and which lines do it
+    Explain(ExplainArguments),
     /// Make bearer tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -120,6 +125,7 @@ impl Arguments {
             Command::Serve(arguments) => arguments.log.logging(color),
             Command::Demo(arguments) => arguments.log.logging(color),
             Command::Check(_)
+            | Command::Explain(_)
             | Command::Token(_)
             | Command::Audit(_)
             | Command::Budget(_)
@@ -140,6 +146,7 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
     let done = match command {
         Command::Token(TokenCommand::New(arguments)) => token::new(&arguments, screen),
         Command::Check(arguments) => check::check(&arguments, screen),
+        Command::Explain(arguments) => explain::explain(&arguments, screen).await,
         Command::Health(arguments) => health::run(&arguments, screen).await,
         Command::ExampleServer { which } => example::run(which).await,
         Command::Serve(arguments) => serve::run(arguments, screen).await,

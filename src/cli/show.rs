@@ -164,7 +164,8 @@ fn until(count: &CountAt) -> String {
     count.span.ends.rfc3339(&zone)
 }
 
-fn instant(text: &str) -> Result<Timestamp, String> {
+/// An instant with its offset (RFC 3339).
+pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
     let instant = text.parse::<jiff::Timestamp>();
     let instant =
         instant.map_err(|_| "write an instant with its offset, such as 2026-11-20T12:00:00Z")?;

@@ -34,5 +34,5 @@ mod tests;
 pub use file_test::{Aim, FileTest, Trial};
 pub use load::{EXAMPLE, LoadError, load, read_text};
 pub use parse::{Loaded, parse, review};
-pub use problem::{Code, Severity};
+pub use problem::{Code, Severity, nearest};
 pub use render::{Diagnostic, Problems};

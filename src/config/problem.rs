@@ -238,10 +238,7 @@ fn escaped(c: char) -> Vec<char> {
 }
 
 /// The candidate nearest to a word, if one is near enough to be meant.
-pub(super) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     let near = candidates
         .into_iter()
