@@ -10,6 +10,7 @@ mod found;
 mod places;
 mod row;
 mod tail;
+mod uses;
 
 use sqlx::SqliteConnection;
 
@@ -20,6 +21,7 @@ pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use tail::{Ended, ended_since};
+pub use uses::{Use, uses};
 
 /// Sequence numbers that one page searches at most.
 pub const SCAN: i64 = 200_000;

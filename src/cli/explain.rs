@@ -237,11 +237,16 @@ impl Answer<'_> {
     fn budget(&self, drawn: &Drawn<'_>) -> String {
         let Drawn { charge, count } = drawn;
         let (limit, unit) = (&charge.limit, &charge.limit.unit);
-        let takes = format!(
-            "takes {} {}",
-            unit.number(charge.amount),
-            plain(unit.word())
-        );
+        let takes = match unit {
+            Unit::Calls => format!("takes {}", charge.amount),
+            Unit::Argument(_) | Unit::Cost(_) => {
+                format!(
+                    "takes {} {}",
+                    unit.number(charge.amount),
+                    plain(unit.word())
+                )
+            }
+        };
         let stands = match count {
             None if !self.with_counts => String::new(),
             None => ", nothing used".into(),

@@ -10,6 +10,7 @@ mod budget;
 mod check;
 mod demo;
 mod demo_agent;
+mod diff;
 mod example;
 mod exit;
 mod explain;
@@ -38,6 +39,7 @@ pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
 pub use budget::{BudgetCommand, CountsArguments, RefundArguments, UnfreezeArguments};
 pub use check::{CheckArguments, Level};
 pub use demo::DemoArguments;
+pub use diff::{DiffArguments, DiffFormat};
 pub use example::Which;
 pub use exit::{Exit, Failure};
 pub use explain::{ExplainArguments, Kind};
@@ -92,6 +94,8 @@ pub enum Command {
     Demo(DemoArguments),
     /// Check the rules, and run the tests that stand in them
     Check(CheckArguments),
+    /// Say what a change of the rules changes: who gains and loses what
+    Diff(DiffArguments),
     /// Say what the rules make of a call, and which lines do it
     Explain(ExplainArguments),
     /// Make bearer tokens
@@ -125,6 +129,7 @@ impl Arguments {
             Command::Serve(arguments) => arguments.log.logging(color),
             Command::Demo(arguments) => arguments.log.logging(color),
             Command::Check(_)
+            | Command::Diff(_)
             | Command::Explain(_)
             | Command::Token(_)
             | Command::Audit(_)
@@ -146,6 +151,7 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
     let done = match command {
         Command::Token(TokenCommand::New(arguments)) => token::new(&arguments, screen),
         Command::Check(arguments) => check::check(&arguments, screen),
+        Command::Diff(arguments) => diff::run(&arguments, screen).await,
         Command::Explain(arguments) => explain::explain(&arguments, screen).await,
         Command::Health(arguments) => health::run(&arguments, screen).await,
         Command::ExampleServer { which } => example::run(which).await,

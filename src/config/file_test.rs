@@ -76,6 +76,30 @@ impl FileTest {
         }
     }
 
+    /// All of it in one text, whatever line it stands on.
+    pub fn text(&self) -> String {
+        let aims = |aims: &[Aim]| {
+            let aims = aims
+                .iter()
+                .map(|aim| format!("{}/{}", aim.server, aim.tool));
+            aims.collect::<Vec<_>>().join(" ")
+        };
+        let trial = match &self.trial {
+            Trial::Reach { allow, deny } => format!("allow {} deny {}", aims(allow), aims(deny)),
+            Trial::Calls {
+                aim,
+                arguments,
+                at,
+                expect,
+                reason,
+            } => format!(
+                "{}/{} {arguments} {at:?} {expect:?} {reason:?}",
+                aim.server, aim.tool
+            ),
+        };
+        format!("{:?} {} {trial}", self.name, self.agent)
+    }
+
     /// What is said when it fails: for one of its tools, or for the whole of it.
     pub(super) fn finding(&self, aim: Option<&Aim>, title: String, notes: Vec<String>) -> Finding {
         let span = aim.map_or(self.span, |aim| aim.span);

@@ -1,11 +1,26 @@
 //! What a policy file does, told before it is in force: its own tests, one decision explained, the difference of two
 //! files, and what it would have made of calls that were made. Everything here asks [`crate::policy::decide`].
 
+mod access;
+mod change;
+mod diff;
 mod judge;
+mod limits;
+mod servers;
 mod tests;
+mod universe;
 
+#[cfg(test)]
+mod differences;
+#[cfg(test)]
+mod properties;
+
+pub use access::{Access, access};
+pub use change::{About, Change, Effect, Sign};
+pub use diff::{Past, diff};
 pub use judge::{Call, Judge, Verdict};
 pub use tests::run_tests;
+pub use universe::SeenTools;
 
 use std::path::Path;
 

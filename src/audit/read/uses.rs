@@ -1,0 +1,58 @@
+//! Which tools agents have called lately, and how often.
+
+use sqlx::SqliteConnection;
+
+use crate::audit::behind::load_mark;
+use crate::db::DbError;
+use crate::types::Timestamp;
+
+use super::day::countable;
+
+/// How often an agent called a tool; refused calls are not among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    /// Who called.
+    pub agent: String,
+    /// The server.
+    pub server: String,
+    /// The tool, by the server's own name for it.
+    pub tool: String,
+    /// How often it was let through.
+    pub calls: u64,
+}
+
+/// All calls since an instant, to the quarter of an hour, by agent and tool.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn uses(db: &mut SqliteConnection, since: Timestamp) -> Result<Vec<Use>, DbError> {
+    let mark = load_mark(db).await?;
+    let since = countable(since).micros();
+    let text = "
+        WITH counted AS (
+            SELECT agent_id, server_id, tool_id, sum(admitted) AS calls
+            FROM rollup WHERE quarter_us >= $1 GROUP BY agent_id, server_id, tool_id
+            UNION ALL
+            SELECT agent_id, server_id, tool_id, count(*)
+            FROM event WHERE seq > $2 AND kind = 'admitted' AND at_us >= $1
+            GROUP BY agent_id, server_id, tool_id
+        )
+        SELECT agent.text, server.text, tool.text, sum(calls) FROM counted
+        JOIN name AS agent ON agent.id = agent_id
+        JOIN name AS server ON server.id = server_id
+        JOIN name AS tool ON tool.id = tool_id
+        GROUP BY agent_id, server_id, tool_id HAVING sum(calls) > 0
+        ORDER BY agent.text, server.text, tool.text";
+    let rows: Vec<(String, String, String, i64)> = sqlx::query_as(text)
+        .bind(since)
+        .bind(mark)
+        .fetch_all(db)
+        .await?;
+    let uses = rows.into_iter().map(|(agent, server, tool, calls)| Use {
+        agent,
+        server,
+        tool,
+        calls: u64::try_from(calls).unwrap_or(0),
+    });
+    Ok(uses.collect())
+}
