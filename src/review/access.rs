@@ -138,19 +138,59 @@ fn compare(
     is_changed.then_some(access)
 }
 
-/// Names as people read them: those that a pattern among them stands for are left out, unless it also
-/// matches one of the others.
+/// Exceptions of one pattern that are named, at most.
+const EXCEPTIONS: usize = 3;
+
+/// Names as people read them: those that a pattern among them stands for are left out, unless it also matches one of
+/// the others; then it says so.
 fn shown(names: &BTreeSet<String>, others: &BTreeSet<String>) -> Vec<String> {
     let patterns = names.iter().filter(|name| name.contains('*'));
-    let whole: Vec<Pattern> = patterns
-        .map(|name| Pattern::new(name))
-        .filter(|pattern| !others.iter().any(|name| pattern.matches(name)))
+    let patterns: Vec<(Pattern, Vec<&String>)> = patterns
+        .map(|name| {
+            let pattern = Pattern::new(name);
+            let apart = others.iter().filter(|name| pattern.matches(name)).collect();
+            (pattern, apart)
+        })
         .collect();
     let is_covered = |name: &String| {
-        whole
-            .iter()
-            .any(|pattern| pattern.as_str() != name && pattern.matches(name))
+        patterns.iter().any(|(pattern, apart)| {
+            apart.is_empty() && pattern.as_str() != name && pattern.matches(name)
+        })
     };
     let left = names.iter().filter(|name| !is_covered(name));
-    left.cloned().collect()
+    let with_exceptions = left.map(|name| {
+        let apart = patterns
+            .iter()
+            .find(|(pattern, _)| pattern.as_str() == name);
+        match apart {
+            Some((_, apart)) if !apart.is_empty() => {
+                format!("{name} (but not {})", exceptions(apart))
+            }
+            Some(_) | None => name.clone(),
+        }
+    });
+    with_exceptions.collect()
+}
+
+/// Some names, those that a pattern among them stands for left out.
+fn exceptions(names: &[&String]) -> String {
+    let patterns: Vec<Pattern> = names.iter().map(|name| Pattern::new(name)).collect();
+    let is_alone = |name: &&&String| {
+        let mut others = patterns
+            .iter()
+            .filter(|pattern| pattern.as_str() != name.as_str());
+        !others.any(|pattern| pattern.matches(name))
+    };
+    let left: Vec<&str> = names
+        .iter()
+        .filter(is_alone)
+        .map(|name| name.as_str())
+        .collect();
+    let more = if left.len() > EXCEPTIONS {
+        " and others"
+    } else {
+        ""
+    };
+    let named = left.iter().take(EXCEPTIONS).copied().collect::<Vec<_>>();
+    format!("{}{more}", named.join(", "))
 }

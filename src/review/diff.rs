@@ -57,11 +57,12 @@ fn reached(access: &Access, files: [&Permissions; 2], past: &Past, at: Timestamp
     let mut by_terms: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in access.gained_shown() {
         let [_, after] = files;
-        let terms = terms(after, &access.agent, server, &name, at);
+        let plain = name.split(' ').next().unwrap_or_default();
+        let terms = terms(after, &access.agent, server, plain, at);
         by_terms.entry(terms).or_default().push(name);
     }
     for (terms, names) in by_terms {
-        let whole = names.iter().any(|name| name == "*");
+        let whole = names.iter().any(|name| name.split(' ').next() == Some("*"));
         let what = format!("may call {}", listed(server, &names));
         let change = Change::new(about(), Sign::Added, what)
             .detail(terms)

@@ -101,6 +101,17 @@ fn a_deny_that_goes_opens_what_it_forbade() {
 }
 
 #[test]
+fn a_pattern_that_is_not_open_as_a_whole_says_so() {
+    insta::assert_snapshot!(said("['notes/delete_*']", "['notes/delete_all*', 'notes/*_b']"), @r###"
+    everyone - deny rule notes/delete_* [] loosened what it forbade is open to whoever is granted it
+    clawd + may call notes/delete_* (but not delete_*_b, delete_all*, delete_b) [] loosened -
+    clawd - loses notes/*_b [] tightened -
+    everyone + deny rule notes/*_b [] tightened -
+    everyone + deny rule notes/delete_all* [] tightened -
+    "###);
+}
+
+#[test]
 fn a_grant_that_ends() {
     insta::assert_snapshot!(said("budgets: [2/day, team]}", "budgets: [2/day, team], expires: 2027-01-31}"), @r###"
     designer ~ grant of images ends [never -> 2027-02-01T00:00:00+01:00] tightened -
@@ -163,7 +174,7 @@ fn agents_that_come_and_go() {
         .map(|change| format!("{} {} {}", change.about, change.sign.as_str(), change.what))
         .collect();
     insta::assert_snapshot!(lines.join("\n"), @r###"
-    clawdia + may call notes/*
+    clawdia + may call notes/* (but not delete_*)
     clawd - is no agent any more
     clawd - loses notes/*
     clawd - loses prompts and resources of notes

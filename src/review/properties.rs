@@ -16,10 +16,13 @@ const NAMES: &[&str] = &[
 const SERVERS: &[&str] = &["one", "two", "*"];
 const NOW: Timestamp = Timestamp::from_micros(1_795_262_400_000_000);
 
+/// A server, and the tools that are granted there; none for all of it.
+type Granted = (&'static str, Option<BTreeSet<&'static str>>);
+
 #[derive(Debug, Clone)]
 struct Rules {
     deny: Vec<String>,
-    agents: Vec<Vec<(&'static str, Option<BTreeSet<&'static str>>)>>,
+    agents: Vec<Vec<Granted>>,
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
