@@ -11,6 +11,7 @@ mod endpoint;
 mod fields;
 mod grant;
 mod invisible;
+mod keys;
 mod load;
 mod mask;
 mod names;
@@ -25,6 +26,7 @@ mod time;
 mod token;
 mod tool;
 mod unused;
+mod when;
 mod yaml;
 
 #[cfg(test)]

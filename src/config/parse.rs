@@ -13,6 +13,7 @@ use super::capture::{default_keeping, keeping};
 use super::fields::{Fields, Text};
 use super::grant::{Ground, denials};
 use super::invisible;
+use super::keys;
 use super::node::{Node, Value};
 use super::placeholder::{self, Values};
 use super::problem::{Code, Finding, Findings, quote};
@@ -23,10 +24,6 @@ use super::time;
 use super::token::SeenHashes;
 use super::unused;
 use super::yaml;
-
-const KEYS: &[&str] = &[
-    "version", "defaults", "servers", "roles", "budgets", "deny", "agents", "viewers",
-];
 
 /// How long a call may take where the file says nothing.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -94,7 +91,7 @@ fn document(
     } else {
         root
     };
-    let file = Fields::open(root, "a policy file", KEYS, findings)?;
+    let file = Fields::open(root, "a policy file", keys::FILE, findings)?;
     check_version(file.text("version", findings), findings);
     let defaults = defaults(&file, findings);
     let pools = budget::pools(file.map("budgets", findings), findings);
@@ -166,8 +163,7 @@ fn defaults(file: &Fields<'_>, findings: &mut Findings) -> Defaults {
     if let Value::Empty = entry.node.value {
         return defaults;
     }
-    let keys = ["timezone", "timeout", "rate", "capture", "redact"];
-    let Some(fields) = Fields::open(&entry.node, "`defaults`", &keys, findings) else {
+    let Some(fields) = Fields::open(&entry.node, "`defaults`", keys::DEFAULTS, findings) else {
         return defaults;
     };
     let zone = fields.text("timezone", findings);

@@ -12,6 +12,7 @@ use super::cost::{self, find_unpriced};
 use super::dedupe;
 use super::endpoint;
 use super::fields::{Fields, choice, mark};
+use super::keys;
 use super::names::Known;
 use super::node::{Entry, Node, Value};
 use super::placeholder::Values;
@@ -19,27 +20,6 @@ use super::problem::{Code, Finding, Findings, quote};
 use super::rate;
 use super::time;
 use super::token::place;
-
-const KEYS: &[&str] = &[
-    "url",
-    "command",
-    "description",
-    "headers",
-    "protocol",
-    "timeout",
-    "args",
-    "env",
-    "cwd",
-    "instances",
-    "budgets",
-    "rate",
-    "dedupe",
-    "costs",
-    "cost_unit",
-    "disabled",
-    "capture",
-    "redact",
-];
 
 const ERAS: &[(&str, EraChoice)] = &[
     ("auto", EraChoice::Auto),
@@ -93,7 +73,7 @@ fn server(
 ) -> Option<(ServerRule, Connection)> {
     let subject = format!("server `{name}`");
     let transport = old_transport(entry);
-    let mut known = KEYS.to_vec();
+    let mut known = keys::SERVER.to_vec();
     known.extend(transport.map(|_| "transport"));
     let fields = Fields::open(&entry.node, subject, &known, findings)?;
     let path = format!("servers.{name}");

@@ -102,7 +102,7 @@ impl Gateway {
             },
         );
         let mut entry = entries::of_request(request);
-        for reason in &denial.reasons {
+        if let Some(reason) = denial.reasons.first() {
             entry = entries::with_rule(entry, &reason.place);
         }
         let failure = Failure::Refused(Box::new(refusal));
@@ -259,9 +259,11 @@ fn hide(request: &Authenticated, reason: DenialReason) -> Option<Failure> {
         | DenialReason::DeniedRule
         | DenialReason::Expired
         | DenialReason::UnknownServer => request.caller.agent.ungranted == UngrantedStyle::Hide,
-        DenialReason::AgentDisabled | DenialReason::ServerDisabled | DenialReason::CostInvalid => {
-            false
-        }
+        // What the agent may call is no secret to it.
+        DenialReason::AgentDisabled
+        | DenialReason::ServerDisabled
+        | DenialReason::Condition
+        | DenialReason::CostInvalid => false,
     };
     let method = request.wish.request.method;
     if hidden && method.is_about_tasks() {

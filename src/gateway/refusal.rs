@@ -81,12 +81,15 @@ impl Refusal {
         let reason = self.reason().replace('_', " ");
         match cause {
             Cause::Policy {
+                reason: denial,
                 detail: Some(detail),
                 ..
-            } => format!(
-                "Refused by policy ({reason}). What {subject} would cost is not clear: {detail}. Retrying the \
-                 same will not help. Call id {call}."
-            ),
+            } => {
+                let why = detailed(*denial, subject);
+                format!(
+                    "Refused by policy ({reason}). {why}: {detail}. Retrying the same will not help. Call id {call}."
+                )
+            }
             Cause::Policy {
                 reason: denial,
                 agent,
@@ -173,8 +176,11 @@ impl Refusal {
         let mut data = Map::new();
         data.insert("reason".into(), self.reason().into());
         match &self.cause {
-            Cause::Policy { .. } => {
+            Cause::Policy { detail, .. } => {
                 data.insert("subject".into(), self.subject.clone().into());
+                if let Some(detail) = detail {
+                    data.insert("detail".into(), detail.clone().into());
+                }
             }
             Cause::Budget {
                 shortage, zone, at, ..
@@ -250,6 +256,23 @@ fn policy_sentence(reason: DenialReason, agent: &str, subject: &str) -> String {
         DenialReason::DeniedRule => format!("`{subject}` is forbidden by a deny rule."),
         DenialReason::CostInvalid => format!("What `{subject}` would cost is not clear."),
         DenialReason::Expired => format!("The grant of `{subject}` to agent `{agent}` has ended."),
+        DenialReason::Condition => {
+            format!("The arguments of `{subject}` are not as the grant of agent `{agent}` asks.")
+        }
+    }
+}
+
+/// What stands before the detail of a denial.
+fn detailed(reason: DenialReason, subject: &str) -> String {
+    match reason {
+        DenialReason::CostInvalid => format!("What {subject} would cost is not clear"),
+        DenialReason::AgentDisabled
+        | DenialReason::ServerDisabled
+        | DenialReason::UnknownServer
+        | DenialReason::NotGranted
+        | DenialReason::DeniedRule
+        | DenialReason::Expired
+        | DenialReason::Condition => subject.to_owned(),
     }
 }
 
@@ -261,6 +284,7 @@ fn denial_word(reason: DenialReason) -> &'static str {
         DenialReason::NotGranted => "not_granted",
         DenialReason::DeniedRule => "denied_rule",
         DenialReason::Expired => "expired",
+        DenialReason::Condition => "condition",
         DenialReason::CostInvalid => "cost_invalid",
     }
 }

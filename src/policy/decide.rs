@@ -8,6 +8,7 @@ use crate::types::{AgentName, ServerName, Timestamp};
 
 use super::capture::{Keeping, keeping};
 use super::charge::{Charge, Unpriced, charges};
+use super::condition::Unmet;
 use super::permissions::is_live;
 use super::{
     Agent, DenyRule, GrantRule, Pattern, Permissions, Place, RateRule, ServerRule, Specificity,
@@ -114,6 +115,8 @@ pub enum DenialReason {
     DeniedRule,
     /// The grant that would cover it has ended.
     Expired,
+    /// The arguments are not as the grant asks.
+    Condition,
     /// Nobody can say what it costs.
     CostInvalid,
 }
@@ -155,8 +158,8 @@ pub fn decide(permissions: &Permissions, question: &Question<'_>) -> Decision {
             Err(denial) => Decision::Denied(denial),
         };
     }
-    let granted = find_grant(permissions, question)
-        .and_then(|(server, rule)| grant(permissions, question, server, rule));
+    let granted = find_grants(permissions, question)
+        .and_then(|(server, rules)| grant(permissions, question, server, &rules));
     match granted {
         Ok(grant) => Decision::Allowed(Box::new(grant)),
         Err(denial) => Decision::Denied(denial),
@@ -168,7 +171,7 @@ pub fn is_granted(permissions: &Permissions, question: &Question<'_>) -> bool {
     if question.server.is_built_in() {
         return built_in::check(permissions, question).is_ok();
     }
-    find_grant(permissions, question).is_ok()
+    find_grants(permissions, question).is_ok()
 }
 
 /// Whether an agent has any live grant on a server, so that the server's own endpoint is open to it.
@@ -188,19 +191,66 @@ pub fn may_see_server(
     is_granted(permissions, &question)
 }
 
-fn find_grant<'a>(
+/// The server and the grants that decide together; there is at least one.
+fn find_grants<'a>(
     permissions: &'a Permissions,
     question: &Question<'a>,
-) -> Result<(&'a ServerRule, &'a GrantRule), Denial> {
+) -> Result<(&'a ServerRule, Vec<&'a GrantRule>), Denial> {
     let server = switched_on(permissions, question)?;
     not_forbidden(permissions, question)?;
-    match most_specific(&question.agent.grants, question) {
-        Some(Covering { rule, live: true }) => Ok((server, rule)),
-        Some(Covering { rule, live: false }) => {
-            let reason = DenialReason::Expired;
-            Err(denial(reason, Some((&rule.place, "has ended"))))
+    let covering = most_specific(&question.agent.grants, question);
+    let Some(first) = covering.first() else {
+        return Err(denial(DenialReason::NotGranted, None));
+    };
+    if !is_live(first.expires, question.at) {
+        let reason = DenialReason::Expired;
+        return Err(denial(reason, Some((&first.place, "has ended"))));
+    }
+    Ok((server, holding(covering, question)?))
+}
+
+/// Those of equally specific grants whose conditions hold. Where nobody calls, all could.
+fn holding<'a>(
+    covering: Vec<&'a GrantRule>,
+    question: &Question<'_>,
+) -> Result<Vec<&'a GrantRule>, Denial> {
+    let Some(arguments) = question.arguments else {
+        return Ok(covering);
+    };
+    let mut unmet = Vec::new();
+    let mut holding = Vec::new();
+    for rule in covering {
+        let mut conditions = rule.when.iter();
+        let failing = conditions.find_map(|it| Some((&it.place, it.check(arguments).err()?)));
+        match failing {
+            Some(failing) => unmet.push(failing),
+            None => holding.push(rule),
         }
-        None => Err(denial(DenialReason::NotGranted, None)),
+    }
+    if holding.is_empty() {
+        return Err(conditions_fail(&unmet));
+    }
+    Ok(holding)
+}
+
+/// Names what would be right for each of the grants; more than a few of them nobody reads.
+fn conditions_fail(unmet: &[(&Place, Unmet)]) -> Denial {
+    const NAMED: usize = 3;
+    let mut details: Vec<String> = Vec::new();
+    for (_, unmet) in unmet {
+        let detail = unmet.to_string();
+        if details.len() < NAMED && !details.contains(&detail) {
+            details.push(detail);
+        }
+    }
+    let reasons = unmet.iter().map(|(place, _)| Reason {
+        place: (*place).clone(),
+        effect: "does not hold",
+    });
+    Denial {
+        reason: DenialReason::Condition,
+        reasons: reasons.collect(),
+        detail: Some(details.join(", or ")),
     }
 }
 
@@ -244,26 +294,28 @@ fn switched_on<'a>(
     Ok(server)
 }
 
-/// The grant that decides, and whether it still holds.
-struct Covering<'a> {
-    rule: &'a GrantRule,
-    live: bool,
-}
-
-/// The most specific live grant; where none is live, the most specific that has ended.
+/// The most specific live grants; where none is live, the most specific that have ended. Ordered by path, so that
+/// the order of the file says nothing.
 ///
-/// `config` refuses two that are equally specific unless they are alike; the path only makes it certain
-/// which of those is named.
-fn most_specific<'a>(grants: &'a [GrantRule], question: &Question<'_>) -> Option<Covering<'a>> {
-    grants
-        .iter()
-        .filter_map(|rule| {
-            let live = is_live(rule.expires, question.at);
-            let rank = (live, specificity(rule, question)?, &rule.place.path);
-            Some((rank, Covering { rule, live }))
-        })
-        .max_by(|(one, _), (two, _)| one.cmp(two))
-        .map(|(_, covering)| covering)
+/// `config` refuses two that are equally specific unless both have conditions, or both are alike.
+fn most_specific<'a>(grants: &'a [GrantRule], question: &Question<'_>) -> Vec<&'a GrantRule> {
+    let mut best: Vec<&GrantRule> = Vec::new();
+    let mut rank = None;
+    for rule in grants {
+        let Some(specificity) = specificity(rule, question) else {
+            continue;
+        };
+        let theirs = Some((is_live(rule.expires, question.at), specificity));
+        if theirs > rank {
+            rank = theirs;
+            best.clear();
+        }
+        if theirs == rank {
+            best.push(rule);
+        }
+    }
+    best.sort_by(|one, two| two.place.path.cmp(&one.place.path));
+    best
 }
 
 fn denial(reason: DenialReason, part: Option<(&Place, &'static str)>) -> Denial {
@@ -317,11 +369,15 @@ fn grant(
     permissions: &Permissions,
     question: &Question<'_>,
     server: &ServerRule,
-    rule: &GrantRule,
+    rules: &[&GrantRule],
 ) -> Result<Grant, Denial> {
-    let charges = charges(permissions, question, server, rule).map_err(unpriced)?;
+    let Some(first) = rules.first() else {
+        return Err(denial(DenialReason::NotGranted, None));
+    };
+    let charges = charges(permissions, question, server, rules).map_err(unpriced)?;
     let limits = charges.iter().map(|charge| (&charge.place, "limits it"));
-    let parts = std::iter::once((&rule.place, "grants it")).chain(limits);
+    let grants = rules.iter().map(|rule| (&rule.place, "grants it"));
+    let parts = grants.chain(limits);
     let reasons = parts.map(|(place, effect)| Reason {
         place: place.clone(),
         effect,
@@ -329,9 +385,9 @@ fn grant(
     Ok(Grant {
         agent: question.agent.name.clone(),
         server: question.server.clone(),
-        rule: rule.place.clone(),
+        rule: first.place.clone(),
         reasons: reasons.collect(),
-        rates: rates(question, server, rule),
+        rates: rates(question, server, rules),
         keeping: keeping(permissions, question.agent, question.server),
         charges,
     })
@@ -347,12 +403,12 @@ fn unpriced(unpriced: Unpriced) -> Denial {
 }
 
 /// Every rate that smooths this request; lists are filtered copies and cost the server nothing.
-fn rates(question: &Question<'_>, server: &ServerRule, rule: &GrantRule) -> Vec<Arc<RateRule>> {
+fn rates(question: &Question<'_>, server: &ServerRule, rules: &[&GrantRule]) -> Vec<Arc<RateRule>> {
     match question.target {
         Target::Listing => Vec::new(),
-        Target::Tool(_) | Target::Prompt(_) | Target::Resource(_) => rule
-            .rate
+        Target::Tool(_) | Target::Prompt(_) | Target::Resource(_) => rules
             .iter()
+            .filter_map(|rule| rule.rate.as_ref())
             .chain(&question.agent.rate)
             .chain(&server.rate)
             .cloned()

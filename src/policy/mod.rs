@@ -2,9 +2,13 @@
 //!
 //! Knows no clock, no disk and no socket; the instant is an argument.
 
+mod argument;
 mod capture;
 mod charge;
+mod condition;
 mod decide;
+mod decimal;
+mod location;
 mod pattern;
 mod permissions;
 mod reach;
@@ -12,6 +16,7 @@ mod weigh;
 
 pub use capture::{Capture, Keeping, keeping};
 pub use charge::{Charge, Unpriced};
+pub use condition::{Argument, Bound, Condition, Expression, Prefix, Scalar, Test};
 pub use decide::{
     Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, is_granted,
     may_see_server,

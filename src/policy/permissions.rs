@@ -10,7 +10,7 @@ use crate::types::{
     ViewerName, Zone,
 };
 
-use super::{Capture, Keeping, Pattern};
+use super::{Capture, Condition, Keeping, Pattern};
 
 /// Where a rule stands: its path, which no reordering of other entries disturbs, and its line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -140,6 +140,8 @@ pub struct GrantRule {
     pub server: Pattern,
     /// The tools it grants; `None` grants the whole server: tools, resources and prompts.
     pub tools: Option<Vec<Pattern>>,
+    /// What the arguments of a call must be like; empty for any. All must hold.
+    pub when: Arc<[Condition]>,
     /// Until when; `None` for ever.
     pub expires: Option<Timestamp>,
     /// All of these must have room.

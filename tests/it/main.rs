@@ -17,6 +17,8 @@ mod calls;
 #[cfg(test)]
 mod capture;
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod costs;
 #[cfg(test)]
 mod dashboard;

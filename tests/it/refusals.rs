@@ -40,6 +40,16 @@ fn by_policy(reason: DenialReason, owner: Option<&str>) -> Failure {
     refused("images/imagine", cause)
 }
 
+fn by_condition() -> Failure {
+    let cause = Cause::Policy {
+        reason: DenialReason::Condition,
+        agent: "clawd".into(),
+        owner: None,
+        detail: Some("argument `count` must be at most 4".into()),
+    };
+    refused("images/imagine", cause)
+}
+
 fn by_budget(window: Window) -> Failure {
     let zone = Zone::named("Europe/Berlin").unwrap();
     let charge = Charge {
@@ -199,6 +209,8 @@ fn failures() -> Vec<Failure> {
         by_policy(DenialReason::NotGranted, Some("images-team@example.com")),
         by_policy(DenialReason::DeniedRule, None),
         by_policy(DenialReason::Expired, None),
+        by_policy(DenialReason::Condition, None),
+        by_condition(),
         by_budget(Window::calendar(Period::Hour)),
         by_budget(Window::calendar(Period::Day)),
         by_budget(Window::calendar(Period::Week)),
@@ -408,6 +420,14 @@ fn every_failure_has_its_code_its_status_and_its_words() {
     Refused by policy (expired)
       200 -31403 Refused by policy (expired). The grant of `images/imagine` to agent `clawd` has ended. Ask whoever keeps permissions.yaml. Retrying will not help. Call id CALL.
       {"call_id":"CALL","reason":"expired","subject":"images/imagine"}
+      tools/call: the same as a tool error
+    Refused by policy (condition)
+      200 -31403 Refused by policy (condition). The arguments of `images/imagine` are not as the grant of agent `clawd` asks. Ask whoever keeps permissions.yaml. Retrying will not help. Call id CALL.
+      {"call_id":"CALL","reason":"condition","subject":"images/imagine"}
+      tools/call: the same as a tool error
+    Refused by policy (condition)
+      200 -31403 Refused by policy (condition). images/imagine: argument `count` must be at most 4. Retrying the same will not help. Call id CALL.
+      {"call_id":"CALL","detail":"argument `count` must be at most 4","reason":"condition","subject":"images/imagine"}
       tools/call: the same as a tool error
     Refused by budget (budget)
       200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used this hour. Next call possible at 2026-11-20T14:00:00+01:00. Retrying before then will not help. Call id CALL.
