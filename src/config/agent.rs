@@ -8,8 +8,10 @@ use crate::types::{AgentName, RoleName, ViewerName};
 
 use super::budget;
 use super::capture::capture;
+use super::concurrency::max_concurrent;
 use super::cost::find_unpriced;
 use super::fields::{Fields, choice, did_you_mean, text};
+use super::from::networks;
 use super::grant::{Draft, Ground, denials, find_ties, grants};
 use super::keys;
 use super::names::Known;
@@ -158,6 +160,8 @@ fn plain_agent(
         deny: own_denials(fields, &path, ground, findings),
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(fields, &path, findings).map(|draft| draft.rule(&path)),
+        max_concurrent: max_concurrent(fields, &path, findings),
+        from: networks(fields, findings),
         refusals: refusals.unwrap_or_default(),
         ungranted: ungranted.unwrap_or_default(),
         capture: capture(fields, ground.capture, findings),

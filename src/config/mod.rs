@@ -5,10 +5,12 @@
 mod agent;
 mod budget;
 mod capture;
+mod concurrency;
 mod cost;
 mod dedupe;
 mod endpoint;
 mod fields;
+mod from;
 mod grant;
 mod invisible;
 mod keys;

@@ -8,6 +8,7 @@ use crate::types::{Connection, EraChoice, ServerName};
 
 use super::budget::{self, Pools};
 use super::capture::keeping;
+use super::concurrency::max_concurrent;
 use super::cost::{self, find_unpriced};
 use super::dedupe;
 use super::endpoint;
@@ -85,6 +86,7 @@ fn server(
         disabled: disabled(&fields, &path, findings),
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
+        max_concurrent: max_concurrent(&fields, &path, findings),
         dedupe: dedupe::dedupe(&fields, findings),
         keeping: keeping(&fields, around.keeping, findings),
         costs: cost::costs(&fields, &path, findings),

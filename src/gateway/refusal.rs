@@ -1,6 +1,7 @@
 //! Refusals by the rules, a budget, a rate, or since a call was made before: one sentence for a model, figures for a
 //! program.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,13 @@ pub enum Cause {
         wait: Duration,
         /// The rate.
         rate: Rate,
+        /// The path of its rule.
+        name: Arc<str>,
+    },
+    /// Too many at once.
+    Concurrency {
+        /// How many there may be.
+        most: NonZeroU32,
         /// The path of its rule.
         name: Arc<str>,
     },
@@ -140,6 +148,10 @@ impl Refusal {
                  Call id {call}.",
                 wait.as_secs_f64(),
             ),
+            Cause::Concurrency { most, .. } => format!(
+                "Refused by policy ({reason}). {subject}: no more than {most} calls may be in flight at once, and \
+                 as many are. Try again when one of them has ended. Call id {call}.",
+            ),
             Cause::Repeat { repeated, zone, .. } => {
                 let words = repeats::sentence(repeated, subject, zone);
                 let ids = match repeated.first {
@@ -157,6 +169,7 @@ impl Refusal {
             Cause::Policy { reason, .. } => denial_word(*reason),
             Cause::Budget { .. } => "budget",
             Cause::Rate { .. } => "rate",
+            Cause::Concurrency { .. } => "concurrency",
             Cause::Repeat { repeated, .. } => repeats::reason(repeated),
         }
     }
@@ -164,7 +177,7 @@ impl Refusal {
     /// What the headers of the answer say.
     pub(super) fn rate_limit(&self) -> Option<RateLimit> {
         match &self.cause {
-            Cause::Policy { .. } | Cause::Repeat { .. } => None,
+            Cause::Policy { .. } | Cause::Concurrency { .. } | Cause::Repeat { .. } => None,
             Cause::Budget { figures, .. } => {
                 figures.as_ref().map(|figures| figures.rate_limit().clone())
             }
@@ -204,6 +217,10 @@ impl Refusal {
             }
             Cause::Rate { wait, .. } => {
                 data.insert("retry_after_ms".into(), millis(*wait).into());
+            }
+            Cause::Concurrency { most, name } => {
+                data.insert("name".into(), (**name).into());
+                data.insert("limit".into(), most.get().into());
             }
             Cause::Repeat { repeated, at, .. } => data.extend(repeats::data(repeated, *at)),
         }
@@ -246,6 +263,9 @@ pub(super) fn denied_by_budget(entry: Entry, shortage: &Shortage, zone: &Zone) -
 fn policy_sentence(reason: DenialReason, agent: &str, subject: &str) -> String {
     match reason {
         DenialReason::AgentDisabled => format!("Agent `{agent}` is switched off."),
+        DenialReason::Address => {
+            format!("Agent `{agent}` may not be used from this address.")
+        }
         DenialReason::ServerDisabled => format!("The server of `{subject}` is switched off."),
         DenialReason::UnknownServer => format!("There is no server for `{subject}`."),
         DenialReason::NotGranted => {
@@ -267,6 +287,7 @@ fn detailed(reason: DenialReason, subject: &str) -> String {
     match reason {
         DenialReason::CostInvalid => format!("What {subject} would cost is not clear"),
         DenialReason::AgentDisabled
+        | DenialReason::Address
         | DenialReason::ServerDisabled
         | DenialReason::UnknownServer
         | DenialReason::NotGranted
@@ -280,6 +301,7 @@ fn detailed(reason: DenialReason, subject: &str) -> String {
 fn denial_word(reason: DenialReason) -> &'static str {
     match reason {
         DenialReason::AgentDisabled | DenialReason::ServerDisabled => "disabled",
+        DenialReason::Address => "address",
         DenialReason::UnknownServer => "unknown_server",
         DenialReason::NotGranted => "not_granted",
         DenialReason::DeniedRule => "denied_rule",

@@ -330,14 +330,29 @@ impl Test {
     }
 }
 
+/// What it asks for, as an agent reads it.
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "argument {} must {}", self.name(), self.all())?;
+        if self.is_optional {
+            f.write_str(", or be left out")?;
+        }
+        Ok(())
+    }
+}
+
 impl Condition {
     fn missing(&self) -> Unmet {
-        let all: Vec<String> = self.tests.iter().map(words::must).collect();
         Unmet(format!(
             "argument {} is missing; it must {}",
             self.name(),
-            all.join(" and ")
+            self.all()
         ))
+    }
+
+    fn all(&self) -> String {
+        let all: Vec<String> = self.tests.iter().map(words::must).collect();
+        all.join(" and ")
     }
 
     fn unmet(&self, test: &Test) -> Unmet {

@@ -2,6 +2,8 @@
 //!
 //! `serve`, list filtering and the pages all call [`decide`]; nothing else makes a [`Grant`].
 
+// An address is a number like another; `core` has it without any socket.
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use crate::types::{AgentName, ServerName, Timestamp};
@@ -11,7 +13,8 @@ use super::charge::{Charge, Unpriced, charges};
 use super::condition::Unmet;
 use super::permissions::is_live;
 use super::{
-    Agent, DenyRule, GrantRule, Pattern, Permissions, Place, RateRule, ServerRule, Specificity,
+    Agent, ConcurrencyRule, DenyRule, GrantRule, Pattern, Permissions, Place, RateRule, ServerRule,
+    Specificity,
 };
 
 /// What a request wants of a server.
@@ -40,6 +43,8 @@ pub struct Question<'a> {
     pub arguments: Option<&'a str>,
     /// The instant of the decision.
     pub at: Timestamp,
+    /// The address it is asked from; `None` when that is not known, which speaks against nobody.
+    pub peer: Option<IpAddr>,
 }
 
 /// A rule that had a part in a decision, and what it did.
@@ -60,6 +65,7 @@ pub struct Grant {
     reasons: Vec<Reason>,
     charges: Vec<Charge>,
     rates: Vec<Arc<RateRule>>,
+    concurrency: Vec<Arc<ConcurrencyRule>>,
     keeping: Keeping,
 }
 
@@ -94,6 +100,11 @@ impl Grant {
         &self.rates
     }
 
+    /// How many may be in flight at once, as far as the rules say.
+    pub fn concurrency(&self) -> &[Arc<ConcurrencyRule>] {
+        &self.concurrency
+    }
+
     /// What the log keeps of it.
     pub fn keeping(&self) -> &Keeping {
         &self.keeping
@@ -105,6 +116,8 @@ impl Grant {
 pub enum DenialReason {
     /// The agent is switched off.
     AgentDisabled,
+    /// The agent may not be used from the address.
+    Address,
     /// The server is switched off.
     ServerDisabled,
     /// No server has this name.
@@ -187,6 +200,7 @@ pub fn may_see_server(
         target: Target::Listing,
         arguments: None,
         at,
+        peer: None,
     };
     is_granted(permissions, &question)
 }
@@ -265,13 +279,19 @@ fn not_forbidden(permissions: &Permissions, question: &Question<'_>) -> Result<(
     }
 }
 
-fn agent_switched_on(question: &Question<'_>) -> Result<(), Denial> {
-    match &question.agent.disabled {
-        Some(off) => {
-            let reason = DenialReason::AgentDisabled;
-            Err(denial(reason, Some((&off.place, "switches the agent off"))))
+/// Whether the agent may ask anything at all: it is not switched off, and asks from where it may.
+fn agent_may_ask(question: &Question<'_>) -> Result<(), Denial> {
+    let agent = question.agent;
+    if let Some(off) = &agent.disabled {
+        let reason = DenialReason::AgentDisabled;
+        return Err(denial(reason, Some((&off.place, "switches the agent off"))));
+    }
+    match question.peer {
+        Some(peer) if !agent.may_come_from(peer) => {
+            let part = (&agent.place, "names other addresses");
+            Err(denial(DenialReason::Address, Some(part)))
         }
-        None => Ok(()),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -280,7 +300,7 @@ fn switched_on<'a>(
     permissions: &'a Permissions,
     question: &Question<'_>,
 ) -> Result<&'a ServerRule, Denial> {
-    agent_switched_on(question)?;
+    agent_may_ask(question)?;
     let Some(server) = permissions.servers().get(question.server) else {
         return Err(denial(DenialReason::UnknownServer, None));
     };
@@ -388,6 +408,7 @@ fn grant(
         rule: first.place.clone(),
         reasons: reasons.collect(),
         rates: rates(question, server, rules),
+        concurrency: concurrency(question, server),
         keeping: keeping(permissions, question.agent, question.server),
         charges,
     })
@@ -413,6 +434,17 @@ fn rates(question: &Question<'_>, server: &ServerRule, rules: &[&GrantRule]) -> 
             .chain(&server.rate)
             .cloned()
             .collect(),
+    }
+}
+
+/// Every rule on how many may be in flight; a list is none of them.
+fn concurrency(question: &Question<'_>, server: &ServerRule) -> Vec<Arc<ConcurrencyRule>> {
+    match question.target {
+        Target::Listing => Vec::new(),
+        Target::Tool(_) | Target::Prompt(_) | Target::Resource(_) => {
+            let rules = question.agent.max_concurrent.iter();
+            rules.chain(&server.max_concurrent).cloned().collect()
+        }
     }
 }
 

@@ -23,8 +23,8 @@ pub use decide::{
 };
 pub use pattern::Pattern;
 pub use permissions::{
-    Agent, BudgetRule, Cost, Costs, DedupeRule, DenyRule, Disabled, Each, GrantRule, Parts,
-    Permissions, Place, Pool, RateRule, Refund, RefusalStyle, ServerRule, Specificity, Token,
-    UngrantedStyle, Viewer, ViewerScope,
+    Agent, BudgetRule, ConcurrencyRule, Cost, Costs, DedupeRule, DenyRule, Disabled, Each,
+    GrantRule, Parts, Permissions, Place, Pool, RateRule, Refund, RefusalStyle, ServerRule,
+    Specificity, Token, UngrantedStyle, Viewer, ViewerScope,
 };
 pub use reach::{Drawn, Reached, budgets_of, reach};

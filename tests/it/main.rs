@@ -43,6 +43,8 @@ mod orders;
 #[cfg(test)]
 mod parked;
 #[cfg(test)]
+mod places;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod resume;

@@ -24,6 +24,7 @@ fn refused(when: &str, arguments: &str) -> String {
         target: Target::Tool("t"),
         arguments: Some(arguments),
         at: Timestamp::from_micros(0),
+        peer: None,
     };
     match policy::decide(rules, &question) {
         Decision::Allowed(_) => String::new(),

@@ -92,6 +92,8 @@ fn agent(grants: Vec<GrantRule>) -> Agent {
         deny: Vec::new(),
         budgets: Vec::new(),
         rate: None,
+        max_concurrent: None,
+        from: None,
         refusals: RefusalStyle::default(),
         ungranted: UngrantedStyle::default(),
         capture: Capture::default(),
@@ -106,6 +108,7 @@ fn server(name: &str) -> ServerRule {
         disabled: None,
         budgets: Vec::new(),
         rate: None,
+        max_concurrent: None,
         dedupe: Vec::new(),
         keeping: Keeping {
             capture: Capture::Full,
@@ -138,6 +141,7 @@ fn ask(parts: &Parts, agent: &Agent, server: &str, target: Target<'_>) -> Decisi
         target,
         arguments: None,
         at: NOON,
+        peer: None,
     };
     let decision = decide(&permissions, &question);
     assert_eq!(decision.is_allowed(), is_granted(&permissions, &question));
@@ -229,6 +233,7 @@ fn called(grants: Vec<GrantRule>, arguments: Option<&str>) -> Decision {
         target: Target::Tool("create"),
         arguments,
         at: NOON,
+        peer: None,
     };
     let decision = decide(&permissions, &question);
     assert_eq!(decision.is_allowed(), is_granted(&permissions, &question));
