@@ -1,6 +1,7 @@
 //! How much was used and is held, per window; and how fast. Amounts are in the unit of their budget.
 
 mod books;
+mod concurrency;
 mod corrections;
 mod count;
 mod key_table;
@@ -15,6 +16,7 @@ mod standing;
 mod window;
 
 pub use books::{Books, Contents, Kept};
+pub use concurrency::{Concurrency, Permits};
 pub use corrections::{Correction, correct, load_window, refund_of, write_refunds};
 pub use count::{
     Charged, Count, Ending, Held, Hold, Hours, NewBudgets, Reported, Row, Shortage, WindowId,

@@ -127,6 +127,7 @@ pub(super) async fn explain(
         },
         arguments: arguments.args.as_deref(),
         at,
+        peer: None,
     };
     let decision = decide(permissions, &question);
     let counts = match &arguments.db {

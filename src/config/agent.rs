@@ -8,30 +8,18 @@ use crate::types::{AgentName, RoleName, ViewerName};
 
 use super::budget;
 use super::capture::capture;
+use super::concurrency::max_concurrent;
 use super::cost::find_unpriced;
 use super::fields::{Fields, choice, did_you_mean, text};
+use super::from::networks;
 use super::grant::{Draft, Ground, denials, find_ties, grants};
+use super::keys;
 use super::names::Known;
 use super::node::Entry;
 use super::problem::{Code, Finding, Findings, quote};
 use super::rate::{self, RateDraft};
 use super::server::disabled;
 use super::token::{SeenHashes, place, tokens};
-
-const AGENT_KEYS: &[&str] = &[
-    "token_hash",
-    "servers",
-    "roles",
-    "description",
-    "owner",
-    "deny",
-    "budgets",
-    "rate",
-    "disabled",
-    "refusals",
-    "ungranted",
-    "capture",
-];
 
 const REFUSALS: &[(&str, RefusalStyle)] = &[
     ("tool_error", RefusalStyle::ToolError),
@@ -72,9 +60,8 @@ pub(super) fn roles(section: &[Entry], ground: Ground<'_>, findings: &mut Findin
         let Some(name) = roles.names.enter::<RoleName>(entry, "role", findings) else {
             continue;
         };
-        let keys = ["description", "servers", "deny"];
         let subject = format!("role `{name}`");
-        let Some(fields) = Fields::open(&entry.node, subject, &keys, findings) else {
+        let Some(fields) = Fields::open(&entry.node, subject, keys::ROLE, findings) else {
             continue;
         };
         // A role has no identity of its own at run time; its description is for readers of the file.
@@ -115,7 +102,7 @@ pub(super) fn agents(
             continue;
         };
         let subject = format!("agent `{name}`");
-        let Some(fields) = Fields::open(&entry.node, subject, AGENT_KEYS, findings) else {
+        let Some(fields) = Fields::open(&entry.node, subject, keys::AGENT, findings) else {
             continue;
         };
         let mut agent = plain_agent(&name, entry, &fields, ground, seen, findings);
@@ -173,6 +160,8 @@ fn plain_agent(
         deny: own_denials(fields, &path, ground, findings),
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(fields, &path, findings).map(|draft| draft.rule(&path)),
+        max_concurrent: max_concurrent(fields, &path, findings),
+        from: networks(fields, findings),
         refusals: refusals.unwrap_or_default(),
         ungranted: ungranted.unwrap_or_default(),
         capture: capture(fields, ground.capture, findings),
@@ -239,8 +228,7 @@ pub(super) fn viewers(
             continue;
         };
         let subject = format!("viewer `{name}`");
-        let keys = ["token_hash", "see"];
-        let Some(fields) = Fields::open(&entry.node, subject, &keys, findings) else {
+        let Some(fields) = Fields::open(&entry.node, subject, keys::VIEWER, findings) else {
             continue;
         };
         let path = format!("viewers.{name}");

@@ -8,6 +8,7 @@ use crate::types::{Limit, PoolName, Unit, Window};
 
 use super::cost::amount;
 use super::fields::{Fields, Text, choice, did_you_mean, text};
+use super::keys;
 use super::names::Known;
 use super::node::{Entry, Node, Value};
 use super::problem::{Code, Finding, Findings, Span, quote};
@@ -29,9 +30,6 @@ const REFUNDS: &[(&str, AddRefund)] = &[
     ("rejected", |refund| refund.rejected = true),
     ("tool_error", |refund| refund.tool_error = true),
 ];
-
-/// The keys of a budget of its own.
-const OWN_KEYS: [&str; 6] = ["limit", "tools", "each", "weight", "max_cost", "refund"];
 
 /// The longest name of an argument, in characters.
 const MAX_ARGUMENT: usize = 64;
@@ -80,6 +78,18 @@ impl Budget {
             Self::Own(own) => own.span,
         }
     }
+}
+
+/// Whether two places, of the same name, have a budget of their own that would be the same count.
+pub(super) fn any_same(one: &[Budget], two: &[Budget]) -> bool {
+    let own = |budget: &Budget| match budget {
+        Budget::Own(own) => Some(format!("{:?}", own.identity())),
+        Budget::Pool(..) => None,
+    };
+    let theirs: Vec<String> = two.iter().filter_map(own).collect();
+    one.iter()
+        .filter_map(own)
+        .any(|mine| theirs.contains(&mine))
 }
 
 /// The rules of one place, whose identity begins with `scope`.
@@ -158,7 +168,7 @@ fn pool(
     findings: &mut Findings,
 ) -> Option<Own> {
     if let Value::Map(_) = node.value {
-        let fields = Fields::open(node, subject, &OWN_KEYS, findings)?;
+        let fields = Fields::open(node, subject, keys::POOL, findings)?;
         return own(&fields, node.span, place, findings);
     }
     let written = text(node, key, subject, findings)?;
@@ -198,9 +208,7 @@ pub(super) fn budgets(
 
 fn budget(node: &Node, place: Place, pools: &Pools, findings: &mut Findings) -> Option<Budget> {
     if let Value::Map(_) = node.value {
-        let mut known = OWN_KEYS.to_vec();
-        known.push("pool");
-        let fields = Fields::open(node, "a budget", &known, findings)?;
+        let fields = Fields::open(node, "a budget", keys::BUDGET, findings)?;
         if fields.entry("pool").is_some() {
             return named(&fields, node.span, pools, findings);
         }
@@ -221,7 +229,7 @@ fn named(
     pools: &Pools,
     findings: &mut Findings,
 ) -> Option<Budget> {
-    if OWN_KEYS.iter().any(|key| fields.entry(key).is_some()) {
+    if keys::POOL.iter().any(|key| fields.entry(key).is_some()) {
         let title = "a budget names a pool or sets a limit of its own, not both";
         let note = "limit, tools and the rest of a pool stand under `budgets` at the top level";
         findings.add(Finding::new(Code::Shape, span, title).note(note));
@@ -290,7 +298,7 @@ fn weighed(limit: Limit, fields: &Fields<'_>, findings: &mut Findings) -> Option
         return Some(limit);
     };
     let subject = format!("`weight` of {}", fields.subject());
-    let weight = Fields::open(&entry.node, subject, &["argument"], findings)?;
+    let weight = Fields::open(&entry.node, subject, keys::WEIGHT, findings)?;
     if weight.entry("argument").is_none() {
         let title = "`weight` names no argument";
         let note = "such as `weight: {argument: count}`";

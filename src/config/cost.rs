@@ -7,6 +7,7 @@ use crate::types::Unit;
 
 use super::budget::Budget;
 use super::fields::{Fields, Text, mark, text};
+use super::keys;
 use super::node::{Entry, Value};
 use super::problem::{Code, Finding, Findings, quote};
 use super::tool::pattern;
@@ -61,8 +62,7 @@ fn unit(written: Text<'_>, findings: &mut Findings) -> Option<Unit> {
 fn cost(entry: &Entry, unit: &Unit, findings: &mut Findings) -> Option<Cost> {
     let subject = format!("the cost of {}", quote(&entry.key));
     if let Value::Map(_) = entry.node.value {
-        let keys = ["cost_from", "max_cost"];
-        let fields = Fields::open(&entry.node, subject, &keys, findings)?;
+        let fields = Fields::open(&entry.node, subject, keys::COST, findings)?;
         return reported(&fields, entry, unit, findings);
     }
     let written = text(&entry.node, entry.key_span, &subject, findings)?;
@@ -75,10 +75,7 @@ fn reported(
     unit: &Unit,
     findings: &mut Findings,
 ) -> Option<Cost> {
-    if ["cost_from", "max_cost"]
-        .iter()
-        .any(|key| fields.entry(key).is_none())
-    {
+    if keys::COST.iter().any(|key| fields.entry(key).is_none()) {
         let title = format!("{} needs `cost_from` and `max_cost`", fields.subject());
         let note = "what a server reports is known too late, so `max_cost` is held meanwhile";
         findings.add(Finding::new(Code::BadAmount, mark(entry), title).note(note));

@@ -47,6 +47,11 @@ impl<'n> Fields<'n> {
         Some(Self { subject, entries })
     }
 
+    /// All entries, in the order of the file.
+    pub(super) fn entries(&self) -> &'n [Entry] {
+        self.entries
+    }
+
     /// The value of a key, whatever its kind.
     pub(super) fn entry(&self, key: &str) -> Option<&'n Entry> {
         self.entries.iter().find(|entry| entry.key == key)

@@ -3,6 +3,7 @@
 use crate::types::{AgentName, ServerName, Timestamp};
 
 use super::fields::{Fields, Text, choice, did_you_mean, text};
+use super::keys;
 use super::names::Known;
 use super::node::{Node, Value};
 use super::problem::{Code, Finding, Findings, Span, quote};
@@ -11,9 +12,6 @@ use super::time;
 /// The most calls that one test makes.
 const MAX_REPEAT: usize = 1_000;
 
-const KEYS: &[&str] = &[
-    "name", "agent", "allow", "deny", "call", "args", "at", "repeat", "expect", "reason",
-];
 const OF_LISTS: &[&str] = &["allow", "deny"];
 const OF_CALLS: &[&str] = &["call", "args", "at", "repeat", "expect", "reason"];
 
@@ -124,7 +122,7 @@ pub(super) fn tests(items: &[Node], cast: Cast<'_>, findings: &mut Findings) -> 
 }
 
 fn test(node: &Node, cast: Cast<'_>, findings: &mut Findings) -> Option<FileTest> {
-    let fields = Fields::open(node, "a test", KEYS, findings)?;
+    let fields = Fields::open(node, "a test", keys::TEST, findings)?;
     let name = fields.prose("name", findings);
     let agent = agent(&fields, node.span, cast, findings)?;
     let is_call = fields.entry("call").is_some();

@@ -1,19 +1,22 @@
 //! Grants and denials: what an agent or a role may reach.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::policy::{Capture, DenyRule, GrantRule, Pattern, Place, ServerRule};
+use crate::policy::{Capture, Condition, DenyRule, GrantRule, Pattern, Place, ServerRule};
 use crate::types::{AgentName, BUILT_IN, ServerName, Timestamp, Zone};
 
 use super::budget::{self, Budget, Pools};
 use super::cost::find_unpriced;
 use super::fields::{Fields, Text, did_you_mean, text};
+use super::keys;
 use super::names::Known;
 use super::node::{Node, Value};
 use super::problem::{Code, Finding, Findings, Span, quote};
 use super::rate::{self, RateDraft};
 use super::time;
 use super::tool::{pattern, server_and_tool, sorted, tool_patterns};
+use super::when;
 
 /// What grants refer to.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +36,7 @@ pub(super) struct Draft {
     span: Span,
     server: Pattern,
     tools: Option<Vec<Pattern>>,
+    when: Arc<[Condition]>,
     expires: Option<Timestamp>,
     budgets: Vec<Budget>,
     rate: Option<RateDraft>,
@@ -48,6 +52,7 @@ impl Draft {
             place: self.place.clone(),
             server: self.server.clone(),
             tools: self.tools.clone(),
+            when: Arc::clone(&self.when),
             expires: self.expires,
             budgets: budget::rules(&self.budgets, &scope),
             rate: self.rate.as_ref().map(|draft| draft.rule(&scope)),
@@ -57,7 +62,19 @@ impl Draft {
 
     /// Whether it grants for ever and without a limit, so that a second one changes nothing.
     fn is_plain(&self) -> bool {
-        self.expires.is_none() && self.budgets.is_empty() && self.rate.is_none()
+        self.when.is_empty()
+            && self.expires.is_none()
+            && self.budgets.is_empty()
+            && self.rate.is_none()
+    }
+
+    /// Whether both have a limit of their own that is known by the same name: only their conditions tell them apart.
+    fn shares_a_count_with(&self, other: &Self) -> bool {
+        let tools = |draft: &Self| draft.tools.as_deref().map(|tools| sorted(tools).join(","));
+        self.server == other.server
+            && tools(self) == tools(other)
+            && ((self.rate.is_some() && other.rate.is_some())
+                || budget::any_same(&self.budgets, &other.budgets))
     }
 
     /// Whether some call is covered by both, equally exactly, so that neither would decide.
@@ -101,8 +118,7 @@ fn grant(node: &Node, path: &str, ground: Ground<'_>, findings: &mut Findings) -
         line: node.span.line,
     };
     if let Value::Map(_) = node.value {
-        let keys = ["server", "tools", "budgets", "rate", "expires"];
-        let fields = Fields::open(node, "a grant", &keys, findings)?;
+        let fields = Fields::open(node, "a grant", keys::GRANT, findings)?;
         if fields.entry("server").is_none() {
             let title = "a grant without `server`";
             let note = "such as `{server: github, tools: [\"get_*\"]}`";
@@ -114,7 +130,9 @@ fn grant(node: &Node, path: &str, ground: Ground<'_>, findings: &mut Findings) -
         let budgets = budget::budgets(&fields, path, ground.pools, findings);
         let rate = rate::rate(&fields, path, findings);
         let expires = time::expires(&fields, ground.zone, findings);
-        let (server, tools, expires) = (server?, tools?, expires?);
+        let listed = tools.as_ref().and_then(Option::as_deref);
+        let when = when::when(&fields, listed, path, findings);
+        let (server, tools, expires, when) = (server?, tools?, expires?, when?);
         let granted = ground.rules.values();
         let granted = granted.filter(|rule| server.matches(rule.name.as_str()));
         let subject = "no server of this grant has costs";
@@ -125,6 +143,7 @@ fn grant(node: &Node, path: &str, ground: Ground<'_>, findings: &mut Findings) -
             span,
             server,
             tools,
+            when,
             expires,
             budgets,
             rate,
@@ -136,6 +155,7 @@ fn grant(node: &Node, path: &str, ground: Ground<'_>, findings: &mut Findings) -
         span: written.span,
         server: server(written, ground.servers, findings)?,
         tools: None,
+        when: [].into(),
         expires: None,
         budgets: Vec::new(),
         rate: None,
@@ -242,12 +262,25 @@ pub(super) fn find_ties(
         let earlier = groups.entry(group).or_default();
         for (other, other_from_role) in earlier.iter() {
             let harmless = *from_role && draft.is_plain() && other.is_plain();
-            if from_role == other_from_role && !harmless && draft.ties_with(other, servers) {
+            if from_role != other_from_role || harmless || !draft.ties_with(other, servers) {
+                continue;
+            }
+            if draft.when.is_empty() || other.when.is_empty() {
                 findings.add(tie(subject, draft, other));
+            } else if draft.shares_a_count_with(other) {
+                findings.add(shared_count(subject, draft, other));
             }
         }
         earlier.push((draft, *from_role));
     }
+}
+
+fn shared_count(subject: &str, draft: &Draft, other: &Draft) -> Finding {
+    let title = format!("two grants of {subject} that differ only in `when` would share one count");
+    Finding::new(Code::SameBudget, draft.span, title)
+        .label("same server and tools")
+        .context(other.span, "the other")
+        .note("give each a pool of its own (`budgets:` at the top level), or put the limit on the agent or the server")
 }
 
 fn tie(subject: &str, draft: &Draft, other: &Draft) -> Finding {
@@ -255,5 +288,5 @@ fn tie(subject: &str, draft: &Draft, other: &Draft) -> Finding {
     Finding::new(Code::EqualGrants, draft.span, title)
         .label("as exact as the other")
         .context(other.span, "the other")
-        .note("the more exact grant decides: join the two, or make one more exact")
+        .note("the more exact grant decides: join the two, make one more exact, or give each a `when`")
 }

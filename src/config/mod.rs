@@ -5,13 +5,16 @@
 mod agent;
 mod budget;
 mod capture;
+mod concurrency;
 mod cost;
 mod dedupe;
 mod endpoint;
 mod fields;
 mod file_test;
+mod from;
 mod grant;
 mod invisible;
+mod keys;
 mod load;
 mod mask;
 mod names;
@@ -26,6 +29,7 @@ mod time;
 mod token;
 mod tool;
 mod unused;
+mod when;
 mod yaml;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::fields::{Fields, Text};
 use super::file_test::{self, Aim, Cast, FileTest};
 use super::grant::{Ground, denials};
 use super::invisible;
+use super::keys;
 use super::node::{Node, Value};
 use super::placeholder::{self, Values};
 use super::problem::{Code, Finding, Findings, quote};
@@ -24,10 +25,6 @@ use super::time;
 use super::token::SeenHashes;
 use super::unused;
 use super::yaml;
-
-const KEYS: &[&str] = &[
-    "version", "defaults", "servers", "roles", "budgets", "deny", "agents", "viewers", "tests",
-];
 
 /// How long a call may take where the file says nothing.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -132,7 +129,7 @@ fn document(
     } else {
         root
     };
-    let file = Fields::open(root, "a policy file", KEYS, findings)?;
+    let file = Fields::open(root, "a policy file", keys::FILE, findings)?;
     check_version(file.text("version", findings), findings);
     let defaults = defaults(&file, findings);
     let pools = budget::pools(file.map("budgets", findings), findings);
@@ -161,15 +158,11 @@ fn document(
     );
     let mut seen = SeenHashes::default();
     let section = file.map("agents", findings);
+    let named: Vec<&str> = section.iter().map(|entry| entry.key.as_str()).collect();
     let rate = defaults.rate.as_ref();
     let agents = agent::agents(section, ground, &mut roles, rate, &mut seen, findings);
     let section = file.map("viewers", findings);
     let viewers = agent::viewers(section, ground, &mut seen, findings);
-    let named: Vec<&str> = file
-        .map("agents", findings)
-        .iter()
-        .map(|entry| entry.key.as_str())
-        .collect();
     let cast = Cast {
         agents: &named,
         servers: &servers.names,
@@ -215,8 +208,7 @@ fn defaults(file: &Fields<'_>, findings: &mut Findings) -> Defaults {
     if let Value::Empty = entry.node.value {
         return defaults;
     }
-    let keys = ["timezone", "timeout", "rate", "capture", "redact"];
-    let Some(fields) = Fields::open(&entry.node, "`defaults`", &keys, findings) else {
+    let Some(fields) = Fields::open(&entry.node, "`defaults`", keys::DEFAULTS, findings) else {
         return defaults;
     };
     let zone = fields.text("timezone", findings);

@@ -60,6 +60,8 @@ pub enum Code {
     Unused,
     /// The same budget twice in one place.
     SameBudget,
+    /// A condition that cannot be true, or a bad regular expression.
+    Condition,
     /// `${…}` in the wrong place, malformed, or without a value.
     Placeholder,
     /// A secret written out instead of a placeholder.
@@ -92,6 +94,7 @@ impl Code {
             Self::NoZone => "P031",
             Self::Unused => "P032",
             Self::SameBudget => "P033",
+            Self::Condition => "P040",
             Self::Placeholder => "P050",
             Self::SecretWritten => "P051",
             Self::Address => "P052",
@@ -118,6 +121,7 @@ impl Code {
             | Self::EqualGrants
             | Self::BadAmount
             | Self::SameBudget
+            | Self::Condition
             | Self::Placeholder
             | Self::Address
             | Self::TestFailed => Severity::Error,

@@ -7,6 +7,7 @@ use crate::policy::{Place, RateRule};
 use crate::types::{BudgetKey, Rate};
 
 use super::fields::Fields;
+use super::keys;
 use super::node::Value;
 use super::problem::{Code, Finding, Findings, Span, quote};
 
@@ -36,8 +37,7 @@ pub(super) fn rate(fields: &Fields<'_>, path: &str, findings: &mut Findings) -> 
         line: entry.key_span.line,
     };
     let rate = if let Value::Map(_) = entry.node.value {
-        let known = ["limit", "per", "burst"];
-        let rate = Fields::open(&entry.node, "a rate", &known, findings)?;
+        let rate = Fields::open(&entry.node, "a rate", keys::RATE, findings)?;
         spelled_out(&rate, entry.key_span, findings)?
     } else {
         let written = fields.text("rate", findings)?;

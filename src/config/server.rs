@@ -8,10 +8,12 @@ use crate::types::{Connection, EraChoice, ServerName};
 
 use super::budget::{self, Pools};
 use super::capture::keeping;
+use super::concurrency::max_concurrent;
 use super::cost::{self, find_unpriced};
 use super::dedupe;
 use super::endpoint;
 use super::fields::{Fields, choice, mark};
+use super::keys;
 use super::names::Known;
 use super::node::{Entry, Node, Value};
 use super::placeholder::Values;
@@ -19,27 +21,6 @@ use super::problem::{Code, Finding, Findings, quote};
 use super::rate;
 use super::time;
 use super::token::place;
-
-const KEYS: &[&str] = &[
-    "url",
-    "command",
-    "description",
-    "headers",
-    "protocol",
-    "timeout",
-    "args",
-    "env",
-    "cwd",
-    "instances",
-    "budgets",
-    "rate",
-    "dedupe",
-    "costs",
-    "cost_unit",
-    "disabled",
-    "capture",
-    "redact",
-];
 
 const ERAS: &[(&str, EraChoice)] = &[
     ("auto", EraChoice::Auto),
@@ -93,7 +74,7 @@ fn server(
 ) -> Option<(ServerRule, Connection)> {
     let subject = format!("server `{name}`");
     let transport = old_transport(entry);
-    let mut known = KEYS.to_vec();
+    let mut known = keys::SERVER.to_vec();
     known.extend(transport.map(|_| "transport"));
     let fields = Fields::open(&entry.node, subject, &known, findings)?;
     let path = format!("servers.{name}");
@@ -105,6 +86,7 @@ fn server(
         disabled: disabled(&fields, &path, findings),
         budgets: budget::rules(&budgets, &path),
         rate: rate::rate(&fields, &path, findings).map(|draft| draft.rule(&path)),
+        max_concurrent: max_concurrent(&fields, &path, findings),
         dedupe: dedupe::dedupe(&fields, findings),
         keeping: keeping(&fields, around.keeping, findings),
         costs: cost::costs(&fields, &path, findings),

@@ -1,6 +1,7 @@
 //! Files as people write them: good ones and what they grant, wrong ones and what is said about them.
 
 mod capture;
+mod conditions;
 mod good;
 mod wrong_access;
 mod wrong_limits;

@@ -7,6 +7,7 @@ use crate::policy::{Place, Token};
 use crate::types::{TokenHash, Zone};
 
 use super::fields::{Fields, Text, text};
+use super::keys;
 use super::mask::looks_like_token;
 use super::node::{Entry, Node, Value};
 use super::problem::{Code, Finding, Findings, Span};
@@ -93,7 +94,7 @@ fn one(
         return None;
     }
     let (written, label, expires) = if let Value::Map(_) = node.value {
-        let fields = Fields::open(node, "a token", &["hash", "label", "expires"], findings)?;
+        let fields = Fields::open(node, "a token", keys::TOKEN, findings)?;
         let label = fields.prose("label", findings);
         let expires = time::expires(&fields, zone, findings)?;
         if fields.entry("hash").is_none() {

@@ -249,6 +249,7 @@ impl Gateway {
             target: Target::Tool(tool),
             arguments: None,
             at: self.clock.now(),
+            peer: caller.peer,
         };
         is_granted(&caller.permissions, &question)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::budget::Ending;
-use crate::policy::{Denial, DenialReason, UngrantedStyle};
+use crate::policy::{Denial, DenialReason, Place, UngrantedStyle};
 use crate::protocol::Method;
 use crate::types::CallId;
 
@@ -80,6 +80,7 @@ impl Gateway {
         };
         let authorized = self.authorize(authenticated).await?;
         let authorized = self.smooth(authorized).await?;
+        let authorized = self.find_room(authorized).await?;
         self.admit(authorized).await
     }
 
@@ -102,7 +103,7 @@ impl Gateway {
             },
         );
         let mut entry = entries::of_request(request);
-        for reason in &denial.reasons {
+        if let Some(reason) = denial.reasons.first() {
             entry = entries::with_rule(entry, &reason.place);
         }
         let failure = Failure::Refused(Box::new(refusal));
@@ -126,14 +127,39 @@ impl Gateway {
             rate: rule.rate,
             name: Arc::clone(&rule.place.path),
         };
+        Err(self.turn_back(&authorized, cause, &rule.place).await)
+    }
+
+    /// Takes room among the calls in flight. What is free, and what is asked about a task, runs no tool.
+    async fn find_room(&self, authorized: Authorized) -> Result<Authorized, Failure> {
+        let method = authorized.request.wish.request.method;
+        if is_free(method) || method.is_about_tasks() {
+            return Ok(authorized);
+        }
+        match self.concurrency.take(authorized.grant.concurrency()) {
+            Ok(permits) => Ok(Authorized {
+                permits,
+                ..authorized
+            }),
+            Err(rule) => {
+                let cause = Cause::Concurrency {
+                    most: rule.most,
+                    name: Arc::clone(&rule.place.path),
+                };
+                Err(self.turn_back(&authorized, cause, &rule.place).await)
+            }
+        }
+    }
+
+    /// Writes down that a limit without a window had no room.
+    async fn turn_back(&self, authorized: &Authorized, cause: Cause, rule: &Place) -> Failure {
         let failure = Failure::Refused(Box::new(refusal(&authorized.request, cause)));
-        let entry = entries::with_rule(entries::of_request(&authorized.request), &rule.place);
+        let entry = entries::with_rule(entries::of_request(&authorized.request), rule);
         let entry = entries::denied(entry, failure.reason(), &failure.to_string());
-        self.recorder
-            .note(entry)
-            .await
-            .map_err(|_| Failure::Unrecorded)?;
-        Err(failure)
+        match self.recorder.note(entry).await {
+            Ok(()) => failure,
+            Err(_) => Failure::Unrecorded,
+        }
     }
 
     async fn admit(&self, authorized: Authorized) -> Result<Admission, Failure> {
@@ -259,9 +285,12 @@ fn hide(request: &Authenticated, reason: DenialReason) -> Option<Failure> {
         | DenialReason::DeniedRule
         | DenialReason::Expired
         | DenialReason::UnknownServer => request.caller.agent.ungranted == UngrantedStyle::Hide,
-        DenialReason::AgentDisabled | DenialReason::ServerDisabled | DenialReason::CostInvalid => {
-            false
-        }
+        // What the agent may call is no secret to it.
+        DenialReason::AgentDisabled
+        | DenialReason::Address
+        | DenialReason::ServerDisabled
+        | DenialReason::Condition
+        | DenialReason::CostInvalid => false,
     };
     let method = request.wish.request.method;
     if hidden && method.is_about_tasks() {

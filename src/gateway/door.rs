@@ -53,6 +53,16 @@ pub enum Door {
     /// The token is missing or wrong.
     #[error("{0}")]
     Token(TokenProblem),
+    /// The agent may not be used from the address that the request came from.
+    #[error(
+        "agent `{agent}` may not be used from {address}; it would take another `from` in permissions.yaml"
+    )]
+    Address {
+        /// Which agent.
+        agent: AgentName,
+        /// Where the request came from, as far as that is known.
+        address: String,
+    },
     /// No server has this name.
     #[error("there is no server `{0}` here")]
     UnknownServer(String),
@@ -107,6 +117,7 @@ impl Door {
             Self::ForeignHost(_) => "foreign_host",
             Self::ForeignOrigin(_) => "foreign_origin",
             Self::Token(_) => "not_authenticated",
+            Self::Address { .. } => "address",
             Self::UnknownServer(_) => "unknown_server",
             Self::ServerNotGranted { .. } => "not_granted",
             Self::UnknownSession | Self::MissingSession => "unknown_session",
@@ -126,7 +137,7 @@ impl Door {
         let (status, code) = match self {
             Self::ForeignHost(_) | Self::ForeignOrigin(_) => (403, code::INVALID_REQUEST),
             Self::Token(_) => (401, code::INVALID_REQUEST),
-            Self::ServerNotGranted { .. } => (403, super::failure::POLICY),
+            Self::Address { .. } | Self::ServerNotGranted { .. } => (403, super::failure::POLICY),
             Self::UnknownServer(_) | Self::UnknownSession | Self::NotFound => {
                 (404, code::INVALID_REQUEST)
             }

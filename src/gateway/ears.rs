@@ -339,6 +339,7 @@ impl Ear {
                 target: Target::Resource(uri),
                 arguments: None,
                 at: self.gateway.clock.now(),
+                peer: identity.caller.peer,
             };
             is_granted(&identity.caller.permissions, &question)
         })

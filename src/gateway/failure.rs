@@ -218,7 +218,7 @@ impl Failure {
             Self::Refused(refusal) => match &refusal.cause {
                 Cause::Policy { .. } => POLICY,
                 Cause::Budget { shortage, .. } if shortage.span.never_ends() => SPENT,
-                Cause::Budget { .. } | Cause::Rate { .. } => BUDGET,
+                Cause::Budget { .. } | Cause::Rate { .. } | Cause::Concurrency { .. } => BUDGET,
                 Cause::Repeat { .. } => REPEATED,
             },
             Self::Upstream {

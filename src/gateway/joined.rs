@@ -163,6 +163,7 @@ impl Gateway {
                 target: Target::Tool(name),
                 arguments: None,
                 at,
+                peer: caller.peer,
             };
             is_granted(&caller.permissions, &question)
         };

@@ -66,7 +66,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{Entry, Head, Kind, Redactor, SigningKey};
-use crate::budget::RateLimits;
+use crate::budget::{Concurrency, RateLimits};
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Readers, Writer as Database};
 use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
@@ -221,6 +221,7 @@ pub struct Gateway {
     recorder: Recorder,
     redactor: Arc<Redactor>,
     rates: RateLimits,
+    concurrency: Concurrency,
     catalog: Catalog,
     annotations: Annotations,
     crowded: Crowded,
@@ -282,6 +283,7 @@ impl Gateway {
         let built_in = BuiltIn::new(recorder.clone(), readers, Arc::clone(&clock));
         let gateway = Self {
             rates: RateLimits::new(&permissions, Arc::clone(&clock)),
+            concurrency: Concurrency::default(),
             permissions,
             forwarder: Forwarder::new(upstreams, built_in, Arc::clone(&clock)),
             file,

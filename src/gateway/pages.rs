@@ -224,6 +224,7 @@ fn may_see(
         target,
         arguments: None,
         at,
+        peer: caller.peer,
     };
     is_granted(&caller.permissions, &question)
 }

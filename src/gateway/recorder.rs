@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::audit::{Entry, Kind, Proof, Redactor};
-use crate::budget::{Claims, Ending, Hold, Reported, Standing};
+use crate::budget::{Claims, Ending, Hold, Permits, Reported, Standing};
 use crate::policy::Charge;
 use crate::types::{CallId, Zone};
 
@@ -112,6 +112,7 @@ impl Recorder {
             hold: Some(admitted?),
             budgets,
             recorder: self.clone(),
+            permits: Permits::default(),
         })
     }
 
@@ -197,9 +198,17 @@ pub(super) struct OpenCall {
     hold: Option<Hold>,
     budgets: Budgets,
     recorder: Recorder,
+    /// Its room among the calls in flight, given back with this.
+    permits: Permits,
 }
 
 impl OpenCall {
+    /// Keeps its room among the calls in flight until it is closed.
+    pub(super) fn with_permits(mut self, permits: Permits) -> Self {
+        self.permits = permits;
+        self
+    }
+
     /// What a server reports in this result that the call cost, one entry a budget.
     pub(super) fn read_costs(&self, result: &str) -> Vec<Reported> {
         let hold = self.hold.as_ref();

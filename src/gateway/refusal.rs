@@ -1,6 +1,7 @@
 //! Refusals by the rules, a budget, a rate, or since a call was made before: one sentence for a model, figures for a
 //! program.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,13 @@ pub enum Cause {
         /// The path of its rule.
         name: Arc<str>,
     },
+    /// Too many at once.
+    Concurrency {
+        /// How many there may be.
+        most: NonZeroU32,
+        /// The path of its rule.
+        name: Arc<str>,
+    },
     /// It was made before.
     Repeat {
         /// What became of it then.
@@ -81,12 +89,15 @@ impl Refusal {
         let reason = self.reason().replace('_', " ");
         match cause {
             Cause::Policy {
+                reason: denial,
                 detail: Some(detail),
                 ..
-            } => format!(
-                "Refused by policy ({reason}). What {subject} would cost is not clear: {detail}. Retrying the \
-                 same will not help. Call id {call}."
-            ),
+            } => {
+                let why = detailed(*denial, subject);
+                format!(
+                    "Refused by policy ({reason}). {why}: {detail}. Retrying the same will not help. Call id {call}."
+                )
+            }
             Cause::Policy {
                 reason: denial,
                 agent,
@@ -137,6 +148,10 @@ impl Refusal {
                  Call id {call}.",
                 wait.as_secs_f64(),
             ),
+            Cause::Concurrency { most, .. } => format!(
+                "Refused by policy ({reason}). {subject}: no more than {most} calls may be in flight at once, and \
+                 as many are. Try again when one of them has ended. Call id {call}.",
+            ),
             Cause::Repeat { repeated, zone, .. } => {
                 let words = repeats::sentence(repeated, subject, zone);
                 let ids = match repeated.first {
@@ -154,6 +169,7 @@ impl Refusal {
             Cause::Policy { reason, .. } => reason.as_str(),
             Cause::Budget { .. } => "budget",
             Cause::Rate { .. } => "rate",
+            Cause::Concurrency { .. } => "concurrency",
             Cause::Repeat { repeated, .. } => repeats::reason(repeated),
         }
     }
@@ -161,7 +177,7 @@ impl Refusal {
     /// What the headers of the answer say.
     pub(super) fn rate_limit(&self) -> Option<RateLimit> {
         match &self.cause {
-            Cause::Policy { .. } | Cause::Repeat { .. } => None,
+            Cause::Policy { .. } | Cause::Concurrency { .. } | Cause::Repeat { .. } => None,
             Cause::Budget { figures, .. } => {
                 figures.as_ref().map(|figures| figures.rate_limit().clone())
             }
@@ -173,8 +189,11 @@ impl Refusal {
         let mut data = Map::new();
         data.insert("reason".into(), self.reason().into());
         match &self.cause {
-            Cause::Policy { .. } => {
+            Cause::Policy { detail, .. } => {
                 data.insert("subject".into(), self.subject.clone().into());
+                if let Some(detail) = detail {
+                    data.insert("detail".into(), detail.clone().into());
+                }
             }
             Cause::Budget {
                 shortage, zone, at, ..
@@ -198,6 +217,10 @@ impl Refusal {
             }
             Cause::Rate { wait, .. } => {
                 data.insert("retry_after_ms".into(), millis(*wait).into());
+            }
+            Cause::Concurrency { most, name } => {
+                data.insert("name".into(), (**name).into());
+                data.insert("limit".into(), most.get().into());
             }
             Cause::Repeat { repeated, at, .. } => data.extend(repeats::data(repeated, *at)),
         }
@@ -240,6 +263,9 @@ pub(super) fn denied_by_budget(entry: Entry, shortage: &Shortage, zone: &Zone) -
 fn policy_sentence(reason: DenialReason, agent: &str, subject: &str) -> String {
     match reason {
         DenialReason::AgentDisabled => format!("Agent `{agent}` is switched off."),
+        DenialReason::Address => {
+            format!("Agent `{agent}` may not be used from this address.")
+        }
         DenialReason::ServerDisabled => format!("The server of `{subject}` is switched off."),
         DenialReason::UnknownServer => format!("There is no server for `{subject}`."),
         DenialReason::NotGranted => {
@@ -250,6 +276,24 @@ fn policy_sentence(reason: DenialReason, agent: &str, subject: &str) -> String {
         DenialReason::DeniedRule => format!("`{subject}` is forbidden by a deny rule."),
         DenialReason::CostInvalid => format!("What `{subject}` would cost is not clear."),
         DenialReason::Expired => format!("The grant of `{subject}` to agent `{agent}` has ended."),
+        DenialReason::Condition => {
+            format!("The arguments of `{subject}` are not as the grant of agent `{agent}` asks.")
+        }
+    }
+}
+
+/// What stands before the detail of a denial.
+fn detailed(reason: DenialReason, subject: &str) -> String {
+    match reason {
+        DenialReason::CostInvalid => format!("What {subject} would cost is not clear"),
+        DenialReason::AgentDisabled
+        | DenialReason::Address
+        | DenialReason::ServerDisabled
+        | DenialReason::UnknownServer
+        | DenialReason::NotGranted
+        | DenialReason::DeniedRule
+        | DenialReason::Expired
+        | DenialReason::Condition => subject.to_owned(),
     }
 }
 

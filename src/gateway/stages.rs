@@ -3,11 +3,13 @@
 //! `Received` (in `http`) -> [`Authenticated`] -> [`Authorized`] -> [`Reserved`] -> [`Forwarded`] -> [`Settled`].
 //! A [`Grant`] is made only by `policy`, a [`Hold`](crate::budget::Hold) only by `budget`; [`Reserved`] needs both.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
+use crate::budget::Permits;
 use crate::policy::{
     Agent, Decision, Denial, Grant, Keeping, Permissions, Question, Target, decide,
 };
@@ -62,6 +64,8 @@ pub struct Caller {
     pub session: Option<Arc<str>>,
     /// Size of the request's body, in bytes.
     pub bytes_in: u64,
+    /// The address of whoever holds the other end of the connection; a proxy's, when there is one.
+    pub peer: Option<IpAddr>,
 }
 
 impl Caller {
@@ -164,11 +168,13 @@ impl Authenticated {
             target: self.wish.subject.target(),
             arguments: self.wish.arguments(),
             at,
+            peer: self.caller.peer,
         };
         match decide(&self.caller.permissions, &question) {
             Decision::Allowed(grant) => Ok(Authorized {
                 request: self,
                 grant,
+                permits: Permits::default(),
             }),
             Decision::Denied(denial) => Err(Box::new((self, denial))),
         }
@@ -180,6 +186,8 @@ impl Authenticated {
 pub(super) struct Authorized {
     pub(super) request: Authenticated,
     pub(super) grant: Box<Grant>,
+    /// Its room among the calls in flight.
+    pub(super) permits: Permits,
 }
 
 impl Authorized {
@@ -199,7 +207,7 @@ impl Authorized {
         Reserved {
             request: self.request,
             keeping: self.grant.keeping().clone(),
-            open,
+            open: open.with_permits(self.permits),
         }
     }
 }

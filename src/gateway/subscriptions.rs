@@ -245,6 +245,7 @@ impl Gateway {
             target: Target::Resource(&own),
             arguments: None,
             at: self.clock.now(),
+            peer: caller.peer,
         };
         if is_granted(&caller.permissions, &question) {
             // There is room for all that a filter can hold.

@@ -248,6 +248,7 @@ impl Gateway {
             target: Target::Tool(&own.tool),
             arguments: None,
             at: self.clock.now(),
+            peer: caller.peer,
         };
         if !is_granted(&caller.permissions, &question) {
             return None;

@@ -1,6 +1,7 @@
 //! Takes connections and serves them with hyper's own builder: only there are the timers really installed.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,10 @@ impl Default for Limits {
     }
 }
 
+/// Whose connection a request came over. Headers that name another address are not believed: anyone can send them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 /// Pause after an accept that failed, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -67,7 +72,7 @@ pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: 
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let (stream, _) = match accepted {
+        let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -76,7 +81,12 @@ pub async fn serve(listener: TcpListener, routes: Router, limits: Limits, stop: 
             }
         };
         let stream = Patient::new(with_nodelay(stream), limits.write_time);
-        let connection = graceful.watch(connection(&builder, stream, routes.clone()));
+        let connection = graceful.watch(connection(
+            &builder,
+            stream,
+            Peer(address.ip()),
+            routes.clone(),
+        ));
         let cut = cut.clone();
         connections.spawn(async move {
             // Clients that break off or send no HTTP are everyday.
@@ -120,9 +130,11 @@ fn with_nodelay(stream: TcpStream) -> TcpStream {
 fn connection(
     builder: &http1::Builder,
     stream: Patient<TcpStream>,
+    peer: Peer,
     routes: Router,
 ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + use<> {
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let routes = routes.clone();
         async move {
             routes

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method as HttpMethod, Request, header, request::Parts};
+use axum::http::{Extensions, HeaderMap, Method as HttpMethod, Request, header, request::Parts};
 use axum::response::Response;
 
 use crate::gateway::{
@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use super::batch::ready;
 use super::classify::{Class, Hints, Unclear, classify, is_claimed};
 use super::in_session::asking;
+use super::listener::Peer;
 use super::resume::Owner;
 use super::{Front, bearer, body, delivery, headers, refuse, refuse_to, refuse_unread, respond};
 
@@ -73,7 +74,7 @@ impl Front {
         body: Body,
         server: Option<&str>,
     ) -> Result<Response, Response> {
-        let mut visit = self.admit(parts.headers, server).await?;
+        let mut visit = self.admit(parts.headers, &parts.extensions, server).await?;
         match parts.method {
             HttpMethod::POST => {}
             HttpMethod::GET => return self.listen(visit).await,
@@ -109,10 +110,14 @@ impl Front {
     pub(super) async fn admit(
         &self,
         headers: HeaderMap,
+        extensions: &Extensions,
         server: Option<&str>,
     ) -> Result<Visit, Response> {
-        let caller = self.caller(&headers);
+        let caller = self.caller(&headers, extensions);
         let caller = caller.map_err(|door| refuse_unread(&door, &headers))?;
+        if let Err(door) = check_address(&caller) {
+            return Err(self.turn_away(&caller, door).await);
+        }
         let opened = server
             .map(|name| self.gateway.open_server(&caller.agent, name))
             .transpose();
@@ -129,7 +134,7 @@ impl Front {
     }
 
     /// Who sent this: the agent of its token.
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Door> {
+    fn caller(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Caller, Door> {
         let agent = bearer::token(headers).and_then(|token| {
             self.gateway
                 .authenticate(token)
@@ -145,6 +150,7 @@ impl Front {
             client: None,
             session: None,
             bytes_in: 0,
+            peer: extensions.get::<Peer>().map(|Peer(address)| *address),
             agent,
         })
     }
@@ -385,6 +391,23 @@ pub(super) fn failure_of(error: MessageError) -> Failure {
         MessageError::NotJson(why) => Failure::NotJson(why),
         MessageError::NotAMessage(why) => Failure::NotAMessage(why),
     }
+}
+
+/// Whether the agent may be used from where this came from. What is not known is not the right place.
+fn check_address(caller: &Caller) -> Result<(), Door> {
+    let agent = &caller.agent;
+    let fits = match caller.peer {
+        Some(peer) => agent.may_come_from(peer),
+        None => agent.from.is_none(),
+    };
+    if fits {
+        return Ok(());
+    }
+    let known = caller.peer.map(|peer| peer.to_canonical().to_string());
+    Err(Door::Address {
+        agent: agent.name.clone(),
+        address: known.unwrap_or_else(|| "an unknown address".into()),
+    })
 }
 
 /// How an agent speaks, as far as a header tells before its message is read; the message decides.

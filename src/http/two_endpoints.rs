@@ -78,7 +78,7 @@ impl Front {
         server: Option<&str>,
     ) -> Result<Response, Response> {
         let (parts, _) = request.into_parts();
-        let visit = self.admit(parts.headers, server).await?;
+        let visit = self.admit(parts.headers, &parts.extensions, server).await?;
         if parts.method != HttpMethod::GET {
             return Err(refuse(&Door::MethodNotAllowed("GET")));
         }
@@ -112,7 +112,7 @@ impl Front {
 
     async fn post(&self, request: Request<Body>, id: &str) -> Result<Response, Response> {
         let (parts, body) = request.into_parts();
-        let mut visit = self.admit(parts.headers, None).await?;
+        let mut visit = self.admit(parts.headers, &parts.extensions, None).await?;
         if parts.method != HttpMethod::POST {
             return Err(refuse(&Door::MethodNotAllowed("POST")));
         }

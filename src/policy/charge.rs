@@ -44,15 +44,15 @@ pub(super) fn charges(
     permissions: &Permissions,
     question: &Question<'_>,
     server: &ServerRule,
-    rule: &GrantRule,
+    rules: &[&GrantRule],
 ) -> Result<Vec<Charge>, Unpriced> {
     let Target::Tool(tool) = question.target else {
         return Ok(Vec::new());
     };
     let agent = question.agent;
-    let budgets = rule
-        .budgets
+    let budgets = rules
         .iter()
+        .flat_map(|rule| &rule.budgets)
         .chain(&agent.budgets)
         .chain(&server.budgets);
     let mut charges: Vec<Charge> = Vec::new();

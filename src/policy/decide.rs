@@ -2,15 +2,19 @@
 //!
 //! `serve`, list filtering and the pages all call [`decide`]; nothing else makes a [`Grant`].
 
+// An address is a number like another; `core` has it without any socket.
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use crate::types::{AgentName, ServerName, Timestamp};
 
 use super::capture::{Keeping, keeping};
 use super::charge::{Charge, Unpriced, charges};
+use super::condition::Unmet;
 use super::permissions::is_live;
 use super::{
-    Agent, DenyRule, GrantRule, Pattern, Permissions, Place, RateRule, ServerRule, Specificity,
+    Agent, ConcurrencyRule, DenyRule, GrantRule, Pattern, Permissions, Place, RateRule, ServerRule,
+    Specificity,
 };
 
 /// What a request wants of a server.
@@ -39,6 +43,8 @@ pub struct Question<'a> {
     pub arguments: Option<&'a str>,
     /// The instant of the decision.
     pub at: Timestamp,
+    /// The address it is asked from; `None` when that is not known, which speaks against nobody.
+    pub peer: Option<IpAddr>,
 }
 
 /// A rule that had a part in a decision, and what it did.
@@ -59,6 +65,7 @@ pub struct Grant {
     reasons: Vec<Reason>,
     charges: Vec<Charge>,
     rates: Vec<Arc<RateRule>>,
+    concurrency: Vec<Arc<ConcurrencyRule>>,
     keeping: Keeping,
 }
 
@@ -93,6 +100,11 @@ impl Grant {
         &self.rates
     }
 
+    /// How many may be in flight at once, as far as the rules say.
+    pub fn concurrency(&self) -> &[Arc<ConcurrencyRule>] {
+        &self.concurrency
+    }
+
     /// What the log keeps of it.
     pub fn keeping(&self) -> &Keeping {
         &self.keeping
@@ -104,6 +116,8 @@ impl Grant {
 pub enum DenialReason {
     /// The agent is switched off.
     AgentDisabled,
+    /// The agent may not be used from the address.
+    Address,
     /// The server is switched off.
     ServerDisabled,
     /// No server has this name.
@@ -114,6 +128,8 @@ pub enum DenialReason {
     DeniedRule,
     /// The grant that would cover it has ended.
     Expired,
+    /// The arguments are not as the grant asks.
+    Condition,
     /// Nobody can say what it costs.
     CostInvalid,
 }
@@ -128,6 +144,8 @@ impl DenialReason {
             Self::DeniedRule => "denied_rule",
             Self::Expired => "expired",
             Self::CostInvalid => "cost_invalid",
+            Self::Address => "address",
+            Self::Condition => "condition",
         }
     }
 }
@@ -169,8 +187,8 @@ pub fn decide(permissions: &Permissions, question: &Question<'_>) -> Decision {
             Err(denial) => Decision::Denied(denial),
         };
     }
-    let granted = find_grant(permissions, question)
-        .and_then(|(server, rule)| grant(permissions, question, server, rule));
+    let granted = find_grants(permissions, question)
+        .and_then(|(server, rules)| grant(permissions, question, server, &rules));
     match granted {
         Ok(grant) => Decision::Allowed(Box::new(grant)),
         Err(denial) => Decision::Denied(denial),
@@ -182,7 +200,7 @@ pub fn is_granted(permissions: &Permissions, question: &Question<'_>) -> bool {
     if question.server.is_built_in() {
         return built_in::check(permissions, question).is_ok();
     }
-    find_grant(permissions, question).is_ok()
+    find_grants(permissions, question).is_ok()
 }
 
 /// Whether an agent has any live grant on a server, so that the server's own endpoint is open to it.
@@ -198,23 +216,71 @@ pub fn may_see_server(
         target: Target::Listing,
         arguments: None,
         at,
+        peer: None,
     };
     is_granted(permissions, &question)
 }
 
-fn find_grant<'a>(
+/// The server and the grants that decide together; there is at least one.
+fn find_grants<'a>(
     permissions: &'a Permissions,
     question: &Question<'a>,
-) -> Result<(&'a ServerRule, &'a GrantRule), Denial> {
+) -> Result<(&'a ServerRule, Vec<&'a GrantRule>), Denial> {
     let server = switched_on(permissions, question)?;
     not_forbidden(permissions, question)?;
-    match most_specific(&question.agent.grants, question) {
-        Some(Covering { rule, live: true }) => Ok((server, rule)),
-        Some(Covering { rule, live: false }) => {
-            let reason = DenialReason::Expired;
-            Err(denial(reason, Some((&rule.place, "has ended"))))
+    let covering = most_specific(&question.agent.grants, question);
+    let Some(first) = covering.first() else {
+        return Err(denial(DenialReason::NotGranted, None));
+    };
+    if !is_live(first.expires, question.at) {
+        let reason = DenialReason::Expired;
+        return Err(denial(reason, Some((&first.place, "has ended"))));
+    }
+    Ok((server, holding(covering, question)?))
+}
+
+/// Those of equally specific grants whose conditions hold. Where nobody calls, all could.
+fn holding<'a>(
+    covering: Vec<&'a GrantRule>,
+    question: &Question<'_>,
+) -> Result<Vec<&'a GrantRule>, Denial> {
+    let Some(arguments) = question.arguments else {
+        return Ok(covering);
+    };
+    let mut unmet = Vec::new();
+    let mut holding = Vec::new();
+    for rule in covering {
+        let mut conditions = rule.when.iter();
+        let failing = conditions.find_map(|it| Some((&it.place, it.check(arguments).err()?)));
+        match failing {
+            Some(failing) => unmet.push(failing),
+            None => holding.push(rule),
         }
-        None => Err(denial(DenialReason::NotGranted, None)),
+    }
+    if holding.is_empty() {
+        return Err(conditions_fail(&unmet));
+    }
+    Ok(holding)
+}
+
+/// Names what would be right for each of the grants; more than a few of them nobody reads.
+fn conditions_fail(unmet: &[(&Place, Unmet)]) -> Denial {
+    const NAMED: usize = 3;
+    let mut details: Vec<String> = Vec::new();
+    for (_, unmet) in unmet {
+        let detail = unmet.to_string();
+        if details.len() < NAMED && !details.contains(&detail) {
+            details.push(detail);
+        }
+    }
+    let reasons = unmet.iter().map(|(place, _)| Reason {
+        place: (*place).clone(),
+        effect: "does not hold",
+    });
+    Denial {
+        reason: DenialReason::Condition,
+        reasons: reasons.collect(),
+        detail: Some(details.join(", or ")),
     }
 }
 
@@ -229,13 +295,19 @@ fn not_forbidden(permissions: &Permissions, question: &Question<'_>) -> Result<(
     }
 }
 
-fn agent_switched_on(question: &Question<'_>) -> Result<(), Denial> {
-    match &question.agent.disabled {
-        Some(off) => {
-            let reason = DenialReason::AgentDisabled;
-            Err(denial(reason, Some((&off.place, "switches the agent off"))))
+/// Whether the agent may ask anything at all: it is not switched off, and asks from where it may.
+fn agent_may_ask(question: &Question<'_>) -> Result<(), Denial> {
+    let agent = question.agent;
+    if let Some(off) = &agent.disabled {
+        let reason = DenialReason::AgentDisabled;
+        return Err(denial(reason, Some((&off.place, "switches the agent off"))));
+    }
+    match question.peer {
+        Some(peer) if !agent.may_come_from(peer) => {
+            let part = (&agent.place, "names other addresses");
+            Err(denial(DenialReason::Address, Some(part)))
         }
-        None => Ok(()),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -244,7 +316,7 @@ fn switched_on<'a>(
     permissions: &'a Permissions,
     question: &Question<'_>,
 ) -> Result<&'a ServerRule, Denial> {
-    agent_switched_on(question)?;
+    agent_may_ask(question)?;
     let Some(server) = permissions.servers().get(question.server) else {
         return Err(denial(DenialReason::UnknownServer, None));
     };
@@ -258,26 +330,28 @@ fn switched_on<'a>(
     Ok(server)
 }
 
-/// The grant that decides, and whether it still holds.
-struct Covering<'a> {
-    rule: &'a GrantRule,
-    live: bool,
-}
-
-/// The most specific live grant; where none is live, the most specific that has ended.
+/// The most specific live grants; where none is live, the most specific that have ended. Ordered by path, so that
+/// the order of the file says nothing.
 ///
-/// `config` refuses two that are equally specific unless they are alike; the path only makes it certain
-/// which of those is named.
-fn most_specific<'a>(grants: &'a [GrantRule], question: &Question<'_>) -> Option<Covering<'a>> {
-    grants
-        .iter()
-        .filter_map(|rule| {
-            let live = is_live(rule.expires, question.at);
-            let rank = (live, specificity(rule, question)?, &rule.place.path);
-            Some((rank, Covering { rule, live }))
-        })
-        .max_by(|(one, _), (two, _)| one.cmp(two))
-        .map(|(_, covering)| covering)
+/// `config` refuses two that are equally specific unless both have conditions, or both are alike.
+fn most_specific<'a>(grants: &'a [GrantRule], question: &Question<'_>) -> Vec<&'a GrantRule> {
+    let mut best: Vec<&GrantRule> = Vec::new();
+    let mut rank = None;
+    for rule in grants {
+        let Some(specificity) = specificity(rule, question) else {
+            continue;
+        };
+        let theirs = Some((is_live(rule.expires, question.at), specificity));
+        if theirs > rank {
+            rank = theirs;
+            best.clear();
+        }
+        if theirs == rank {
+            best.push(rule);
+        }
+    }
+    best.sort_by(|one, two| two.place.path.cmp(&one.place.path));
+    best
 }
 
 fn denial(reason: DenialReason, part: Option<(&Place, &'static str)>) -> Denial {
@@ -331,11 +405,15 @@ fn grant(
     permissions: &Permissions,
     question: &Question<'_>,
     server: &ServerRule,
-    rule: &GrantRule,
+    rules: &[&GrantRule],
 ) -> Result<Grant, Denial> {
-    let charges = charges(permissions, question, server, rule).map_err(unpriced)?;
+    let Some(first) = rules.first() else {
+        return Err(denial(DenialReason::NotGranted, None));
+    };
+    let charges = charges(permissions, question, server, rules).map_err(unpriced)?;
     let limits = charges.iter().map(|charge| (&charge.place, "limits it"));
-    let parts = std::iter::once((&rule.place, "grants it")).chain(limits);
+    let grants = rules.iter().map(|rule| (&rule.place, "grants it"));
+    let parts = grants.chain(limits);
     let reasons = parts.map(|(place, effect)| Reason {
         place: place.clone(),
         effect,
@@ -343,9 +421,10 @@ fn grant(
     Ok(Grant {
         agent: question.agent.name.clone(),
         server: question.server.clone(),
-        rule: rule.place.clone(),
+        rule: first.place.clone(),
         reasons: reasons.collect(),
-        rates: rates(question, server, rule),
+        rates: rates(question, server, rules),
+        concurrency: concurrency(question, server),
         keeping: keeping(permissions, question.agent, question.server),
         charges,
     })
@@ -361,16 +440,27 @@ fn unpriced(unpriced: Unpriced) -> Denial {
 }
 
 /// Every rate that smooths this request; lists are filtered copies and cost the server nothing.
-fn rates(question: &Question<'_>, server: &ServerRule, rule: &GrantRule) -> Vec<Arc<RateRule>> {
+fn rates(question: &Question<'_>, server: &ServerRule, rules: &[&GrantRule]) -> Vec<Arc<RateRule>> {
     match question.target {
         Target::Listing => Vec::new(),
-        Target::Tool(_) | Target::Prompt(_) | Target::Resource(_) => rule
-            .rate
+        Target::Tool(_) | Target::Prompt(_) | Target::Resource(_) => rules
             .iter()
+            .filter_map(|rule| rule.rate.as_ref())
             .chain(&question.agent.rate)
             .chain(&server.rate)
             .cloned()
             .collect(),
+    }
+}
+
+/// Every rule on how many may be in flight; a list is none of them.
+fn concurrency(question: &Question<'_>, server: &ServerRule) -> Vec<Arc<ConcurrencyRule>> {
+    match question.target {
+        Target::Listing => Vec::new(),
+        Target::Tool(_) | Target::Prompt(_) | Target::Resource(_) => {
+            let rules = question.agent.max_concurrent.iter();
+            rules.chain(&server.max_concurrent).cloned().collect()
+        }
     }
 }
 

@@ -2,9 +2,13 @@
 //!
 //! Knows no clock, no disk and no socket; the instant is an argument.
 
+mod argument;
 mod capture;
 mod charge;
+mod condition;
 mod decide;
+mod decimal;
+mod location;
 mod pattern;
 mod permissions;
 mod reach;
@@ -12,14 +16,15 @@ mod weigh;
 
 pub use capture::{Capture, Keeping, keeping};
 pub use charge::{Charge, Unpriced};
+pub use condition::{Argument, Bound, Condition, Expression, Prefix, Scalar, Test};
 pub use decide::{
     Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, is_granted,
     may_see_server,
 };
 pub use pattern::Pattern;
 pub use permissions::{
-    Agent, BudgetRule, Cost, Costs, DedupeRule, DenyRule, Disabled, Each, GrantRule, Parts,
-    Permissions, Place, Pool, RateRule, Refund, RefusalStyle, ServerRule, Specificity, Token,
-    UngrantedStyle, Viewer, ViewerScope,
+    Agent, BudgetRule, ConcurrencyRule, Cost, Costs, DedupeRule, DenyRule, Disabled, Each,
+    GrantRule, Parts, Permissions, Place, Pool, RateRule, Refund, RefusalStyle, ServerRule,
+    Specificity, Token, UngrantedStyle, Viewer, ViewerScope,
 };
 pub use reach::{Drawn, Reached, budgets_of, reach};

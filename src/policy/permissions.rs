@@ -1,16 +1,19 @@
 //! `permissions.yaml` as checked types. Only `config` builds them from a file.
 
+// An address is a number like another; `core` has it without any socket.
+use core::net::IpAddr;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::types::{
-    AgentName, BudgetKey, Limit, PoolName, Rate, Revision, ServerName, Timestamp, TokenHash, Unit,
-    ViewerName, Zone,
+    AgentName, BudgetKey, Limit, Network, PoolName, Rate, Revision, ServerName, Timestamp,
+    TokenHash, Unit, ViewerName, Zone,
 };
 
-use super::{Capture, Keeping, Pattern};
+use super::{Capture, Condition, Keeping, Pattern};
 
 /// Where a rule stands: its path, which no reordering of other entries disturbs, and its line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -118,6 +121,17 @@ pub struct RateRule {
     pub rate: Rate,
 }
 
+/// How many calls may be in flight at once, as written in one place.
+#[derive(Debug, Clone)]
+pub struct ConcurrencyRule {
+    /// Where it stands.
+    pub place: Place,
+    /// Whose calls are counted together.
+    pub key: BudgetKey,
+    /// How many.
+    pub most: NonZeroU32,
+}
+
 /// How exactly a grant names what it grants; the greater one decides.
 ///
 /// Ordered by server first, then tools, then whether the agent's own entry or a role gave it.
@@ -140,6 +154,8 @@ pub struct GrantRule {
     pub server: Pattern,
     /// The tools it grants; `None` grants the whole server: tools, resources and prompts.
     pub tools: Option<Vec<Pattern>>,
+    /// What the arguments of a call must be like; empty for any. All must hold.
+    pub when: Arc<[Condition]>,
     /// Until when; `None` for ever.
     pub expires: Option<Timestamp>,
     /// All of these must have room.
@@ -226,12 +242,24 @@ pub struct Agent {
     pub budgets: Vec<Arc<BudgetRule>>,
     /// Smoothing of whatever it calls.
     pub rate: Option<Arc<RateRule>>,
+    /// How many of its calls may be in flight at once.
+    pub max_concurrent: Option<Arc<ConcurrencyRule>>,
+    /// The networks its requests may come from; `None` for any.
+    pub from: Option<Vec<Network>>,
     /// How its refusals look.
     pub refusals: RefusalStyle,
     /// What it learns about ungranted tools.
     pub ungranted: UngrantedStyle,
     /// How much is kept of its calls, at most.
     pub capture: Capture,
+}
+
+impl Agent {
+    /// Whether its requests may come from this address.
+    pub fn may_come_from(&self, address: IpAddr) -> bool {
+        let networks = self.from.as_ref();
+        networks.is_none_or(|networks| networks.iter().any(|network| network.contains(address)))
+    }
 }
 
 /// What the rules say about one server, whoever calls it.
@@ -249,6 +277,8 @@ pub struct ServerRule {
     pub budgets: Vec<Arc<BudgetRule>>,
     /// Smoothing of whoever calls it.
     pub rate: Option<Arc<RateRule>>,
+    /// How many calls to it may be in flight at once.
+    pub max_concurrent: Option<Arc<ConcurrencyRule>>,
     /// Which of its tools an agent does not call twice with the same arguments.
     pub dedupe: Vec<DedupeRule>,
     /// What is kept of calls to it, at most.

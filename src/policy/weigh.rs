@@ -1,29 +1,24 @@
 //! The number in an argument of a call, which says what the call costs. Never guessed and never cut to fit: what is
 //! not plainly a whole number of at least one refuses the call.
 
-use std::fmt;
-
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use super::argument::{Unclear, member};
 
 /// Reads the argument of this name from the JSON text of the arguments.
 ///
 /// # Errors
 /// What is wrong with it, for whoever made the call.
 pub(super) fn weight(arguments: &str, name: &str) -> Result<u64, String> {
-    let mut reader = serde_json::Deserializer::from_str(arguments);
-    let found = reader.deserialize_map(Finding { name });
-    let found = found.map_err(|_| "`arguments` must be an object".to_owned())?;
-    if let Some(other) = found.look_alike {
-        return Err(format!(
-            "the argument `{other}` differs from `{name}` only in case"
-        ));
-    }
-    let value = match found.values.as_slice() {
-        [] => return Err(format!("the argument `{name}` is missing")),
-        [value] => value.get(),
-        _ => return Err(format!("the argument `{name}` stands twice")),
+    let found = member(arguments, name).map_err(|unclear| match unclear {
+        Unclear::NotAnObject => "`arguments` must be an object".to_owned(),
+        Unclear::Twice => format!("the argument `{name}` stands twice"),
+        Unclear::LookAlike(other) => {
+            format!("the argument `{other}` differs from `{name}` only in case")
+        }
+    })?;
+    let Some(value) = found else {
+        return Err(format!("the argument `{name}` is missing"));
     };
+    let value = value.get();
     let is_whole = value.bytes().all(|byte| byte.is_ascii_digit());
     let number = value.parse::<u32>().ok().filter(|number| *number > 0);
     number.filter(|_| is_whole).map(u64::from).ok_or_else(|| {
@@ -32,40 +27,6 @@ pub(super) fn weight(arguments: &str, name: &str) -> Result<u64, String> {
             u32::MAX
         )
     })
-}
-
-struct Finding<'a> {
-    name: &'a str,
-}
-
-#[derive(Default)]
-struct Found<'de> {
-    values: Vec<&'de RawValue>,
-    look_alike: Option<String>,
-}
-
-impl<'de> Visitor<'de> for Finding<'_> {
-    type Value = Found<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = Found::default();
-        while let Some(key) = map.next_key::<String>()? {
-            if key == self.name {
-                found.values.push(map.next_value()?);
-                continue;
-            }
-            map.next_value::<IgnoredAny>()?;
-            // A server that is not particular about case would take this one.
-            if key.to_lowercase() == self.name.to_lowercase() {
-                found.look_alike.get_or_insert(key);
-            }
-        }
-        Ok(found)
-    }
 }
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ pub(super) fn grant_of(
         target,
         arguments: None,
         at,
+        peer: None,
     };
     match decide(file, &question) {
         Decision::Allowed(grant) => Some(grant),

@@ -8,7 +8,7 @@ use crate::types::{AgentName, ServerName, Timestamp};
 
 use super::access::{Access, access, grant_of};
 use super::change::{About, Change, Effect, Sign};
-use super::limits::{budgets, rate};
+use super::limits::{budgets, concurrency, rate};
 use super::servers::servers;
 use super::tests::run_tests;
 use super::universe::SeenTools;
@@ -135,7 +135,12 @@ fn terms(
         .charges()
         .iter()
         .map(|charge| charge.limit.to_string());
-    let mut parts: Vec<String> = until.into_iter().chain(limits).collect();
+    let asked = rule.map(conditions).unwrap_or_default();
+    let mut parts: Vec<String> = until
+        .into_iter()
+        .chain(limits)
+        .chain(asked.into_values())
+        .collect();
     parts.dedup();
     parts.join(", ")
 }
@@ -180,10 +185,14 @@ fn agent(about: &About, before: &Agent, after: &Agent, files: [&Permissions; 2])
     }
     changes.extend(budgets(about, &before.budgets, &after.budgets));
     changes.extend(rate(about, before.rate.as_deref(), after.rate.as_deref()));
+    let most = [&before.max_concurrent, &after.max_concurrent].map(Option::as_deref);
+    changes.extend(concurrency(about, about.to_string().as_str(), most));
+    changes.extend(addresses(about, before, after));
     for (old, new) in pairs(&before.grants, &after.grants) {
         changes.extend(budgets(about, &old.budgets, &new.budgets));
         changes.extend(rate(about, old.rate.as_deref(), new.rate.as_deref()));
         changes.extend(expiry(about, old, new, files));
+        changes.extend(asked(about, old, new));
     }
     for (what, old, new) in [
         (
@@ -211,6 +220,35 @@ fn agent(about: &About, before: &Agent, after: &Agent, files: [&Permissions; 2])
     changes
 }
 
+/// From where the agent may call.
+fn addresses(about: &About, before: &Agent, after: &Agent) -> Option<Change> {
+    let from = |agent: &Agent| match &agent.from {
+        None => "anywhere".to_owned(),
+        Some(networks) => {
+            let networks: Vec<String> = networks.iter().map(ToString::to_string).collect();
+            networks.join(", ")
+        }
+    };
+    let (old, new) = (from(before), from(after));
+    if old == new {
+        return None;
+    }
+    let change = Change::new(about.clone(), Sign::Changed, "may call from");
+    let change = change.detail(format!("{old} -> {new}"));
+    let among = |some: &Agent, all: &Agent| match (&some.from, &all.from) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(some), Some(all)) => some.iter().all(|network| all.contains(network)),
+    };
+    Some(match (among(after, before), among(before, after)) {
+        (true, _) => change.effect(Effect::Tightened),
+        (false, true) => change
+            .effect(Effect::Loosened)
+            .high("its token works elsewhere, too"),
+        (false, false) => change.high("its token works elsewhere"),
+    })
+}
+
 fn tokens(about: &About, before: &Agent, after: &Agent) -> Vec<Change> {
     let missing = |from: &Agent, token: &crate::policy::Token| {
         !from.tokens.iter().any(|other| other.hash == token.hash)
@@ -235,41 +273,88 @@ fn tokens(about: &About, before: &Agent, after: &Agent) -> Vec<Change> {
     added.chain(removed).collect()
 }
 
-/// Grants that are the same in both files, by their server and tools; and of those left, by their server.
+/// Grants that are the same in both files: by their server, tools and conditions, then without those, then by their
+/// server alone.
 fn pairs<'a>(
     before: &'a [GrantRule],
     after: &'a [GrantRule],
 ) -> Vec<(&'a GrantRule, &'a GrantRule)> {
-    let mut left: Vec<&GrantRule> = after.iter().collect();
+    let (mut left, mut rest): (Vec<_>, Vec<_>) = (after.iter().collect(), before.iter().collect());
     let mut found = Vec::new();
-    let same_server = |one: &GrantRule, other: &GrantRule| {
-        one.server == other.server && one.from_role == other.from_role
-    };
-    let same = |one: &GrantRule, other: &GrantRule| {
-        let tools = |rule: &GrantRule| {
-            let tools = rule.tools.as_ref();
-            tools.map(|tools| {
-                tools
-                    .iter()
-                    .map(|tool| tool.as_str().to_owned())
-                    .collect::<BTreeSet<_>>()
-            })
-        };
-        same_server(one, other) && tools(one) == tools(other)
-    };
-    let mut rest = Vec::new();
-    for old in before {
-        match left.iter().position(|new| same(old, new)) {
-            Some(at) => found.push((old, left.remove(at))),
-            None => rest.push(old),
+    for alike in [is_same, has_same_tools, has_same_server] {
+        let mut still = Vec::new();
+        for old in rest {
+            match left.iter().position(|new| alike(old, new)) {
+                Some(at) => found.push((old, left.remove(at))),
+                None => still.push(old),
+            }
         }
-    }
-    for old in rest {
-        if let Some(at) = left.iter().position(|new| same_server(old, new)) {
-            found.push((old, left.remove(at)));
-        }
+        rest = still;
     }
     found
+}
+
+fn has_same_server(one: &GrantRule, other: &GrantRule) -> bool {
+    one.server == other.server && one.from_role == other.from_role
+}
+
+fn has_same_tools(one: &GrantRule, other: &GrantRule) -> bool {
+    let tools = |rule: &GrantRule| {
+        let tools = rule
+            .tools
+            .iter()
+            .flatten()
+            .map(|tool| tool.as_str().to_owned());
+        (rule.tools.is_some(), tools.collect::<BTreeSet<_>>())
+    };
+    has_same_server(one, other) && tools(one) == tools(other)
+}
+
+fn is_same(one: &GrantRule, other: &GrantRule) -> bool {
+    has_same_tools(one, other) && conditions(one) == conditions(other)
+}
+
+/// All of each condition but its place, and how people read it, which leaves out what is long.
+fn conditions(rule: &GrantRule) -> BTreeMap<String, String> {
+    let whole = rule.when.iter().map(|one| {
+        let whole = format!("{:?} {:?} {}", one.argument, one.tests, one.is_optional);
+        (whole, one.to_string())
+    });
+    whole.collect()
+}
+
+/// What is asked of the arguments, before and after.
+fn asked(about: &About, old: &GrantRule, new: &GrantRule) -> Option<Change> {
+    let (before, after) = (conditions(old), conditions(new));
+    let only = |these: &BTreeMap<String, String>, those: &BTreeMap<String, String>| {
+        let only = these
+            .iter()
+            .filter(|(whole, _)| !those.contains_key(*whole));
+        only.map(|(_, words)| words.clone()).collect::<Vec<_>>()
+    };
+    let (gone, come) = (only(&before, &after), only(&after, &before));
+    let what = format!("conditions on {}", listed_tools(new));
+    let change = Change::new(about.clone(), Sign::Changed, what);
+    let (gone_text, come_text) = (gone.join(" and "), come.join(" and "));
+    match (gone.is_empty(), come.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(change.detail(come_text).effect(Effect::Tightened)),
+        (false, true) => {
+            let change = change.detail(format!("no more: {gone_text}"));
+            Some(change.effect(Effect::Loosened))
+        }
+        (false, false) => Some(change.detail(format!("{gone_text} -> {come_text}"))),
+    }
+}
+
+fn listed_tools(rule: &GrantRule) -> String {
+    match &rule.tools {
+        None => rule.server.to_string(),
+        Some(tools) => {
+            let names: Vec<String> = tools.iter().map(|tool| tool.as_str().to_owned()).collect();
+            format!("{}[{}]", rule.server, names.join(","))
+        }
+    }
 }
 
 fn expiry(

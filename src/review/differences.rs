@@ -119,6 +119,21 @@ fn a_grant_that_ends() {
 }
 
 #[test]
+fn what_is_asked_of_arguments_and_addresses() {
+    let grant = "budgets: [2/day, team]}";
+    let asking = |when: &str| format!("budgets: [2/day, team], when: {{{when}}}}}");
+    insta::assert_snapshot!(said(grant, &asking("count: {max: 4}")), @r###"
+    designer ~ conditions on images[imagine] [argument `count` must be at most 4] tightened -
+    "###);
+    let agent = "    servers:\n      - {server: images";
+    let limited = format!("    from: [10.0.0.0/8]\n    max_concurrent: 2\n{agent}");
+    insta::assert_snapshot!(said(agent, &limited), @r###"
+    designer ~ calls of designer at once [any number -> 2] tightened -
+    designer ~ may call from [anywhere -> 10.0.0.0/8] tightened -
+    "###);
+}
+
+#[test]
 fn servers_that_are_others() {
     insta::assert_snapshot!(said("command: notes-server", "command: /opt/notes-server"), @r###"
     servers ~ notes command [notes-server --read -> /opt/notes-server --read] neutral runs as the gateway

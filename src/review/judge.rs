@@ -73,6 +73,7 @@ impl<'a> Judge<'a> {
             target: call.target,
             arguments: call.arguments,
             at: call.at,
+            peer: None,
         };
         let grant = match decide(self.permissions, &question) {
             Decision::Allowed(grant) => grant,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::policy::{BudgetRule, Each, Pattern, RateRule};
+use crate::policy::{BudgetRule, ConcurrencyRule, Each, Pattern, RateRule};
 use crate::types::Unit;
 
 use super::change::{About, Change, Effect, Sign};
@@ -149,4 +149,25 @@ pub(super) fn rate(
             Some(change.effect(Effect::of_amounts(&speed(old), &speed(new))))
         }
     }
+}
+
+/// What is another about how many calls are in flight at once.
+pub(super) fn concurrency(
+    about: &About,
+    whose: &str,
+    [before, after]: [Option<&ConcurrencyRule>; 2],
+) -> Option<Change> {
+    let most = |rule: Option<&ConcurrencyRule>| rule.map_or(u32::MAX, |rule| rule.most.get());
+    let word = |rule: Option<&ConcurrencyRule>| match rule {
+        Some(rule) => rule.most.to_string(),
+        None => "any number".into(),
+    };
+    let (old, new) = (most(before), most(after));
+    let change = Change::new(
+        about.clone(),
+        Sign::Changed,
+        format!("calls of {whose} at once"),
+    );
+    let change = change.detail(format!("{} -> {}", word(before), word(after)));
+    (old != new).then(|| change.effect(Effect::of_amounts(&old, &new)))
 }

@@ -87,6 +87,7 @@ fn allows(file: &Permissions, agent: &AgentName, server: &ServerName, tool: &str
         target: Target::Tool(tool),
         arguments: None,
         at: NOW,
+        peer: None,
     };
     decide(file, &question).is_allowed()
 }

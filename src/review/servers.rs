@@ -7,7 +7,7 @@ use crate::policy::{Costs, ServerRule};
 use crate::types::{Connection, Endpoint, ServerName, Template};
 
 use super::change::{About, Change, Effect, Sign};
-use super::limits::{budgets, rate};
+use super::limits::{budgets, concurrency, rate};
 
 /// Why a changed program is looked at twice.
 const RUNS: &str = "runs as the gateway";
@@ -57,6 +57,8 @@ fn rules(name: &ServerName, before: &ServerRule, after: &ServerRule) -> Vec<Chan
         before.rate.as_deref(),
         after.rate.as_deref(),
     ));
+    let most = [&before.max_concurrent, &after.max_concurrent].map(Option::as_deref);
+    changes.extend(concurrency(&About::Servers, name.as_str(), most));
     let change = |what: &str| Change::new(About::Servers, Sign::Changed, format!("{name} {what}"));
     match (&before.disabled, &after.disabled) {
         (None, Some(_)) => changes.push(change("is switched off").effect(Effect::Tightened)),

@@ -42,6 +42,7 @@ fn reach(
         target: Target::Tool(&aim.tool),
         arguments: None,
         at: now,
+        peer: None,
     };
     let decision = decide(&loaded.permissions, &question);
     if decision.is_allowed() == wanted {

@@ -8,6 +8,7 @@ mod ids;
 mod key_names;
 mod limit;
 mod names;
+mod network;
 mod secret;
 pub mod shown;
 mod time;
@@ -24,6 +25,7 @@ pub use limit::{Limit, LimitError, Rate, RatePeriod};
 pub use names::{
     AgentName, BUILT_IN, Name, NameError, PoolName, RoleName, ServerName, ViewerName, kind,
 };
+pub use network::{Network, NetworkError};
 pub use secret::Secret;
 pub use time::{Timestamp, Zone, ZoneError};
 pub use token::{TOKEN_PREFIX, TOKEN_RANDOM_BYTES, checksum_holds, looks_like_ours, new_token};

@@ -304,6 +304,7 @@ async fn a_list_shows_exactly_what_the_rules_allow() {
                     target: Target::Tool(tool),
                     arguments: None,
                     at: hayward::types::Timestamp::default(),
+                    peer: None,
                 };
                 decide(&world.permissions, &question).is_allowed()
             });

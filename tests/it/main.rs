@@ -17,6 +17,8 @@ mod calls;
 #[cfg(test)]
 mod capture;
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod costs;
 #[cfg(test)]
 mod dashboard;
@@ -40,6 +42,8 @@ mod migrations;
 mod orders;
 #[cfg(test)]
 mod parked;
+#[cfg(test)]
+mod places;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]

@@ -40,6 +40,16 @@ fn by_policy(reason: DenialReason, owner: Option<&str>) -> Failure {
     refused("images/imagine", cause)
 }
 
+fn by_condition() -> Failure {
+    let cause = Cause::Policy {
+        reason: DenialReason::Condition,
+        agent: "clawd".into(),
+        owner: None,
+        detail: Some("argument `count` must be at most 4".into()),
+    };
+    refused("images/imagine", cause)
+}
+
 fn by_budget(window: Window) -> Failure {
     let zone = Zone::named("Europe/Berlin").unwrap();
     let charge = Charge {
@@ -84,6 +94,14 @@ fn by_rate() -> Failure {
         wait: Duration::from_millis(1_500),
         rate: "40/minute".parse().unwrap(),
         name: "agents.clawd.rate".into(),
+    };
+    refused("images/imagine", cause)
+}
+
+fn by_concurrency() -> Failure {
+    let cause = Cause::Concurrency {
+        most: 2.try_into().unwrap(),
+        name: "agents.clawd.max_concurrent".into(),
     };
     refused("images/imagine", cause)
 }
@@ -148,6 +166,7 @@ fn kind(failure: &Failure) -> &'static str {
             Cause::Policy { .. } => "Refused by policy",
             Cause::Budget { .. } => "Refused by budget",
             Cause::Rate { .. } => "Refused by rate",
+            Cause::Concurrency { .. } => "Refused by concurrency",
             Cause::Repeat { .. } => "Refused as a repeat",
         },
         Failure::Upstream { error, .. } => match error {
@@ -194,11 +213,14 @@ fn failures() -> Vec<Failure> {
             supported: vec!["2026-07-28"],
         },
         by_policy(DenialReason::AgentDisabled, None),
+        by_policy(DenialReason::Address, None),
         by_policy(DenialReason::ServerDisabled, None),
         by_policy(DenialReason::UnknownServer, None),
         by_policy(DenialReason::NotGranted, Some("images-team@example.com")),
         by_policy(DenialReason::DeniedRule, None),
         by_policy(DenialReason::Expired, None),
+        by_policy(DenialReason::Condition, None),
+        by_condition(),
         by_budget(Window::calendar(Period::Hour)),
         by_budget(Window::calendar(Period::Day)),
         by_budget(Window::calendar(Period::Week)),
@@ -208,6 +230,7 @@ fn failures() -> Vec<Failure> {
         by_budget("24h".parse().unwrap()),
         by_budget(Window::Total),
         by_rate(),
+        by_concurrency(),
         upstream(UpstreamError::Unreachable("connection refused".into())),
         upstream(UpstreamError::Refused("no".into())),
         upstream(UpstreamError::Rejected(429)),
@@ -253,6 +276,7 @@ fn door_kind(door: &Door) -> &'static str {
             TokenProblem::Placeholder => "Token placeholder",
             TokenProblem::Unknown => "Token unknown",
         },
+        Door::Address { .. } => "Address",
         Door::UnknownServer(_) => "UnknownServer",
         Door::ServerNotGranted { .. } => "ServerNotGranted",
         Door::UnknownSession => "UnknownSession",
@@ -278,6 +302,10 @@ fn doors() -> Vec<Door> {
         Door::Token(TokenProblem::Empty),
         Door::Token(TokenProblem::Placeholder),
         Door::Token(TokenProblem::Unknown),
+        Door::Address {
+            agent: "clawd".parse().unwrap(),
+            address: "192.0.2.7".into(),
+        },
         Door::UnknownServer("nowhere".into()),
         Door::ServerNotGranted {
             server: server(),
@@ -389,6 +417,10 @@ fn every_failure_has_its_code_its_status_and_its_words() {
       200 -31403 Refused by policy (disabled). Agent `clawd` is switched off. Ask whoever keeps permissions.yaml. Retrying will not help. Call id CALL.
       {"call_id":"CALL","reason":"disabled","subject":"images/imagine"}
       tools/call: the same as a tool error
+    Refused by policy (address)
+      200 -31403 Refused by policy (address). Agent `clawd` may not be used from this address. Ask whoever keeps permissions.yaml. Retrying will not help. Call id CALL.
+      {"call_id":"CALL","reason":"address","subject":"images/imagine"}
+      tools/call: the same as a tool error
     Refused by policy (disabled)
       200 -31403 Refused by policy (disabled). The server of `images/imagine` is switched off. Ask whoever keeps permissions.yaml. Retrying will not help. Call id CALL.
       {"call_id":"CALL","reason":"disabled","subject":"images/imagine"}
@@ -408,6 +440,14 @@ fn every_failure_has_its_code_its_status_and_its_words() {
     Refused by policy (expired)
       200 -31403 Refused by policy (expired). The grant of `images/imagine` to agent `clawd` has ended. Ask whoever keeps permissions.yaml. Retrying will not help. Call id CALL.
       {"call_id":"CALL","reason":"expired","subject":"images/imagine"}
+      tools/call: the same as a tool error
+    Refused by policy (condition)
+      200 -31403 Refused by policy (condition). The arguments of `images/imagine` are not as the grant of agent `clawd` asks. Ask whoever keeps permissions.yaml. Retrying will not help. Call id CALL.
+      {"call_id":"CALL","reason":"condition","subject":"images/imagine"}
+      tools/call: the same as a tool error
+    Refused by policy (condition)
+      200 -31403 Refused by policy (condition). images/imagine: argument `count` must be at most 4. Retrying the same will not help. Call id CALL.
+      {"call_id":"CALL","detail":"argument `count` must be at most 4","reason":"condition","subject":"images/imagine"}
       tools/call: the same as a tool error
     Refused by budget (budget)
       200 -31429 Refused by policy (budget). images/imagine: 2 of 2 calls used this hour. Next call possible at 2026-11-20T14:00:00+01:00. Retrying before then will not help. Call id CALL.
@@ -444,6 +484,10 @@ fn every_failure_has_its_code_its_status_and_its_words() {
     Refused by rate (rate)
       200 -31429 Refused by policy (rate). images/imagine: no more than 40/minute. Wait 1.5 s, then try again. Call id CALL.
       {"call_id":"CALL","reason":"rate","retry_after_ms":1500}
+      tools/call: the same as a tool error
+    Refused by concurrency (concurrency)
+      200 -31429 Refused by policy (concurrency). images/imagine: no more than 2 calls may be in flight at once, and as many are. Try again when one of them has ended. Call id CALL.
+      {"call_id":"CALL","limit":2,"name":"agents.clawd.max_concurrent","reason":"concurrency"}
       tools/call: the same as a tool error
     Upstream unreachable (upstream_unavailable)
       200 -31503 Server `images` cannot be reached. Nothing was sent and nothing was charged; it may work in a minute. Call id CALL.
@@ -564,7 +608,7 @@ fn every_answer_at_the_door_has_its_status_and_its_words() {
         )
         .unwrap();
     }
-    insta::assert_snapshot!(text, @r#"
+    insta::assert_snapshot!(text, @"
     ForeignHost (foreign_host)
       403 -32600 host `evil.example` is not one of this gateway's; start it with `--allowed-host evil.example` if it is
     ForeignOrigin (foreign_origin)
@@ -581,6 +625,8 @@ fn every_answer_at_the_door_has_its_status_and_its_words() {
       401 -32600 a placeholder such as `${HAYWARD_TOKEN}` arrived unexpanded: the client did not fill in its variable
     Token unknown (not_authenticated)
       401 -32600 this token is not known here, or has ended: ask whoever keeps permissions.yaml
+    Address (address)
+      403 -31403 agent `clawd` may not be used from 192.0.2.7; it would take another `from` in permissions.yaml
     UnknownServer (unknown_server)
       404 -32600 there is no server `nowhere` here
     ServerNotGranted (not_granted)
@@ -605,5 +651,5 @@ fn every_answer_at_the_door_has_its_status_and_its_words() {
       400 -32600 protocol version `tomorrow` is not known here
     NotFound (not_found)
       404 -32600 nothing is here; agents use /mcp, people /audit
-    "#);
+    ");
 }

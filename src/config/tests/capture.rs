@@ -70,7 +70,7 @@ fn captures_and_names_that_are_none() {
         agents:
           clawd: {token_hash: "sha256:5301106ff4b7f7727a6c54be77a6a3eacea8014c2ac76b13bae98ce93c43d0ee", servers: [a], redact: [x]}
         "#;
-    insta::assert_snapshot!(said(text), @r###"
+    insta::assert_snapshot!(said(text), @r#"
     error[P006]: `argument` is none of none, metadata, arguments, full
      --> permissions.yaml:1:21
       |
@@ -124,6 +124,6 @@ fn captures_and_names_that_are_none() {
     5 |   clawd: {token_hash: "sha256:5301106ff4b7f7727a6c54be77a6a3eacea8014c2ac76b13bae98ce93c43d0ee", servers: [a], redact: [x]}
       |                                                                                                                ^^^^^^
       |
-      = note: the keys are token_hash, servers, roles, description, owner, deny, budgets, rate, disabled, refusals, ungranted, capture
-    "###);
+      = note: the keys are token_hash, servers, roles, description, owner, from, deny, budgets, rate, max_concurrent, disabled, refusals, ungranted, capture
+    "#);
 }

@@ -33,6 +33,7 @@ fn decided(loaded: &Loaded, agent: &str, call: &str, at: i64) -> Decision {
         target: Target::Tool(tool),
         arguments: None,
         at: Timestamp::from_micros(at * 1_000_000),
+        peer: None,
     };
     policy::decide(rules, &question)
 }

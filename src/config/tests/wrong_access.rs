@@ -302,7 +302,7 @@ fn two_grants_of_which_none_is_more_exact() {
               - {server: github, tools: ["get_*"], budgets: 2/day}
               - {server: github, tools: ["*_all"]}
         "#;
-    insta::assert_snapshot!(said(text), @r###"
+    insta::assert_snapshot!(said(text), @r#"
     error[P025]: two grants of agent `clawd` cover the same call equally exactly
      --> permissions.yaml:7:18
       |
@@ -311,8 +311,8 @@ fn two_grants_of_which_none_is_more_exact() {
     7 |       - {server: github, tools: ["*_all"]}
       |                  ^^^^^^ as exact as the other
       |
-      = note: the more exact grant decides: join the two, or make one more exact
-    "###);
+      = note: the more exact grant decides: join the two, make one more exact, or give each a `when`
+    "#);
 }
 
 #[test]

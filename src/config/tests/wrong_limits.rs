@@ -529,3 +529,64 @@ fn spans_in_which_a_call_is_not_made_again() {
       |                          ^^^^^^ write a value, or leave the key away
     "###);
 }
+
+#[test]
+fn networks_and_numbers_of_calls_that_are_none() {
+    let text = r#"
+        servers:
+          a: {url: "http://a/", max_concurrent: 0}
+        agents:
+          x:
+            token_hash: "sha256:5301106ff4b7f7727a6c54be77a6a3eacea8014c2ac76b13bae98ce93c43d0ee"
+            servers: [a]
+            max_concurrent: many
+            from: [10.20.3.4/16, localhost, 10.0.0.0/33, "::1", "::1"]
+        "#;
+    insta::assert_snapshot!(said(text), @r#"
+    error[P030]: `0` is not a whole number of at least 1
+     --> permissions.yaml:2:41
+      |
+    2 |   a: {url: "http://a/", max_concurrent: 0}
+      |                                         ^
+      |
+      = note: `max_concurrent` is how many calls may run at once; `disabled: true` lets none through
+
+    error[P030]: `many` is not a whole number of at least 1
+     --> permissions.yaml:7:21
+      |
+    7 |     max_concurrent: many
+      |                     ^^^^
+      |
+      = note: `max_concurrent` is how many calls may run at once; `disabled: true` lets none through
+
+    error[P030]: `10.20.3.4/16` is not a network
+     --> permissions.yaml:8:12
+      |
+    8 |     from: [10.20.3.4/16, localhost, 10.0.0.0/33, "::1", "::1"]
+      |            ^^^^^^^^^^^^
+      |
+      = note: this is one address of a network: write `10.20.0.0/16` for all of it, or leave the `/` away for this one
+
+    error[P030]: `localhost` is not a network
+     --> permissions.yaml:8:26
+      |
+    8 |     from: [10.20.3.4/16, localhost, 10.0.0.0/33, "::1", "::1"]
+      |                          ^^^^^^^^^
+      |
+      = note: write an address or a network, such as `10.20.0.7`, `10.20.0.0/16` or `2001:db8::/32`
+
+    error[P030]: `10.0.0.0/33` is not a network
+     --> permissions.yaml:8:37
+      |
+    8 |     from: [10.20.3.4/16, localhost, 10.0.0.0/33, "::1", "::1"]
+      |                                     ^^^^^^^^^^^
+      |
+      = note: an address of this kind has 32 bits
+
+    error[P006]: `::1` stands twice in one list
+     --> permissions.yaml:8:58
+      |
+    8 |     from: [10.20.3.4/16, localhost, 10.0.0.0/33, "::1", "::1"]
+      |                                                          ^^^
+    "#);
+}

@@ -315,7 +315,7 @@ fn the_old_transport_is_for_urls_and_said_once() {
           c: {url: "http://c/", protocol: morden}
           d: {url: "http://d/", transport: http}
         "#;
-    insta::assert_snapshot!(said(text), @r###"
+    insta::assert_snapshot!(said(text), @r#"
     error[P006]: `transport: sse` and `protocol` say different things
      --> permissions.yaml:2:39
       |
@@ -350,6 +350,6 @@ fn the_old_transport_is_for_urls_and_said_once() {
     5 |   d: {url: "http://d/", transport: http}
       |                         ^^^^^^^^^
       |
-      = note: the keys are url, command, description, headers, protocol, timeout, args, env, cwd, instances, budgets, rate, dedupe, costs, cost_unit, disabled, capture, redact
-    "###);
+      = note: the keys are url, command, description, headers, protocol, timeout, args, env, cwd, instances, budgets, rate, max_concurrent, dedupe, costs, cost_unit, disabled, capture, redact
+    "#);
 }

@@ -34,14 +34,14 @@ fn every_unknown_key_is_reported_with_the_nearest_known_one() {
             budget: 2/day
         rolls: {}
         "#;
-    insta::assert_snapshot!(said(text), @r###"
+    insta::assert_snapshot!(said(text), @r#"
     error[P002]: unknown key `sevrers` in agent `clawd`
      --> permissions.yaml:4:5
       |
     4 |     sevrers: ["*"]
       |     ^^^^^^^
       |
-      = note: the keys are token_hash, servers, roles, description, owner, deny, budgets, rate, disabled, refusals, ungranted, capture
+      = note: the keys are token_hash, servers, roles, description, owner, from, deny, budgets, rate, max_concurrent, disabled, refusals, ungranted, capture
     help: a similar one exists
       |
     4 -     sevrers: ["*"]
@@ -54,7 +54,7 @@ fn every_unknown_key_is_reported_with_the_nearest_known_one() {
     5 |     budget: 2/day
       |     ^^^^^^
       |
-      = note: the keys are token_hash, servers, roles, description, owner, deny, budgets, rate, disabled, refusals, ungranted, capture
+      = note: the keys are token_hash, servers, roles, description, owner, from, deny, budgets, rate, max_concurrent, disabled, refusals, ungranted, capture
     help: a similar one exists
       |
     5 |     budgets: 2/day
@@ -66,13 +66,13 @@ fn every_unknown_key_is_reported_with_the_nearest_known_one() {
     6 | rolls: {}
       | ^^^^^
       |
-      = note: the keys are version, defaults, servers, roles, budgets, deny, agents, viewers
+      = note: the keys are version, defaults, servers, roles, budgets, deny, agents, viewers, tests
     help: a similar one exists
       |
     6 - rolls: {}
     6 + roles: {}
       |
-    "###);
+    "#);
 }
 
 #[test]

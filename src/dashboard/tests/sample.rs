@@ -363,6 +363,8 @@ pub(super) fn parts() -> Parts {
         deny: Vec::new(),
         budgets: Vec::new(),
         rate: None,
+        max_concurrent: None,
+        from: None,
         refusals: RefusalStyle::ToolError,
         ungranted: UngrantedStyle::Explain,
         capture: Capture::default(),

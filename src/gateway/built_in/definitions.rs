@@ -108,6 +108,7 @@ fn whoami() -> Value {
             "tools": list(text()),
             "whole_server": {"type": "boolean"},
             "expires": instant(),
+            "when": list(text()),
         }),
         &["rule", "tools", "whole_server"],
     );

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::policy::{GrantRule, Pattern, RateRule, Reached, Token, reach};
+use crate::policy::{Condition, GrantRule, Pattern, RateRule, Reached, Token, reach};
 use crate::types::{Timestamp, Zone};
 
 use super::super::stages::Caller;
@@ -77,6 +77,10 @@ fn grant(grant: &GrantRule, zone: &Zone) -> Value {
     told.insert("tools".into(), listed);
     told.insert("whole_server".into(), tools.is_none().into());
     put_end(&mut told, grant.expires, zone);
+    if !grant.when.is_empty() {
+        let when = grant.when.iter().map(Condition::to_string);
+        told.insert("when".into(), when.collect());
+    }
     told.into()
 }
 

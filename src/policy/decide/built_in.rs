@@ -2,13 +2,13 @@
 //! anything may use it, until a `deny` closes it.
 
 use super::{
-    Denial, DenialReason, Grant, Permissions, Question, Reason, Target, agent_switched_on, denial,
+    Denial, DenialReason, Grant, Permissions, Question, Reason, Target, agent_may_ask, denial,
     keeping, may_see_server, not_forbidden,
 };
 
 /// Whether the rules let an agent use it.
 pub(super) fn check(permissions: &Permissions, question: &Question<'_>) -> Result<(), Denial> {
-    agent_switched_on(question)?;
+    agent_may_ask(question)?;
     not_forbidden(permissions, question)?;
     match question.target {
         Target::Tool(_) | Target::Listing => {}
@@ -39,6 +39,7 @@ pub(super) fn grant(permissions: &Permissions, question: &Question<'_>) -> Grant
         reasons: vec![reason],
         charges: Vec::new(),
         rates: Vec::new(),
+        concurrency: Vec::new(),
         keeping: keeping(permissions, question.agent, question.server),
     }
 }

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::policy::{
-    BudgetRule, Capture, Disabled, Each, Parts, Refund, RefusalStyle, UngrantedStyle,
+    Argument, Bound, BudgetRule, Capture, Condition, Disabled, Each, Parts, Refund, RefusalStyle,
+    Scalar, Test, UngrantedStyle,
 };
 use crate::types::{BudgetKey, Rate, Revision, Zone};
 
@@ -30,6 +31,7 @@ fn all_of(path: &str, server: &str) -> GrantRule {
         place: place(path),
         server: Pattern::new(server),
         tools: None,
+        when: [].into(),
         expires: None,
         budgets: Vec::new(),
         rate: None,
@@ -90,6 +92,8 @@ fn agent(grants: Vec<GrantRule>) -> Agent {
         deny: Vec::new(),
         budgets: Vec::new(),
         rate: None,
+        max_concurrent: None,
+        from: None,
         refusals: RefusalStyle::default(),
         ungranted: UngrantedStyle::default(),
         capture: Capture::default(),
@@ -104,6 +108,7 @@ fn server(name: &str) -> ServerRule {
         disabled: None,
         budgets: Vec::new(),
         rate: None,
+        max_concurrent: None,
         dedupe: Vec::new(),
         keeping: Keeping {
             capture: Capture::Full,
@@ -136,6 +141,7 @@ fn ask(parts: &Parts, agent: &Agent, server: &str, target: Target<'_>) -> Decisi
         target,
         arguments: None,
         at: NOON,
+        peer: None,
     };
     let decision = decide(&permissions, &question);
     assert_eq!(decision.is_allowed(), is_granted(&permissions, &question));
@@ -203,6 +209,80 @@ fn the_most_specific_live_grant_decides() {
         grants.reverse();
         assert_eq!(granted(grants, "get_issue"), expected, "reversed {names}");
     }
+}
+
+fn asking(path: &str, argument: &str, test: Test, limit: &str) -> GrantRule {
+    let condition = Condition {
+        place: place(&format!("{path}.when")),
+        argument: Argument::new(argument).unwrap(),
+        tests: vec![test],
+        is_optional: false,
+    };
+    GrantRule {
+        when: [condition].into(),
+        budgets: vec![budget(path, limit, &[], Each::Shared)],
+        ..tools_of(path, "github", &["create"])
+    }
+}
+
+fn called(grants: Vec<GrantRule>, arguments: Option<&str>) -> Decision {
+    let permissions = Permissions::new(rules(Vec::new()));
+    let question = Question {
+        agent: &agent(grants),
+        server: &"github".parse().unwrap(),
+        target: Target::Tool("create"),
+        arguments,
+        at: NOON,
+        peer: None,
+    };
+    let decision = decide(&permissions, &question);
+    assert_eq!(decision.is_allowed(), is_granted(&permissions, &question));
+    decision
+}
+
+#[test]
+fn of_equally_specific_grants_those_whose_conditions_hold_are_charged() {
+    let equals = |value: &str| Test::Equals(Scalar::new(value));
+    let most = |value: &str| Test::Max(Bound::new(value).unwrap());
+    let grants = || {
+        vec![
+            all_of("whole", "*"),
+            asking("acme", "owner", equals("acme"), "1/day"),
+            asking("beta", "owner", equals("beta"), "2/day"),
+            asking("few", "count", most("4"), "3/day"),
+        ]
+    };
+    let scopes = |arguments: Option<&str>| match called(grants(), arguments) {
+        Decision::Allowed(grant) => {
+            let charges = grant.charges().iter();
+            Ok(charges
+                .map(|charge| charge.place.path.to_string())
+                .collect())
+        }
+        Decision::Denied(denial) => Err((denial.reason, denial.detail.unwrap_or_default())),
+    };
+    let paths = |paths: &[&str]| -> Vec<String> { paths.iter().map(|&path| path.into()).collect() };
+    assert_eq!(scopes(Some(r#"{"owner":"acme"}"#)), Ok(paths(&["acme"])));
+    assert_eq!(
+        scopes(Some(r#"{"owner":"beta","count":4}"#)),
+        Ok(paths(&["few", "beta"]))
+    );
+    // Nobody calls, so nothing is known against any of them.
+    assert_eq!(scopes(None), Ok(paths(&["few", "beta", "acme"])));
+    let detail = "argument `count` is missing; it must be at most 4, or argument `owner` must be `beta`, or \
+                  argument `owner` must be `acme`";
+    let refused = Err((DenialReason::Condition, detail.to_owned()));
+    assert_eq!(scopes(Some(r#"{"owner":"evil"}"#)), refused);
+}
+
+#[test]
+fn a_broader_grant_rescues_no_call_that_the_exact_one_refuses() {
+    let few = asking("few", "count", Test::Max(Bound::new("4").unwrap()), "3/day");
+    let arguments = Some(r#"{"count":5}"#);
+    let decision = called(vec![all_of("whole", "*"), few.clone()], arguments);
+    assert_eq!(outcome(&decision), Err(DenialReason::Condition));
+    let decision = called(vec![all_of("whole", "*"), ended(few)], arguments);
+    assert_eq!(outcome(&decision), Ok("whole".into()));
 }
 
 #[test]
