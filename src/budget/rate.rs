@@ -29,17 +29,29 @@ impl GovernorClock for RunningTime {
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, RunningTime, NoOpMiddleware<Nanos>>;
 
+/// Limiters of rules that are gone are kept while there are at most so many.
+const MOST_LEFT_OVER: usize = 10_000;
+
 /// One limiter for each rate in the rules. Their number is that of the rules, never that of callers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RateLimits {
     clock: RunningTime,
-    limiters: HashMap<BudgetKey, Limiter>,
+    limiters: HashMap<BudgetKey, (Rate, Arc<Limiter>)>,
 }
 
 impl RateLimits {
     /// Fresh limiters for these rules.
     pub fn new(permissions: &Permissions, clock: Arc<dyn Clock>) -> Self {
-        let clock = RunningTime(clock);
+        let nothing = Self {
+            clock: RunningTime(clock),
+            limiters: HashMap::new(),
+        };
+        nothing.renewed(permissions)
+    }
+
+    /// The limiters of other rules. A rate that is the same goes on, and one that comes back soon: else whoever changes
+    /// the file would give everybody their bursts anew.
+    pub fn renewed(&self, permissions: &Permissions) -> Self {
         let agents = permissions.agents().values();
         let of_agents = agents.flat_map(|agent| {
             let grants = agent.grants.iter().filter_map(|grant| grant.rate.as_ref());
@@ -49,16 +61,24 @@ impl RateLimits {
             .servers()
             .values()
             .filter_map(|server| server.rate.as_ref());
-        let limiters = of_agents
-            .chain(of_servers)
-            .map(|rule| {
-                (
-                    rule.key.clone(),
-                    RateLimiter::direct_with_clock(quota(rule.rate), clock.clone()),
-                )
-            })
-            .collect();
-        Self { clock, limiters }
+        let mut limiters = if self.limiters.len() > MOST_LEFT_OVER {
+            HashMap::new()
+        } else {
+            self.limiters.clone()
+        };
+        for rule in of_agents.chain(of_servers) {
+            let known = self.limiters.get(&rule.key);
+            let known = known.filter(|(rate, _)| *rate == rule.rate);
+            let limiter = known.cloned().unwrap_or_else(|| {
+                let fresh = RateLimiter::direct_with_clock(quota(rule.rate), self.clock.clone());
+                (rule.rate, Arc::new(fresh))
+            });
+            limiters.insert(rule.key.clone(), limiter);
+        }
+        Self {
+            clock: self.clock.clone(),
+            limiters,
+        }
     }
 
     /// Takes one call from each rate, or says which has no room and how long to wait.
@@ -67,7 +87,7 @@ impl RateLimits {
     /// When a rate has no room. Those before it in the list have counted the attempt.
     pub fn take<'a>(&self, rules: &'a [Arc<RateRule>]) -> Result<(), (&'a RateRule, Duration)> {
         for rule in rules {
-            if let Some(limiter) = self.limiters.get(&rule.key)
+            if let Some((_, limiter)) = self.limiters.get(&rule.key)
                 && let Err(wait) = limiter.check()
             {
                 return Err((rule, wait.wait_time_from(self.clock.now())));

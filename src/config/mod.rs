@@ -5,11 +5,13 @@
 mod agent;
 mod budget;
 mod capture;
+mod commit;
 mod cost;
 mod dedupe;
 mod endpoint;
 mod fields;
 mod file_test;
+mod followed;
 mod grant;
 mod invisible;
 mod load;
@@ -31,8 +33,10 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use commit::commit_of;
 pub use file_test::{Aim, FileTest, Trial};
-pub use load::{EXAMPLE, LoadError, load, read_text};
+pub use followed::Followed;
+pub use load::{EXAMPLE, LoadError, Read, load, read_text};
 pub use parse::{Loaded, parse, review};
 pub use problem::{Code, Severity, nearest};
 pub use render::{Diagnostic, Problems};

@@ -114,7 +114,7 @@ impl Front {
         let caller = self.caller(&headers);
         let caller = caller.map_err(|door| refuse_unread(&door, &headers))?;
         let opened = server
-            .map(|name| self.gateway.open_server(&caller.agent, name))
+            .map(|name| self.gateway.open_server(&caller, name))
             .transpose();
         match opened {
             Ok(server) => Ok(Visit {
@@ -130,22 +130,14 @@ impl Front {
 
     /// Who sent this: the agent of its token.
     fn caller(&self, headers: &HeaderMap) -> Result<Caller, Door> {
-        let agent = bearer::token(headers).and_then(|token| {
+        let caller = bearer::token(headers).and_then(|token| {
             self.gateway
-                .authenticate(token)
+                .authenticate(token, presumed_era(headers))
                 .ok_or(TokenProblem::Unknown)
         });
-        let agent = agent.map_err(|problem| {
+        caller.map_err(|problem| {
             self.gateway.count_stranger();
             Door::Token(problem)
-        })?;
-        Ok(Caller {
-            permissions: Arc::clone(self.gateway.permissions()),
-            era: presumed_era(headers),
-            client: None,
-            session: None,
-            bytes_in: 0,
-            agent,
         })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Knows no clock, no disk and no socket; the instant is an argument.
 
+mod alike;
 mod capture;
 mod charge;
 mod decide;
@@ -10,6 +11,7 @@ mod permissions;
 mod reach;
 mod weigh;
 
+pub use alike::sees_alike;
 pub use capture::{Capture, Keeping, keeping};
 pub use charge::{Charge, Unpriced};
 pub use decide::{

@@ -43,6 +43,8 @@ mod parked;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod sessions;
