@@ -134,7 +134,9 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     );
     let (gateway, writer, head) = Gateway::start(Setup {
         permissions: Arc::new(policy.permissions),
-        commit: source.as_ref().and_then(Source::commit),
+        commit: source
+            .as_ref()
+            .and_then(|source| source.commit(revisions.0, revisions.0)),
         shadow,
         upstreams,
         database,
@@ -149,7 +151,16 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     .await?;
     let routes = routes(&gateway, &readers, access, guard, clock);
     let stop = CancellationToken::new();
-    let reloads = source.map(|source| {
+    let followed = source.filter(|source| {
+        let can_be = source.can_be_followed();
+        if !can_be {
+            tracing::warn!(
+                "the rules do not come from a file that can be read again: changes need a restart"
+            );
+        }
+        can_be
+    });
+    let reloads = followed.map(|source| {
         let at = Arc::clone(&gateway);
         let (reloader, asker) = Reloader::new(at, source, environment, revisions);
         (asker, tokio::spawn(reloader.run(stop.clone())))

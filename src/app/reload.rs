@@ -27,15 +27,22 @@ pub struct Source {
     pub policy: PathBuf,
     /// The file with rules to compare with.
     pub shadow: Option<PathBuf>,
-    /// The commit it is taken from, where somebody says so; else the repository around it is asked.
+    /// The commit that what is in the policy file at the start is taken from, where somebody says so. Of anything else
+    /// the repository around the file is asked.
     pub commit: Option<String>,
 }
 
 impl Source {
-    /// The commit that the policy file is taken from, as far as that is known.
-    pub(super) fn commit(&self) -> Option<Arc<str>> {
-        let known = self.commit.clone().or_else(|| commit_of(&self.policy));
-        known.map(Arc::from)
+    /// The commit that a revision of the policy file is taken from, as far as that is known.
+    pub(super) fn commit(&self, revision: Revision, first: Revision) -> Option<Arc<str>> {
+        let said = self.commit.clone().filter(|_| revision == first);
+        said.or_else(|| commit_of(&self.policy)).map(Arc::from)
+    }
+
+    /// Whether the policy file can be read again: what comes through a pipe cannot.
+    pub(super) fn can_be_followed(&self) -> bool {
+        let is_file = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|meta| meta.is_file());
+        is_file(&self.policy) && self.shadow.as_ref().is_none_or(is_file)
     }
 }
 
@@ -76,6 +83,8 @@ pub(super) struct Reloader {
     environment: Arc<BTreeMap<String, String>>,
     policy: Followed,
     shadow: Option<Followed>,
+    /// What the policy file held at the start.
+    first: Revision,
     asked: mpsc::Receiver<oneshot::Sender<Reloaded>>,
     began: Instant,
 }
@@ -112,6 +121,7 @@ impl Reloader {
             policy: Followed::new(&source.policy, policy),
             shadow: shadow.map(|(path, revision)| Followed::new(path, revision)),
             source: Arc::new(source),
+            first: policy,
             environment: Arc::new(environment),
             asked,
             began: Instant::now(),
@@ -119,14 +129,17 @@ impl Reloader {
         (reloader, Asker(asker))
     }
 
-    /// Goes on until the gateway stops.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
+    /// Goes on until the gateway stops; a disk that hangs does not hold that up.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.follow()).await;
+    }
+
+    async fn follow(mut self) {
         let mut every = interval(LOOK);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
                 Some(reply) = self.asked.recv() => {
                     let reloaded = self.reload(Why::Asked).await;
                     // Whoever asked may not want to know.
@@ -160,17 +173,21 @@ impl Reloader {
     /// Looks at a file where that holds nobody up.
     async fn find(&self, followed: Followed, why: Why) -> (Followed, Option<Found>) {
         let (environment, source) = (Arc::clone(&self.environment), Arc::clone(&self.source));
-        let unlooked = followed.clone();
+        let (unlooked, first) = (followed.clone(), self.first);
         let looking = spawn_blocking(move || {
             let mut followed = followed;
             let read = match why {
                 Why::Asked => Some(followed.take()),
                 Why::Due(now) => followed.look(now),
             };
-            let found = read.map(|read| Found {
-                revision: read.as_ref().ok().map(|read| read.revision),
-                loaded: read.and_then(|read| read.parse(&|name| environment.get(name).cloned())),
-                commit: source.commit(),
+            let found = read.map(|read| {
+                let revision = read.as_ref().ok().map(|read| read.revision);
+                let value = |name: &str| environment.get(name).cloned();
+                Found {
+                    revision,
+                    loaded: read.and_then(|read| read.parse(&value)),
+                    commit: revision.and_then(|revision| source.commit(revision, first)),
+                }
             });
             (followed, found)
         });

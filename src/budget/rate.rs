@@ -61,12 +61,16 @@ impl RateLimits {
             .servers()
             .values()
             .filter_map(|server| server.rate.as_ref());
+        self.with_rules(of_agents.chain(of_servers))
+    }
+
+    fn with_rules<'a>(&self, rules: impl Iterator<Item = &'a Arc<RateRule>>) -> Self {
         let mut limiters = if self.limiters.len() > MOST_LEFT_OVER {
             HashMap::new()
         } else {
             self.limiters.clone()
         };
-        for rule in of_agents.chain(of_servers) {
+        for rule in rules {
             let known = self.limiters.get(&rule.key);
             let known = known.filter(|(rate, _)| *rate == rule.rate);
             let limiter = known.cloned().unwrap_or_else(|| {
@@ -109,6 +113,42 @@ fn quota(rate: Rate) -> Quota {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Place;
+
+    #[test]
+    fn other_rules_give_no_burst_anew() {
+        let clock = Arc::new(crate::clock::ManualClock::at(Default::default()));
+        let rule = |place: &str, rate: &str| {
+            Arc::new(RateRule {
+                place: Place {
+                    path: place.into(),
+                    line: 1,
+                },
+                key: BudgetKey::new(place),
+                rate: rate.parse().unwrap(),
+            })
+        };
+        let (same, slower) = (rule("a", "1/minute"), rule("a", "1/hour"));
+        let nothing = RateLimits {
+            clock: RunningTime(clock.clone()),
+            limiters: HashMap::new(),
+        };
+        let first = nothing.with_rules([&same].into_iter());
+        let is_taken = |limits: &RateLimits, rule: &Arc<RateRule>| {
+            limits.take(std::slice::from_ref(rule)).is_ok()
+        };
+        assert!(is_taken(&first, &same));
+        // The same again, gone and back again, and only then another one.
+        let again = first.with_rules([&same].into_iter());
+        assert!(!is_taken(&again, &same));
+        let back = again
+            .with_rules([].into_iter())
+            .with_rules([&same].into_iter());
+        assert!(!is_taken(&back, &same));
+        assert!(!is_taken(&first, &same), "who came before shares it");
+        let other = back.with_rules([&slower].into_iter());
+        assert!(is_taken(&other, &slower) && !is_taken(&other, &slower));
+    }
 
     #[test]
     fn a_burst_passes_and_then_the_pace_holds() {

@@ -79,7 +79,7 @@ impl Forwarder {
         match self.upstreams().get(server) {
             // Its rules spoke of another one; what they allowed there says nothing about this one.
             Some(upstream) if upstream.edition() > edition => {
-                Err(gone("its settings changed at this moment; call again"))
+                Err(gone("its settings changed at this very moment"))
             }
             Some(upstream) => Ok(Arc::clone(upstream)),
             None => Err(gone("it is not connected")),

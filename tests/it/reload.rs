@@ -4,9 +4,14 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use hayward::app::Reloaded;
+use hayward::config;
+use hayward::policy::sees_alike;
+use hayward::types::Timestamp;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::support::{FakeUpstream, World, find, soon, without_lists};
+use super::support::{FakeUpstream, World, find, rpc, soon, token, without_lists};
 
 const SERVERS: &str = r#"servers: {images: {url: "@images"}, notes: {url: "@notes"}}"#;
 
@@ -333,6 +338,153 @@ async fn those_who_listen_hear_of_what_they_may_do_now_and_strangers_hear_no_mor
     .await;
     assert_eq!(session.post("{}").send().await.status, 401);
     world.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_token_it_was_opened_with_and_its_session_goes_on_with_another() {
+    let two = |first: &str| {
+        granting("imagine").replace(
+            "\"@clawd\"",
+            &format!("[{{hash: \"{first}\"}}, {{hash: \"@second\"}}]"),
+        )
+    };
+    let world = World::builder()
+        .server("images", FakeUpstream::legacy().with_news())
+        .server("notes", FakeUpstream::modern().with_news())
+        .follows()
+        .start(&two("@clawd"))
+        .await;
+    let session = world.agent("clawd").session("/mcp", "2025-11-25").await;
+    let mut stream = session.stand().await;
+    let filter = json!({"notifications": {"toolsListChanged": true}});
+    let listen = world
+        .agent("clawd")
+        .modern("/mcp", "subscriptions/listen", filter);
+    let mut younger = listen.open().await;
+    let agreed = younger.next().await.unwrap();
+    assert_eq!(agreed["params"]["notifications"]["toolsListChanged"], true);
+    assert_eq!(world.reload(&two("@third")).await, Reloaded::Changed);
+    let last = soon("both streams end", async {
+        while stream.next().await.is_some() {}
+        let mut last = None;
+        while let Some(message) = younger.next().await {
+            last = Some(message);
+        }
+        last
+    });
+    let last = last.await.expect("it says that it ends");
+    assert_eq!(last["result"]["resultType"], "complete", "{last}");
+    assert_eq!(session.post("{}").send().await.status, 401);
+    let request = world.agent("second").get("/mcp");
+    let request = request.header("accept", "text/event-stream");
+    let mut again = request.header("mcp-session-id", &session.id).open().await;
+    assert_eq!(
+        again.status, 200,
+        "the session is the agent's, not the token's"
+    );
+    assert_eq!(
+        world
+            .reload(&rules("notes").replace("@clawd", "@second"))
+            .await,
+        Reloaded::Changed
+    );
+    let told = soon("the stream goes on", again.next()).await.unwrap();
+    assert_eq!(told["method"], TOOLS_CHANGED);
+    drop(again);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_allowed_at_one_server_is_not_done_at_another_of_its_name() {
+    let world = world(&rules("images")).await;
+    let body = rpc("tools/call", &json!({"name": "imagine", "arguments": {}}));
+    let head = format!(
+        "POST /mcp/images HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\nconnection: close\r\n\
+         content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        token("clawd"),
+        body.len()
+    );
+    let mut agent = TcpStream::connect(world.address()).await.unwrap();
+    agent.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 25];
+    soon("the body is wanted", agent.read_exact(&mut answer))
+        .await
+        .unwrap();
+    assert_eq!(answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    // The token is known, the rules of the call are those of now.
+    let swapped = rules("images").replace("\"@images\"", "\"@images\", headers: {X-Tenant: other}");
+    assert_eq!(world.reload(&swapped).await, Reloaded::Changed);
+    agent.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    agent.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("upstream_unavailable"), "{answer}");
+    assert_eq!(world.server("images").calls(), 0);
+    let events = without_lists(world.events().await);
+    let (admitted, released) = (find(&events, "admitted"), find(&events, "released"));
+    assert_eq!((admitted.len(), released.len()), (1, 1));
+    let why = released[0].text("error");
+    assert!(why.contains("its settings changed"), "{why}");
+    assert_eq!(refused(&images(&world, "imagine").await), None);
+    assert_eq!(world.server("images").calls(), 1);
+    world.stop().await;
+}
+
+#[test]
+fn rules_are_alike_for_a_list_when_they_filter_it_alike() {
+    let parse = |text: &str| config::parse("permissions.yaml", text, &|_| None).unwrap();
+    let rules = |deny: &str, grants: &str, more: &str| {
+        let hash = format!("sha256:{}", "ab".repeat(32));
+        parse(&format!(
+            "deny: [{deny}]\nservers: {{a: {{url: 'http://a/', {more}}}, b: {{url: 'http://b/'}}}}
+agents: {{x: {{token_hash: '{hash}', servers: [{grants}]}}}}"
+        ))
+        .permissions
+    };
+    let first = ("b/q", "{server: a, tools: [one, two]}, b", "");
+    for (other, is_alike) in [
+        (first, true),
+        (("b/q", "b, {server: a, tools: [two, one]}", ""), true),
+        (("b/*", "{server: a, tools: [one, two]}, b", ""), true),
+        (
+            (
+                "b/q",
+                "{server: a, tools: [one, two], budgets: [1/day]}",
+                "",
+            ),
+            true,
+        ),
+        (
+            ("b/q", "{server: a, tools: [one, two]}, b", "description: x"),
+            true,
+        ),
+        (("a/one", "{server: a, tools: [one, two]}, b", ""), false),
+        (("b/q", "{server: a, tools: [one]}, b", ""), false),
+        (("b/q", "a, b", ""), false),
+        (("b/q", "b", ""), false),
+        (
+            (
+                "b/q",
+                "{server: a, tools: [one, two], expires: 2020-01-01}, b",
+                "",
+            ),
+            false,
+        ),
+        (
+            ("b/q", "{server: a, tools: [one, two]}, b", "disabled: true"),
+            false,
+        ),
+    ] {
+        let (one, two) = (
+            rules(first.0, first.1, first.2),
+            rules(other.0, other.1, other.2),
+        );
+        let agent =
+            |rules: &hayward::policy::Permissions| rules.agents().values().next().unwrap().clone();
+        let (before, after) = (agent(&one), agent(&two));
+        let at = Timestamp::from_micros(1_795_176_000_000_000);
+        let found = sees_alike((&one, &before), (&two, &after), &"a".parse().unwrap(), at);
+        assert_eq!(found, is_alike, "{other:?}");
+    }
 }
 
 #[tokio::test]
