@@ -235,6 +235,91 @@ async fn rules_that_change_all_the_time_are_each_whole() {
     );
 }
 
+#[tokio::test]
+async fn the_log_names_the_commit_and_the_signal_reads_both_files() {
+    let truth = Truth::start().await;
+    let agent = Agent::new("a-token-of-a-commit");
+    let (url, hash) = (truth.url(), agent.token_hash());
+    let text = |allowed: &str| {
+        format!(
+            "servers: {{truth: {{url: '{url}'}}}}\nagents: {{a: {{token_hash: '{hash}', servers: [{{server: truth, tools: [{allowed}]}}]}}}}\n"
+        )
+    };
+    let site = Site::new(&text("odd"));
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    std::fs::create_dir(site.path(".git")).unwrap();
+    std::fs::write(site.path(".git/HEAD"), commit).unwrap();
+    std::fs::write(site.path("next.yaml"), "agents: [").unwrap();
+    let shadow = ["--shadow", "next.yaml"];
+    site.serve_in_vain(&shadow).await.says(3, &["next.yaml:1:"]);
+    std::fs::write(site.path("next.yaml"), text("even")).unwrap();
+    let gateway = site
+        .serve_with(&shadow, &[("HAYWARD_POLICY_REVISION", "v1.2")])
+        .await;
+    let bench = Bench {
+        site,
+        gateway,
+        agent,
+        truth,
+    };
+    let call = async |tool: &str| {
+        let url = bench.gateway.url();
+        let answer = bench
+            .agent
+            .call(&url, "truth", tool, json!({"tag": tool}))
+            .await;
+        answer.unwrap().is_done(tool)
+    };
+    assert!(call("odd").await && !call("even").await);
+    let health = bench.health().await;
+    assert_eq!(health["policy"]["commit"], "v1.2");
+    assert_eq!(health["shadow"]["would_deny"], 1, "{health}");
+    assert_eq!(health["shadow"]["would_allow"], 1, "{health}");
+    // What was said of the first rules is not said of others; the shadow comes along.
+    std::fs::write(bench.site.path("next.yaml"), text("odd, even")).unwrap();
+    let next = text("even");
+    let is_new = |health: &Value| health["policy"]["revision"] == revision(&next).as_str();
+    bench.put(&next, is_new).await;
+    let health = bench.health().await;
+    assert_eq!(health["policy"]["commit"], commit);
+    assert_eq!(health["shadow"]["revision"], revision(&text("odd, even")));
+    assert!(!call("odd").await && call("even").await);
+    let Bench { site, gateway, .. } = bench;
+    gateway
+        .stop()
+        .await
+        .says(0, &["shadow     next.yaml", "new rules are compared with"]);
+    let verified = site.run(&["audit", "verify", "--db", "hayward.db"]).await;
+    verified.says(0, &[]);
+    let records = Records::read(&site.db()).await;
+    let policies = records.events.iter().filter(|event| event.kind == "policy");
+    let commits: Vec<&Value> = policies.map(|event| &event.meta["commit"]).collect();
+    assert_eq!(
+        commits,
+        ["v1.2", "v1.2", commit],
+        "at the start, with the shadow, and new"
+    );
+}
+
+#[tokio::test]
+async fn rules_that_came_through_a_pipe_stay_in_force() {
+    let site = Site::new("");
+    let text = "servers: {}\nagents: {}\n";
+    std::fs::write(site.path("rules"), text).unwrap();
+    let made = tokio::process::Command::new("mkfifo")
+        .arg(site.path("pipe"))
+        .status();
+    assert!(made.await.unwrap().success());
+    let pipe = site.path("pipe");
+    let writing = tokio::task::spawn_blocking(move || std::fs::write(pipe, text));
+    let gateway = site.serve(&["--policy", "pipe"]).await;
+    writing.await.unwrap().unwrap();
+    gateway.signal("HUP").await;
+    let mut gateway = gateway;
+    gateway.line("no file is followed").await;
+    gateway.stop().await.says(0, &["changes need a restart"]);
+}
+
 /// Whatever was decided is what the rules say that it names, and an event said before that they are in force.
 fn check_decisions(records: &Records) {
     let mut in_force = BTreeMap::new();
