@@ -341,6 +341,43 @@ async fn those_who_listen_hear_of_what_they_may_do_now_and_strangers_hear_no_mor
 }
 
 #[tokio::test]
+async fn a_server_that_is_reached_in_another_way_is_heard_there() {
+    for script in [FakeUpstream::legacy(), FakeUpstream::modern()] {
+        let world = World::builder()
+            .server("images", script.with_news())
+            .server("notes", FakeUpstream::legacy())
+            .follows()
+            .start(&rules("images"))
+            .await;
+        let images = world.server("images");
+        let session = world
+            .agent("clawd")
+            .session("/mcp/images", "2025-11-25")
+            .await;
+        let mut stream = session.stand().await;
+        images.until_hearers(1).await;
+        session.ask("tools/list", json!({})).await;
+        images.set_tools(["imagine", "erase"]);
+        let other =
+            rules("images").replace("\"@images\"", "\"@images\", headers: {X-Tenant: other}");
+        assert_eq!(world.reload(&other).await, Reloaded::Changed);
+        // Nobody told that its list is another one; but who knows what it is there.
+        let told = soon("it is told", stream.next()).await.unwrap();
+        assert_eq!(told["method"], TOOLS_CHANGED);
+        images.until_hearers(1).await;
+        let tenants = images.requests().into_iter().chain(images.asides());
+        let last = tenants.filter(|seen| seen.header("x-tenant") == Some("other"));
+        assert!(last.count() > 0);
+        images.set_tools(["imagine"]);
+        images.say_changed("tools");
+        let told = soon("it is told", stream.next()).await.unwrap();
+        assert_eq!(told["method"], TOOLS_CHANGED);
+        drop(stream);
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_stream_ends_with_the_token_it_was_opened_with_and_its_session_goes_on_with_another() {
     let two = |first: &str| {
         granting("imagine").replace(
