@@ -25,6 +25,7 @@ use crate::types::Connection;
 use crate::upstream::Upstreams;
 use crate::{dashboard, db, http, telemetry};
 
+mod findings;
 mod reload;
 pub mod socket;
 

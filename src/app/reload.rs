@@ -10,9 +10,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Diagnostic, Followed, LoadError, Loaded, commit_of};
+use crate::config::{Followed, LoadError, Loaded, commit_of};
 use crate::gateway::{Edition, Gateway, NotInForce, PolicyFile};
 use crate::types::Revision;
+
+use super::findings::{refuse, say};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -260,54 +262,4 @@ async fn use_shadow(gateway: &Gateway, found: Found) -> Result<(), NotInForce> {
         say(&loaded.warnings);
     }
     Ok(())
-}
-
-/// Says what is wrong with a file, everywhere where somebody may look.
-async fn refuse(
-    gateway: &Gateway,
-    file: PolicyFile,
-    revision: Option<Revision>,
-    error: &LoadError,
-) -> Reloaded {
-    let which = match file {
-        PolicyFile::Live => "the policy file",
-        PolicyFile::Shadow => "the shadow file",
-    };
-    let stays = "the rules that were read before stay as they are";
-    let complaint = match error {
-        LoadError::Unreadable { .. } => {
-            tracing::error!("{error}; {stays}");
-            format!("{which} cannot be read; {stays}")
-        }
-        LoadError::Invalid(problems) => {
-            let count = problems.diagnostics().len();
-            say(problems.diagnostics());
-            tracing::error!("{which} is not in order (findings above); {stays}");
-            let findings = if count == 1 { "mistake" } else { "mistakes" };
-            format!(
-                "{which} is not in order: {count} {findings}, which stand in the gateway's log; {stays}"
-            )
-        }
-    };
-    gateway.complain(file, Some(complaint.clone()));
-    if let (PolicyFile::Live, Some(revision)) = (file, revision) {
-        // Where it cannot be written, nothing else can: there are louder complaints then.
-        let _ = gateway.note_refused(revision).await;
-    }
-    Reloaded::Refused(complaint)
-}
-
-/// Each finding as a line of the log; what is quoted of the file is masked already.
-fn say(findings: &[Diagnostic]) {
-    for finding in findings {
-        let place = format!(
-            "{}:{}:{}",
-            finding.file_name(),
-            finding.line(),
-            finding.column()
-        );
-        let advice: Vec<&str> = finding.advice().collect();
-        let (code, title, advice) = (finding.code(), finding.title(), advice.join("; "));
-        tracing::warn!(%place, %code, advice, "{title}");
-    }
 }

@@ -302,6 +302,58 @@ async fn the_log_names_the_commit_and_the_signal_reads_both_files() {
 }
 
 #[tokio::test]
+async fn rules_wait_for_a_log_that_can_name_them() {
+    let truth = Truth::start().await;
+    let agent = Agent::new("a-token-of-patience");
+    let site = Site::new("");
+    let text = |number| rules(&truth, &agent, site.path("").as_path(), number);
+    let (first, second) = (text(0), text(1));
+    site.write_policy(&first);
+    let mut gateway = site.serve(&[]).await;
+    let files = ["hayward.db", "hayward.db-wal", "hayward.db-shm"];
+    let move_all = |site: &Site, from: &str, to: &str| {
+        std::fs::create_dir_all(site.path(to)).unwrap();
+        for name in files {
+            let (from, to) = (site.path(from).join(name), site.path(to).join(name));
+            if from.exists() {
+                std::fs::rename(from, to).unwrap();
+            }
+        }
+    };
+    move_all(&site, ".", "away");
+    gateway.line("the log cannot be written").await;
+    let bench = Bench {
+        site,
+        gateway,
+        agent,
+        truth: Arc::clone(&truth),
+    };
+    let waits = |health: &Value| {
+        let why = health["policy"]["error"].as_str().unwrap_or_default();
+        why.contains("cannot be written")
+            && health["policy"]["revision"] == revision(&first).as_str()
+    };
+    bench.put(&second, waits).await;
+    move_all(&bench.site, "away", ".");
+    let is_new = |health: &Value| {
+        health["policy"]["error"].is_null()
+            && health["policy"]["revision"] == revision(&second).as_str()
+    };
+    let waiting = async {
+        while !is_new(&bench.health().await) {
+            sleep(BREATH * 10).await;
+        }
+    };
+    timeout(PATIENCE, waiting)
+        .await
+        .expect("they come into force by themselves");
+    let Bench { site, gateway, .. } = bench;
+    gateway.stop().await.says(0, &["stopped"]);
+    let verified = site.run(&["audit", "verify", "--db", "hayward.db"]).await;
+    verified.says(0, &[]);
+}
+
+#[tokio::test]
 async fn rules_that_came_through_a_pipe_stay_in_force() {
     let site = Site::new("");
     let text = "servers: {}\nagents: {}\n";
