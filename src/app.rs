@@ -17,16 +17,21 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::{self, Fault, Head, Known, Redactor, SigningKey};
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::dashboard::{Access, Dashboard};
+use crate::dashboard::{Access, Dashboard, Remarks};
 use crate::db::{Durability, Readers};
-use crate::gateway::{Gateway, Setup, WriterTask};
+use crate::gateway::{Gateway, PolicyState, Setup, WriterTask};
 use crate::http::{Guard, Limits};
 use crate::types::Connection;
 use crate::upstream::Upstreams;
 use crate::{dashboard, db, http, telemetry};
 
+mod findings;
+mod reload;
 pub mod socket;
 
+pub use reload::{Reloaded, Source};
+
+use reload::{Asker, Reloader};
 use socket::OrderSocket;
 
 /// How often refusals that were only counted are written down, and calls are given up whose agents did not come back
@@ -45,6 +50,10 @@ const WRITER_DRAIN: Duration = Duration::from_secs(10);
 pub struct Settings {
     /// The policy file, read and checked.
     pub policy: Loaded,
+    /// Rules that decide nothing and are only compared with.
+    pub shadow: Option<Loaded>,
+    /// The files of both, when changes of them are to be followed.
+    pub source: Option<Source>,
     /// The database file.
     pub db: PathBuf,
     /// Where to listen.
@@ -77,12 +86,13 @@ pub struct Running {
     /// The end of the log when it started; worth noting elsewhere.
     pub head: Head,
     gateway: Arc<Gateway>,
-    upstreams: Arc<Upstreams>,
     readers: Readers,
     stop: CancellationToken,
     server: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
     orders: JoinHandle<()>,
+    /// What follows the policy files, and how it is asked to read them.
+    reloads: Option<(Asker, JoinHandle<()>)>,
     writer: WriterTask,
 }
 
@@ -93,6 +103,8 @@ pub struct Running {
 pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let Settings {
         policy,
+        shadow,
+        source,
         db: path,
         listen,
         durability,
@@ -116,9 +128,18 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let database = db::open(&path, durability).await?;
     let readers = Readers::open_new(&path).await?;
     let accepted = check(&readers, accept_mismatch).await?;
+    let shadow = shadow.map(|shadow| Arc::new(shadow.permissions));
+    let revisions = (
+        policy.permissions.revision(),
+        shadow.as_ref().map(|shadow| shadow.revision()),
+    );
     let (gateway, writer, head) = Gateway::start(Setup {
         permissions: Arc::new(policy.permissions),
-        upstreams: Arc::clone(&upstreams),
+        commit: source
+            .as_ref()
+            .and_then(|source| source.commit(revisions.0, revisions.0)),
+        shadow,
+        upstreams,
         database,
         readers: readers.clone(),
         durability,
@@ -131,6 +152,20 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     .await?;
     let routes = routes(&gateway, &readers, access, guard, clock);
     let stop = CancellationToken::new();
+    let followed = source.filter(|source| {
+        let can_be = source.can_be_followed();
+        if !can_be {
+            tracing::warn!(
+                "the rules do not come from a file that can be read again: changes need a restart"
+            );
+        }
+        can_be
+    });
+    let reloads = followed.map(|source| {
+        let at = Arc::clone(&gateway);
+        let (reloader, asker) = Reloader::new(at, source, environment, revisions);
+        (asker, tokio::spawn(reloader.run(stop.clone())))
+    });
     Ok(Running {
         address,
         head,
@@ -141,8 +176,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
             Arc::clone(&gateway),
             stop.clone(),
         )),
+        reloads,
         gateway,
-        upstreams,
         readers,
         stop,
         writer,
@@ -192,17 +227,41 @@ fn routes(
     hosts: Guard,
     clock: Arc<dyn Clock>,
 ) -> Router {
-    let in_force = Arc::clone(gateway.permissions());
+    let in_force = Arc::clone(gateway);
     let pages = Dashboard::new(
         readers.clone(),
-        Arc::new(move || Arc::clone(&in_force)),
+        Arc::new(move || in_force.permissions()),
         Arc::clone(&clock),
         access,
         crate::gateway::random(),
     );
+    let rules = Arc::clone(gateway);
+    let pages = pages.with_remarks(Arc::new(move || remarks(&rules.policy_state())));
     http::router(Arc::clone(gateway), clock)
         .merge(dashboard::mount(pages))
         .layer(from_fn_with_state(Arc::new(hosts), http::guard))
+}
+
+/// What the pages say about the rules.
+fn remarks(state: &PolicyState) -> Remarks {
+    let shadow = state.shadow.as_ref();
+    let complaints = [
+        state.live.complaint.clone(),
+        shadow.and_then(|(file, _)| file.complaint.clone()),
+    ];
+    Remarks {
+        complaints: complaints.into_iter().flatten().collect(),
+        shadow: shadow.map(|(file, differences)| {
+            format!(
+                "Shadow rules {}: of {} decisions compared since the start, {} calls that went through would have been \
+                 refused, and {} that were refused would have gone through.",
+                file.revision.short(),
+                differences.compared,
+                differences.would_deny,
+                differences.would_allow
+            )
+        }),
+    }
 }
 
 /// Without a socket the gateway does its work all the same: some file systems know none.
@@ -240,6 +299,23 @@ impl Running {
         self.gateway.writer_gone().await;
     }
 
+    /// Reads the policy files anew and puts what changed in force; `None` where they are not followed.
+    pub async fn reload(&self) -> Option<Reloaded> {
+        let (asker, _) = self.reloads.as_ref()?;
+        asker.ask().await
+    }
+
+    /// Has the policy files read anew, in a moment. Says whether they are followed.
+    pub fn ask_reload(&self) -> bool {
+        match &self.reloads {
+            Some((asker, _)) => {
+                asker.ask_and_go();
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Stops taking requests, lets those in flight finish, notes the stop and closes the file. Returns the
     /// head of the log.
     ///
@@ -248,12 +324,12 @@ impl Running {
     pub async fn stop(self) -> anyhow::Result<Head> {
         let Self {
             gateway,
-            upstreams,
             readers,
             stop,
             server,
             housekeeping,
             orders,
+            reloads,
             writer,
             ..
         } = self;
@@ -263,10 +339,15 @@ impl Running {
         server.await.context("the listener failed")?;
         housekeeping.await.context("the housekeeping failed")?;
         orders.await.context("the taking of orders failed")?;
+        if let Some((asker, following)) = reloads {
+            drop(asker);
+            following.await.context("following the rules failed")?;
+        }
         gateway
             .drain(CALLS_DRAIN.saturating_sub(announced.elapsed()))
             .await;
         gateway.note_counted().await;
+        let upstreams = gateway.upstreams();
         drop(gateway);
         readers.close().await;
         let written = timeout(WRITER_DRAIN, writer).await;

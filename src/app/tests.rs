@@ -19,6 +19,8 @@ agents: {{clawd: {{token_hash: \"{hash}\", servers: [{{server: silent, tools: [a
     );
     let settings = Settings {
         policy: config::parse("permissions.yaml", &policy, &|_| None).unwrap(),
+        shadow: None,
+        source: None,
         db: folder.join("hayward.db"),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         durability: Durability::Process,

@@ -28,11 +28,12 @@ use walk::Walk;
 const LOOKED_THROUGH: usize = 1024 * 1024;
 
 /// Details of events that are ours from the first letter to the last; budgets must read as in the ledger.
-const OURS: [&str; 16] = [
+const OURS: [&str; 19] = [
     "arguments",
     "asks",
     "budget",
     "budgets",
+    "commit",
     "continues",
     "era",
     "first_call",
@@ -41,9 +42,11 @@ const OURS: [&str; 16] = [
     "line",
     "outcome",
     "policy",
+    "refused",
     "replays",
     "result",
     "rule",
+    "shadow",
     "version",
 ];
 
@@ -83,6 +86,15 @@ impl Redactor {
         let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
         let finder = Arc::new(self.finder().with(secret));
         *self.finder.write().unwrap_or_else(PoisonError::into_inner) = finder;
+    }
+
+    /// Looks for these as well from now on, as far as they are not known.
+    pub fn learn_all(&self, secrets: Vec<Secret>) {
+        let _learning = self.learning.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(finder) = self.finder().with_unknown(secrets) else {
+            return;
+        };
+        *self.finder.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(finder);
     }
 
     /// Looks for the token of an agent from now on.

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::audit::read_signing_key;
 use super::{Exit, Failure, LogArguments, Screen};
-use crate::app::{self, Running, Settings};
+use crate::app::{self, Running, Settings, Source};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{LoadError, Loaded};
 use crate::dashboard::Access;
@@ -34,6 +34,12 @@ pub struct ServeArguments {
         default_value = "./permissions.yaml"
     )]
     pub policy: PathBuf,
+    /// Rules to compare with: what they would have decided otherwise is written down, and nothing is refused by them
+    #[arg(long, value_name = "FILE", env = "HAYWARD_SHADOW")]
+    pub shadow: Option<PathBuf>,
+    /// The git commit the rules are taken from, for the log; where nobody says, the repository around the file is asked
+    #[arg(long, value_name = "COMMIT", env = "HAYWARD_POLICY_REVISION", value_parser = commit())]
+    pub policy_revision: Option<String>,
     /// The database with the log and the budgets; made when it is not there
     #[arg(
         long,
@@ -105,6 +111,8 @@ impl ServeArguments {
 /// Runs the gateway until it is told to stop.
 pub(super) async fn run(arguments: ServeArguments, screen: &mut Screen) -> Result<Exit, Failure> {
     let policy = load(&arguments.policy, screen)?;
+    let shadow = arguments.shadow.as_deref();
+    let shadow = shadow.map(|path| load(path, screen)).transpose()?;
     let revision = policy.permissions.revision();
     let has_viewers = !policy.permissions.viewers().is_empty();
     let port = environment().remove("PORT");
@@ -128,6 +136,12 @@ pub(super) async fn run(arguments: ServeArguments, screen: &mut Screen) -> Resul
         ),
     );
     let settings = Settings {
+        shadow,
+        source: Some(Source {
+            policy: arguments.policy.clone(),
+            shadow: arguments.shadow.clone(),
+            commit: arguments.policy_revision.clone(),
+        }),
         signing_key: signing_key.transpose()?,
         checkpoints: arguments.checkpoints.clone(),
         accept_mismatch: arguments.accept_mismatch,
@@ -141,6 +155,9 @@ pub(super) async fn run(arguments: ServeArguments, screen: &mut Screen) -> Resul
         arguments.policy.display(),
         revision.short()
     ));
+    if let Some(shadow) = &arguments.shadow {
+        screen.say(&format!("shadow     {}", shadow.display()));
+    }
     screen.say(&format!("database   {}", arguments.db.display()));
     screen.say(&format!(
         "log head   {} {}",
@@ -168,6 +185,8 @@ pub(super) fn settings(
 ) -> Settings {
     Settings {
         policy,
+        shadow: None,
+        source: None,
         db: db.into(),
         listen,
         durability,
@@ -221,7 +240,7 @@ pub(super) fn interruption() -> io::Result<Interruption> {
     })
 }
 
-/// Hears the signals that ask the process to end.
+/// Hears the signals that ask the process to end, or to read its rules.
 #[derive(Debug)]
 pub(super) struct Interruption {
     interrupt: Signal,
@@ -230,15 +249,13 @@ pub(super) struct Interruption {
 }
 
 impl Interruption {
-    async fn next(&mut self) {
+    /// Resolves when the process is to end. A hang-up asks for the rules to be read.
+    async fn next(&mut self, hung_up: impl Fn()) {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => return,
                 _ = self.terminate.recv() => return,
-                // Elsewhere it asks for new rules, so it must not end a gateway that keeps its old ones.
-                _ = self.hangup.recv() => {
-                    tracing::warn!("a hang-up signal changes nothing: new rules need a restart");
-                }
+                _ = self.hangup.recv() => hung_up(),
             }
         }
     }
@@ -250,8 +267,13 @@ pub(super) async fn stop_when(
     mut interrupted: Interruption,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
+    let read_rules = || {
+        if !running.ask_reload() {
+            tracing::warn!("a hang-up signal changes nothing here: no file is followed");
+        }
+    };
     tokio::select! {
-        () = interrupted.next() => {}
+        () = interrupted.next(read_rules) => {}
         () = running.writer_gone() => {
             screen.note("the log's writer has failed; without it no call is let through, so the gateway ends");
             // What it says of its failure, and what is open, is told by the end and by the next start.
@@ -266,7 +288,8 @@ pub(super) async fn stop_when(
             screen.say(&format!("stopped    log head {} {}", head.seq, head.hex()));
             Ok(Exit::Yes)
         }
-        () = interrupted.next() => Ok(Exit::Interrupted),
+        // It is too late for other rules.
+        () = interrupted.next(|| ()) => Ok(Exit::Interrupted),
     }
 }
 
@@ -279,6 +302,17 @@ pub(super) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     numeric
         .parse()
         .map_err(|_| "write an address and a port, such as 127.0.0.1:3100 or [::]:3100".into())
+}
+
+/// What can stand in a log line and an event as a name of a commit.
+fn commit() -> impl TypedValueParser<Value = String> {
+    clap::builder::StringValueParser::new().try_map(|text| {
+        let fits = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if fits {
+            return Ok(text);
+        }
+        Err("write a commit: 1 to 64 visible ASCII characters")
+    })
 }
 
 fn durability() -> impl TypedValueParser<Value = Durability> {

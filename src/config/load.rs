@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+
+use crate::types::Revision;
 
 use super::parse::{Loaded, parse};
 use super::render::Problems;
@@ -54,8 +56,7 @@ pub fn load(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, LoadError> {
-    let text = read_text(path)?;
-    parse(&path.to_string_lossy(), &text, environment).map_err(LoadError::Invalid)
+    read(path)?.parse(environment)
 }
 
 /// Reads a policy file as text.
@@ -63,13 +64,45 @@ pub fn load(
 /// # Errors
 /// When the file is missing, a folder, larger than 2 MB or not UTF-8.
 pub fn read_text(path: &Path) -> Result<String, LoadError> {
-    read(path).map_err(|source| LoadError::Unreadable {
+    Ok(read(path)?.text)
+}
+
+/// What a policy file holds.
+#[derive(Debug)]
+pub struct Read {
+    /// Its text.
+    pub(super) text: String,
+    /// Which version of it that is.
+    pub revision: Revision,
+    path: PathBuf,
+}
+
+impl Read {
+    /// The rules in it. `environment` gives the values of variables.
+    ///
+    /// # Errors
+    /// When it holds mistakes.
+    pub fn parse(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
+        let name = self.path.to_string_lossy();
+        parse(&name, &self.text, environment).map_err(LoadError::Invalid)
+    }
+}
+
+/// Reads a file and does not look at what is in it.
+pub(super) fn read(path: &Path) -> Result<Read, LoadError> {
+    let unreadable = |source| LoadError::Unreadable {
         path: path.into(),
         source,
+    };
+    let text = text_of(path).map_err(unreadable)?;
+    Ok(Read {
+        revision: Revision::of(text.as_bytes()),
+        text,
+        path: path.into(),
     })
 }
 
-fn read(path: &Path) -> io::Result<String> {
+fn text_of(path: &Path) -> io::Result<String> {
     let file = File::open(path).map_err(explain)?;
     if file.metadata()?.is_dir() {
         return Err(io::Error::other("it is a folder; name the file in it"));

@@ -5,12 +5,14 @@
 mod agent;
 mod budget;
 mod capture;
+mod commit;
 mod concurrency;
 mod cost;
 mod dedupe;
 mod endpoint;
 mod fields;
 mod file_test;
+mod followed;
 mod from;
 mod grant;
 mod invisible;
@@ -35,8 +37,10 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use commit::commit_of;
 pub use file_test::{Aim, FileTest, Trial};
-pub use load::{EXAMPLE, LoadError, load, read_text};
+pub use followed::Followed;
+pub use load::{EXAMPLE, LoadError, Read, load, read_text};
 pub use parse::{Loaded, parse, review};
 pub use problem::{Code, Severity, nearest};
 pub use render::{Diagnostic, Problems};

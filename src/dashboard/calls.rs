@@ -38,7 +38,7 @@ pub(super) async fn page(
     };
     let filter = &read.filter;
     Ok(html(&Calls {
-        frame: Frame::new("calls", &guest, &permissions, now),
+        frame: Frame::new("calls", &guest, &permissions, now).with(dashboard.remarks().complaints),
         is_everything: filter.is_everything(),
         ignored: read.ignored.iter().map(ignored).collect(),
         chips: chips(filter, watch),

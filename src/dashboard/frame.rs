@@ -30,6 +30,8 @@ pub(super) struct Frame {
     pub(super) now: When,
     /// The revision of the policy in force.
     pub(super) revision: String,
+    /// What is wrong with the files of rules as they are now.
+    pub(super) complaints: Vec<String>,
 }
 
 impl Frame {
@@ -53,7 +55,13 @@ impl Frame {
             zone: permissions.zone().name().into(),
             now: watch.tell(now),
             revision: permissions.revision().short(),
+            complaints: Vec::new(),
         }
+    }
+
+    /// The same with this on top.
+    pub(super) fn with(self, complaints: Vec<String>) -> Self {
+        Self { complaints, ..self }
     }
 }
 

@@ -55,11 +55,24 @@ pub enum Access {
 /// The rules in force, asked for once a request.
 pub type PermissionsInForce = Arc<dyn Fn() -> Arc<Permissions> + Send + Sync>;
 
+/// What is to be said about the rules beside what stands in them.
+#[derive(Debug, Clone, Default)]
+pub struct Remarks {
+    /// Why a file as it is now is not used; on top of every page.
+    pub complaints: Vec<String>,
+    /// What rules that are only compared with would have decided otherwise; on the overview.
+    pub shadow: Option<String>,
+}
+
+/// What is to be said about the rules, asked for once a request.
+pub type Remarking = Arc<dyn Fn() -> Remarks + Send + Sync>;
+
 /// What the pages are made from.
 #[derive(Clone)]
 pub struct Dashboard {
     readers: Readers,
     permissions: PermissionsInForce,
+    remarks: Option<Remarking>,
     clock: Arc<dyn Clock>,
     access: Access,
     signer: Signer,
@@ -78,11 +91,27 @@ impl Dashboard {
         Self {
             readers,
             permissions,
+            remarks: None,
             clock,
             access,
             signer: Signer::new(&key),
             attempts: Arc::default(),
         }
+    }
+
+    /// Says this about the rules, too.
+    pub fn with_remarks(self, remarks: Remarking) -> Self {
+        Self {
+            remarks: Some(remarks),
+            ..self
+        }
+    }
+
+    fn remarks(&self) -> Remarks {
+        self.remarks
+            .as_ref()
+            .map(|remarks| remarks())
+            .unwrap_or_default()
     }
 
     fn permissions(&self) -> Arc<Permissions> {

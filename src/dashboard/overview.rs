@@ -41,8 +41,10 @@ pub(super) async fn page(
         now,
     };
     let total = found.today.total();
+    let remarks = dashboard.remarks();
     Ok(html(&Overview {
-        frame: Frame::new("overview", &guest, &permissions, now),
+        frame: Frame::new("overview", &guest, &permissions, now).with(remarks.complaints),
+        shadow: remarks.shadow,
         no_calls_yet: !found.has_calls,
         summary: summary(&found.today),
         counted_from: found
@@ -118,6 +120,8 @@ fn earlier(at: Timestamp, by: Duration) -> Timestamp {
 #[template(path = "overview.html", whitespace = "minimize")]
 struct Overview {
     frame: Frame,
+    /// What rules that are only compared with would have decided otherwise.
+    shadow: Option<String>,
     no_calls_yet: bool,
     summary: String,
     counted_from: Option<String>,

@@ -104,6 +104,11 @@ impl Annotations {
         known
     }
 
+    /// Forgets the tools of a server.
+    pub(super) fn forget(&self, server: &ServerName) {
+        self.locked().retain(|(of, _), _| of != server);
+    }
+
     /// Keeps what a page says. Yields the tools that nobody can call, where that is new.
     pub(super) fn keep<'a>(
         &self,

@@ -117,7 +117,7 @@ impl Audience {
     }
 
     /// Opens the stream. One that was open before ends: its client lost it, or it would not open another.
-    pub(super) fn stand(self: &Arc<Self>) -> NewsStream {
+    pub(super) fn stand(self: &Arc<Self>, identity: &Identity) -> NewsStream {
         let token = self.ended.child_token();
         let (questions, asked) = mpsc::channel(QUESTIONS);
         let mut state = self.state();
@@ -129,6 +129,7 @@ impl Audience {
             old.token.cancel();
             state.was_away = true;
         }
+        self.hearing(&mut state, identity);
         NewsStream {
             audience: Arc::clone(self),
             token,
@@ -145,12 +146,7 @@ impl Audience {
         open: impl FnOnce(mpsc::Receiver<Order>, CancellationToken),
     ) -> mpsc::Sender<Order> {
         let mut state = self.state();
-        let hearing = state.hearing.get_or_insert_with(|| Hearing {
-            identity: identity.clone(),
-            token: self.ended.child_token(),
-            ears: HashMap::new(),
-        });
-        hearing.identity = identity.clone();
+        let hearing = self.hearing(&mut state, identity);
         match hearing.ears.get(server).filter(|ear| !ear.is_closed()) {
             Some(ear) => ear.clone(),
             None => {
@@ -160,6 +156,45 @@ impl Audience {
                 orders
             }
         }
+    }
+
+    /// The ears that are open in this name.
+    fn hearing<'s>(&self, state: &'s mut State, identity: &Identity) -> &'s mut Hearing {
+        let hearing = state.hearing.get_or_insert_with(|| Hearing {
+            identity: identity.clone(),
+            token: self.ended.child_token(),
+            ears: HashMap::new(),
+        });
+        hearing.identity = identity.clone();
+        hearing
+    }
+
+    /// Goes on in this name, which may hear no other servers than these.
+    pub(super) fn hear_only(&self, identity: &Identity, servers: &[ServerName]) {
+        if let Some(hearing) = &mut self.state().hearing {
+            hearing.identity = identity.clone();
+            hearing.ears.retain(|server, _| servers.contains(server));
+        }
+    }
+
+    /// Ends the stream and all ears: whoever opened it may hear no more.
+    pub(super) fn hush(&self) {
+        let mut state = self.state();
+        if let Some(stage) = state.stage.take() {
+            stage.token.cancel();
+            state.was_away = true;
+        }
+        Self::stop_hearing(&mut state);
+    }
+
+    /// Whether it has a stream, and wants to hear there of changes of this kind of list.
+    pub(super) fn hears_of(&self, list: List) -> bool {
+        let wanted = match list {
+            List::Tools => self.lists.tools,
+            List::Prompts => self.lists.prompts,
+            List::Resources => self.lists.resources,
+        };
+        wanted && self.state().stage.is_some()
     }
 
     /// In whose name servers are listened to now.

@@ -157,6 +157,15 @@ impl Audiences {
         }
     }
 
+    /// All there are.
+    pub(super) fn all(&self) -> Vec<Arc<Audience>> {
+        let mut all: Vec<_> = locked(&self.sessions).values().cloned().collect();
+        let listens = locked(&self.listens);
+        let open = listens.values().flat_map(|of_agent| &of_agent.open);
+        all.extend(open.cloned());
+        all
+    }
+
     /// Places for looks at lists.
     pub(super) fn looks(&self) -> &Semaphore {
         &self.looks

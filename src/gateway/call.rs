@@ -16,6 +16,7 @@ use super::listener::Listener;
 use super::refusal::{Cause, Refusal};
 use super::repeats::replayed;
 use super::rounds::STATE_TIME;
+use super::shadow::Compared;
 use super::stages::{
     Admission, Authenticated, Authorized, Caller, Forwarded, Outcome, Replied, Reserved, Settled,
     Subject, Wish,
@@ -108,8 +109,13 @@ impl Gateway {
         }
         let failure = Failure::Refused(Box::new(refusal));
         let entry = entries::denied(entry, failure.reason(), &failure.to_string());
+        let compared = Compared::of(request, self.clock.now(), false);
+        let entry = Compared::tell(compared.as_ref(), entry);
         if self.recorder.note(entry).await.is_err() {
             return Failure::Unrecorded;
+        }
+        if let Some(compared) = compared {
+            compared.count();
         }
         hide(request, denial.reason).unwrap_or(failure)
     }
@@ -119,7 +125,7 @@ impl Gateway {
         if authorized.request.wish.request.method.is_about_tasks() {
             return Ok(authorized);
         }
-        let Err((rule, wait)) = self.rates.take(authorized.grant.rates()) else {
+        let Err((rule, wait)) = self.in_force().rates.take(authorized.grant.rates()) else {
             return Ok(authorized);
         };
         let cause = Cause::Rate {
@@ -168,6 +174,8 @@ impl Gateway {
         entry.body = self.kept_arguments(request, authorized.grant.keeping());
         let keys = keys::claims(request);
         let entry = entries::with_key(entry, keys.as_ref());
+        let compared = Compared::of(request, self.clock.now(), true);
+        let entry = Compared::tell(compared.as_ref(), entry);
         let continues = request.wish.continues;
         let charges = if is_free(request.wish.request.method) {
             Vec::new()
@@ -186,7 +194,12 @@ impl Gateway {
             )
             .await
         {
-            Ok(open) => Ok(Admission::Open(Box::new(authorized.reserve(open)))),
+            Ok(open) => {
+                if let Some(compared) = compared {
+                    compared.count();
+                }
+                Ok(Admission::Open(Box::new(authorized.reserve(open))))
+            }
             Err(NotAdmitted::Replayed(replay)) => {
                 let settled = authorized.replayed(replayed(*replay));
                 Ok(Admission::Replayed(Box::new(settled)))

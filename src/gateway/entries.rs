@@ -15,7 +15,7 @@ use super::exchange::Round;
 use super::keys::{has_keys, in_log};
 use super::shape::needs_input;
 use super::stages::{Authenticated, Caller, Forwarded, Outcome, Subject, Why};
-use super::visits;
+use super::{shadow, visits};
 
 /// The word for a server of 2026-07-28 in closing events.
 pub(super) const MODERN: &str = "modern";
@@ -115,6 +115,8 @@ pub(super) fn denied(entry: Entry, reason: &'static str, message: &str) -> Entry
         body: None,
         ..entry
     };
+    // What was compared with was that it is let through.
+    let entry = entry.without(shadow::FIELD);
     entry.text("message", &cut_to(message, MAX_MESSAGE))
 }
 

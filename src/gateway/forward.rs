@@ -1,17 +1,19 @@
 //! The only place that sees servers, the gateway's own among them. What reaches one as a request of an agent passes
 //! [`Forwarder::forward`].
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::protocol::{Object, raw};
-use crate::types::ServerName;
+use crate::types::{Connection, ServerName};
 use crate::upstream::{
-    Description, Era, Interests, Lane, Listening, News, Outgoing, Reply, UpstreamError, Upstreams,
+    Description, Era, Interests, Lane, Listening, News, Outgoing, Reply, SetupError, Upstream,
+    UpstreamError, Upstreams,
 };
 
 use super::built_in::{self, BuiltIn};
@@ -25,7 +27,7 @@ const NOTICES: usize = 64;
 /// Holds the servers.
 #[derive(Debug)]
 pub(super) struct Forwarder {
-    upstreams: Arc<Upstreams>,
+    upstreams: RwLock<Arc<Upstreams>>,
     built_in: BuiltIn,
     clock: Arc<dyn Clock>,
 }
@@ -33,9 +35,54 @@ pub(super) struct Forwarder {
 impl Forwarder {
     pub(super) fn new(upstreams: Arc<Upstreams>, built_in: BuiltIn, clock: Arc<dyn Clock>) -> Self {
         Self {
-            upstreams,
+            upstreams: RwLock::new(upstreams),
             built_in,
             clock,
+        }
+    }
+
+    /// The servers there are now.
+    pub(super) fn upstreams(&self) -> Arc<Upstreams> {
+        Arc::clone(
+            &self
+                .upstreams
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// The servers there would be with these connections.
+    pub(super) fn reconfigured(
+        &self,
+        connections: BTreeMap<ServerName, Connection>,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Arc<Upstreams>, (ServerName, SetupError)> {
+        let now = self.upstreams();
+        let next = now.reconfigured(connections, environment, Arc::clone(&self.clock));
+        next.map(Arc::new)
+    }
+
+    /// Calls go to these servers from now on. What those before had open ends, when nobody uses it any more.
+    pub(super) fn replace(&self, next: Arc<Upstreams>) {
+        let mut upstreams = self
+            .upstreams
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *upstreams, Arc::clone(&next));
+        drop(upstreams);
+        before.retire(&next);
+    }
+
+    /// The server that the rules of a request meant by this name.
+    fn meant(&self, server: &ServerName, edition: u64) -> Result<Arc<Upstream>, UpstreamError> {
+        let gone = |why: &str| UpstreamError::Unreachable(why.into());
+        match self.upstreams().get(server) {
+            // Its rules spoke of another one; what they allowed there says nothing about this one.
+            Some(upstream) if upstream.edition() > edition => {
+                Err(gone("its settings changed at this very moment"))
+            }
+            Some(upstream) => Ok(Arc::clone(upstream)),
+            None => Err(gone("it is not connected")),
         }
     }
 
@@ -57,16 +104,16 @@ impl Forwarder {
         let agent = agent.asked_with(outgoing.method);
         let (notices, heard) = mpsc::channel(NOTICES);
         let mut heard = Heard::new(heard, Arc::clone(&self.clock), missed);
-        let outcome = match self.upstreams.get(&request.wish.server) {
+        let outcome = match self.meant(&request.wish.server, request.caller.edition) {
             _ if agent.has_cancelled() => Outcome::Withdrawn,
             _ if request.wish.server.is_built_in() => {
                 Outcome::Answered(self.built_in.answer(&request.caller, &outgoing).await)
             }
-            Some(upstream) => {
+            Ok(upstream) => {
                 let sending = upstream.send(&lane, outgoing, &notices);
                 exchange(sending, &mut heard, &agent).await
             }
-            None => Outcome::Unanswered(UpstreamError::Unreachable("it is not connected".into())),
+            Err(error) => Outcome::Unanswered(error),
         };
         Forwarded {
             request,
@@ -94,9 +141,9 @@ impl Forwarder {
         } = reserved;
         let started = self.clock.monotonic();
         let lane = request.caller.lane();
-        let listening = match self.upstreams.get(&request.wish.server) {
-            Some(upstream) => upstream.listen(&lane, interests, capabilities, news).await,
-            None => Err(UpstreamError::Unreachable("it is not connected".into())),
+        let listening = match self.meant(&request.wish.server, request.caller.edition) {
+            Ok(upstream) => upstream.listen(&lane, interests, capabilities, news).await,
+            Err(error) => Err(error),
         };
         let forwarded = Forwarded {
             request,
@@ -119,7 +166,7 @@ impl Forwarder {
         server: &ServerName,
         lane: &Lane,
     ) -> Result<Arc<Description>, UpstreamError> {
-        match self.upstreams.get(server) {
+        match self.upstreams().get(server) {
             _ if server.is_built_in() => Ok(Arc::new(built_in::description())),
             Some(upstream) => upstream.describe(lane).await,
             None => Err(UpstreamError::Unreachable("it is not connected".into())),
@@ -128,14 +175,14 @@ impl Forwarder {
 
     /// How many calls of one agent, of those that its server may ask about, a server takes at once.
     pub(super) fn leases(&self, server: &ServerName) -> usize {
-        self.upstreams
+        self.upstreams()
             .get(server)
             .map_or(0, |server| server.leases())
     }
 
     /// What is spoken to a server; sends no request of an agent.
     pub(super) async fn era(&self, server: &ServerName, lane: &Lane) -> Result<Era, UpstreamError> {
-        match self.upstreams.get(server) {
+        match self.upstreams().get(server) {
             _ if server.is_built_in() => Ok(Era::Legacy),
             Some(upstream) => upstream.era(lane).await,
             None => Err(UpstreamError::Unreachable("it is not connected".into())),
@@ -144,15 +191,14 @@ impl Forwarder {
 
     /// Tells servers that the roots of an agent changed, as far as they know of any. This is no request.
     pub(super) async fn roots_changed(&self, servers: &[ServerName], lane: &Lane) {
-        let upstreams = servers
-            .iter()
-            .filter_map(|server| self.upstreams.get(server));
-        join_all(upstreams.map(|upstream| upstream.roots_changed(lane))).await;
+        let upstreams = self.upstreams();
+        let told = servers.iter().filter_map(|server| upstreams.get(server));
+        join_all(told.map(|upstream| upstream.roots_changed(lane))).await;
     }
 
     /// Ends what a finished session of an agent holds open.
     pub(super) async fn end_session(&self, lane: &Lane) {
-        for (_, upstream) in self.upstreams.iter() {
+        for (_, upstream) in self.upstreams().iter() {
             upstream.end_session(lane).await;
         }
     }

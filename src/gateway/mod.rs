@@ -25,6 +25,7 @@ mod figures;
 mod flood;
 mod forward;
 mod health;
+mod in_force;
 mod in_hand;
 mod joined;
 mod keys;
@@ -37,14 +38,17 @@ mod operator;
 mod pages;
 mod parked;
 mod places;
+mod policy_state;
 mod recheck;
 mod recorder;
 mod refusal;
 mod repeats;
 mod requests;
 mod resolve;
+mod retell;
 mod rounds;
 mod seal;
+mod shadow;
 mod shape;
 mod stages;
 mod strangers;
@@ -59,7 +63,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -69,9 +73,9 @@ use crate::audit::{Entry, Head, Kind, Redactor, SigningKey};
 use crate::budget::{Concurrency, RateLimits};
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Readers, Writer as Database};
-use crate::policy::{Agent, Permissions, UngrantedStyle, may_see_server};
+use crate::policy::{Permissions, UngrantedStyle, may_see_server};
 use crate::protocol::{Json, LogLevel, Method, Object, RequestId};
-use crate::types::{AgentName, ServerName, TokenHash};
+use crate::types::{AgentName, ServerName};
 use crate::upstream::{Era, Lane, Upstreams};
 
 pub(crate) use opening::client_name;
@@ -82,13 +86,16 @@ pub use audience::NewsStream;
 pub use door::{Door, TokenProblem};
 pub use failure::{Failure, REFUSAL};
 pub use figures::{Figures, RateLimit};
+pub use in_force::{Edition, NotInForce};
 pub use in_hand::Place;
 pub use listener::Asking;
 pub use opening::Opened;
 pub use operator::{By, GivenBack, Instruction, Order, Outcome, PutRight, Refused};
 pub use places::{Return, StreamId, StreamPlace};
+pub use policy_state::{FileState, PolicyFile, PolicyState};
 pub use recorder::Unrecorded;
 pub use refusal::{Cause, Refusal};
+pub use shadow::Differences;
 pub use stages::{AgentEra, Caller};
 
 use annotations::Annotations;
@@ -97,15 +104,18 @@ use audiences::Audiences;
 use built_in::BuiltIn;
 use checkpoints::Checkpoints;
 use forward::Forwarder;
+use in_force::InForce;
 use in_hand::InHand;
 use joined::Crowded;
 use listener::{Ear, Listener};
 use parked::Parked;
 use places::Places;
+use policy_state::Complaints;
 use recorder::{QUEUE, Recorder};
 use resolve::Catalog;
 use rounds::Rounds;
 use seal::Sealer;
+use shadow::Shadow;
 use strangers::Strangers;
 use task_ids::Tasks;
 pub use writer::Prune;
@@ -191,6 +201,10 @@ pub struct Event {
 pub struct Setup {
     /// The rules.
     pub permissions: Arc<Permissions>,
+    /// The git commit they are taken from, as far as that is known.
+    pub commit: Option<Arc<str>>,
+    /// Rules that decide nothing and are only compared with.
+    pub shadow: Option<Arc<Permissions>>,
     /// The servers.
     pub upstreams: Arc<Upstreams>,
     /// The file of ledger and log.
@@ -214,13 +228,15 @@ pub struct Setup {
 /// The gateway between agents and servers.
 #[derive(Debug)]
 pub struct Gateway {
-    permissions: Arc<Permissions>,
+    in_force: watch::Sender<Arc<InForce>>,
+    /// Held by whoever puts other rules in force.
+    swapping: Mutex<()>,
+    complaints: Complaints,
     /// The file of ledger and log.
     file: PathBuf,
     forwarder: Forwarder,
     recorder: Recorder,
     redactor: Arc<Redactor>,
-    rates: RateLimits,
     concurrency: Concurrency,
     catalog: Catalog,
     annotations: Annotations,
@@ -253,6 +269,8 @@ impl Gateway {
     pub async fn start(setup: Setup) -> Result<(Arc<Self>, WriterTask, Head), DbError> {
         let Setup {
             permissions,
+            commit,
+            shadow,
             upstreams,
             database,
             readers,
@@ -266,7 +284,15 @@ impl Gateway {
         let file = database.path().to_path_buf();
         let accepted = accepted.map(|what| Entry::new(Kind::Accepted).text("mismatch", &what));
         let first = [started(durability)].into_iter().chain(accepted);
-        let first = first.chain([policy_in_force(&permissions)]).collect();
+        let in_force = InForce {
+            rates: RateLimits::new(&permissions, Arc::clone(&clock)),
+            permissions,
+            servers: upstreams.edition(),
+            commit,
+            since: clock.now(),
+            shadow: shadow.map(|rules| Arc::new(Shadow::new(rules, clock.now()))),
+        };
+        let first = first.chain([in_force.entry()]).collect();
         let writer = Writer::start(
             database,
             Arc::clone(&clock),
@@ -282,9 +308,10 @@ impl Gateway {
         let task = tokio::spawn(writer.run(job_queue, closing_queue));
         let built_in = BuiltIn::new(recorder.clone(), readers, Arc::clone(&clock));
         let gateway = Self {
-            rates: RateLimits::new(&permissions, Arc::clone(&clock)),
             concurrency: Concurrency::default(),
-            permissions,
+            in_force: watch::Sender::new(Arc::new(in_force)),
+            swapping: Mutex::default(),
+            complaints: Complaints::default(),
             forwarder: Forwarder::new(upstreams, built_in, Arc::clone(&clock)),
             file,
             recorder,
@@ -309,32 +336,26 @@ impl Gateway {
         Ok((Arc::new(gateway), task, head))
     }
 
-    /// The rules in force.
-    pub fn permissions(&self) -> &Arc<Permissions> {
-        &self.permissions
-    }
-
-    /// The agent that a token belongs to.
-    pub fn authenticate(&self, token: &str) -> Option<Arc<Agent>> {
-        let hash = TokenHash::of(token);
-        let agent = self.permissions.agent_by_token(&hash, self.clock.now())?;
-        self.redactor.learn_token(&hash, token);
-        Some(Arc::clone(agent))
+    /// The servers of those rules.
+    pub fn upstreams(&self) -> Arc<Upstreams> {
+        self.forwarder.upstreams()
     }
 
     /// Whether a server's own endpoint is open to an agent.
     ///
     /// # Errors
     /// When there is no such server, or the agent has no live grant on it and may know that.
-    pub fn open_server(&self, agent: &Agent, name: &str) -> Result<ServerName, Door> {
+    pub fn open_server(&self, caller: &Caller, name: &str) -> Result<ServerName, Door> {
+        let (agent, permissions) = (&caller.agent, &caller.permissions);
         let hidden = agent.ungranted == UngrantedStyle::Hide;
-        let known = name.parse::<ServerName>().ok().filter(|server| {
-            server.is_built_in() || self.permissions.servers().contains_key(server)
-        });
+        let known = name
+            .parse::<ServerName>()
+            .ok()
+            .filter(|server| server.is_built_in() || permissions.servers().contains_key(server));
         let Some(server) = known else {
             return Err(Door::UnknownServer(name.into()));
         };
-        if may_see_server(&self.permissions, agent, &server, self.clock.now()) {
+        if may_see_server(permissions, agent, &server, self.clock.now()) {
             Ok(server)
         } else if hidden {
             Err(Door::UnknownServer(name.into()))
@@ -529,15 +550,6 @@ fn started(durability: Durability) -> Entry {
     Entry::new(Kind::Started)
         .text("hayward", env!("CARGO_PKG_VERSION"))
         .text("durability", word)
-}
-
-fn policy_in_force(permissions: &Permissions) -> Entry {
-    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    Entry::new(Kind::Policy)
-        .text("policy", &permissions.revision().to_string())
-        .text("zone", permissions.zone().name())
-        .number("agents", count(permissions.agents().len()))
-        .number("servers", count(permissions.servers().len()))
 }
 
 /// Bytes nobody can guess. Without the system's randomness ids would repeat; the log refuses repeated ids.

@@ -43,6 +43,12 @@ impl Catalog {
         (at.saturating_sub(*since) < FRESH).then(|| Arc::clone(names))
     }
 
+    /// Forgets all of them: other rules show other names, and other servers have other ones.
+    pub(super) fn clear(&self) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.clear();
+    }
+
     /// Keeps the names on a whole list.
     pub(super) fn keep(
         &self,

@@ -14,13 +14,14 @@ use crate::policy::{
     Agent, Decision, Denial, Grant, Keeping, Permissions, Question, Target, decide,
 };
 use crate::protocol::{Method, Version};
-use crate::types::{CallId, ServerName, Timestamp};
+use crate::types::{CallId, ServerName, Timestamp, TokenHash};
 use crate::upstream::{Era, Lane, Outgoing, Reply, UpstreamError};
 
 use super::exchange::Round;
 use super::figures::Figures;
 use super::flood::Said;
 use super::recorder::OpenCall;
+use super::shadow::Shadow;
 
 /// How an agent speaks to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,12 @@ pub struct Caller {
     pub agent: Arc<Agent>,
     /// The rules in force when the request came.
     pub permissions: Arc<Permissions>,
+    /// Rules to compare with.
+    pub(super) shadow: Option<Arc<Shadow>>,
+    /// The configuration of the servers that the rules are about.
+    pub(super) edition: u64,
+    /// What it was recognized by.
+    pub(super) token: TokenHash,
     /// How it speaks.
     pub era: AgentEra,
     /// Who the client says it is (unverified).
@@ -157,20 +164,24 @@ pub(super) struct Authenticated {
 }
 
 impl Authenticated {
-    /// Asks the rules.
-    ///
-    /// # Errors
-    /// When they say no.
-    pub(super) fn authorize(self, at: Timestamp) -> Result<Authorized, Box<(Self, Denial)>> {
-        let question = Question {
+    /// As `policy` asks for it.
+    pub(super) fn question(&self, at: Timestamp) -> Question<'_> {
+        Question {
             agent: &self.caller.agent,
             server: &self.wish.server,
             target: self.wish.subject.target(),
             arguments: self.wish.arguments(),
             at,
             peer: self.caller.peer,
-        };
-        match decide(&self.caller.permissions, &question) {
+        }
+    }
+
+    /// Asks the rules.
+    ///
+    /// # Errors
+    /// When they say no.
+    pub(super) fn authorize(self, at: Timestamp) -> Result<Authorized, Box<(Self, Denial)>> {
+        match decide(&self.caller.permissions, &self.question(at)) {
             Decision::Allowed(grant) => Ok(Authorized {
                 request: self,
                 grant,

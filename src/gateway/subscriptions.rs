@@ -47,11 +47,11 @@ impl Gateway {
     /// session any more.
     pub fn stand(self: &Arc<Self>, caller: Caller, capabilities: &Object) -> Option<NewsStream> {
         let audience = self.audiences.of_session(&caller)?;
-        let stream = audience.stand();
         let identity = Identity {
             caller: Arc::new(caller),
             capabilities: super::requests::can_be_asked(capabilities),
         };
+        let stream = audience.stand(&identity);
         for server in self.audible(&identity.caller, &audience.scope) {
             // What comes of it is the ear's to know: it tries again by itself.
             let (done, _) = oneshot::channel();
@@ -64,7 +64,7 @@ impl Gateway {
         Some(stream)
     }
 
-    fn audible(&self, caller: &Caller, scope: &Scope) -> Vec<ServerName> {
+    pub(super) fn audible(&self, caller: &Caller, scope: &Scope) -> Vec<ServerName> {
         match scope {
             // The gateway's own has no news.
             Scope::One(server) if server.is_built_in() => Vec::new(),
@@ -169,8 +169,13 @@ impl Gateway {
         filter: Filter,
         agent: &Listener,
     ) {
-        let mut stream = audience.stand();
-        let agreeing = self.agree(caller, audience, filter);
+        let identity = Identity {
+            caller: Arc::clone(caller),
+            // What a server asks outside of a call cannot be asked in this revision.
+            capabilities: Object::default(),
+        };
+        let mut stream = audience.stand(&identity);
+        let agreeing = self.agree(&identity, audience, filter);
         let Some(agreed) = audience.ended.run_until_cancelled(agreeing).await else {
             return;
         };
@@ -188,21 +193,17 @@ impl Gateway {
     /// Asks the servers; returns what of the filter they agreed to.
     async fn agree(
         self: &Arc<Self>,
-        caller: &Arc<Caller>,
+        identity: &Identity,
         audience: &Arc<Audience>,
         filter: Filter,
     ) -> Map<String, Value> {
+        let caller = &identity.caller;
         for asked in &filter.uris {
             self.want(caller, audience, asked);
         }
-        let identity = Identity {
-            caller: Arc::clone(caller),
-            // What a server asks outside of a call cannot be asked in this revision.
-            capabilities: Object::default(),
-        };
         let servers = self.audible(caller, &audience.scope);
         let tuning = servers.iter().map(async |server| {
-            let tuning = self.order(audience, &identity, server, Change::Tune);
+            let tuning = self.order(audience, identity, server, Change::Tune);
             timeout(AGREE, tuning).await.ok()?.ok()
         });
         let granted: Vec<Interests> = join_all(tuning)

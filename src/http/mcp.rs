@@ -119,7 +119,7 @@ impl Front {
             return Err(self.turn_away(&caller, door).await);
         }
         let opened = server
-            .map(|name| self.gateway.open_server(&caller.agent, name))
+            .map(|name| self.gateway.open_server(&caller, name))
             .transpose();
         match opened {
             Ok(server) => Ok(Visit {
@@ -135,24 +135,17 @@ impl Front {
 
     /// Who sent this: the agent of its token.
     fn caller(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Caller, Door> {
-        let agent = bearer::token(headers).and_then(|token| {
+        let caller = bearer::token(headers).and_then(|token| {
             self.gateway
-                .authenticate(token)
+                .authenticate(token, presumed_era(headers))
                 .ok_or(TokenProblem::Unknown)
         });
-        let agent = agent.map_err(|problem| {
+        let mut caller = caller.map_err(|problem| {
             self.gateway.count_stranger();
             Door::Token(problem)
         })?;
-        Ok(Caller {
-            permissions: Arc::clone(self.gateway.permissions()),
-            era: presumed_era(headers),
-            client: None,
-            session: None,
-            bytes_in: 0,
-            peer: extensions.get::<Peer>().map(|Peer(address)| *address),
-            agent,
-        })
+        caller.peer = extensions.get::<Peer>().map(|Peer(address)| *address);
+        Ok(caller)
     }
 
     async fn message(&self, visit: Visit, message: Message) -> Result<Response, Response> {

@@ -91,14 +91,16 @@ pub fn router(gateway: Arc<Gateway>, clock: Arc<dyn Clock>) -> Router {
 async fn health(State(front): State<Front>) -> Response {
     let permissions = front.gateway.permissions();
     let (agents, servers) = (permissions.agents().len(), permissions.servers().len());
+    let rules = front.gateway.policy_state().to_members();
     if front.gateway.is_recording() {
-        // Scripts compare this text; it keeps its order.
-        let body = format!("{{\"status\":\"healthy\",\"agents\":{agents},\"servers\":{servers}}}");
+        // Scripts compare the beginning of this text; it keeps its order.
+        let body =
+            format!("{{\"status\":\"healthy\",\"agents\":{agents},\"servers\":{servers},{rules}}}");
         return json(StatusCode::OK, body);
     }
     let reason = "the log cannot be written; calls are refused until it can";
     let body = format!(
-        "{{\"status\":\"unhealthy\",\"agents\":{agents},\"servers\":{servers},\"reason\":\"{reason}\"}}"
+        "{{\"status\":\"unhealthy\",\"agents\":{agents},\"servers\":{servers},\"reason\":\"{reason}\",{rules}}}"
     );
     json(StatusCode::SERVICE_UNAVAILABLE, body)
 }

@@ -15,9 +15,9 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::gateway::{AgentEra, Answer, Door, NewsStream, Part};
+use crate::gateway::{AgentEra, Answer, Caller, Door, NewsStream, Part};
 use crate::protocol::{Message, Object, Posted, RequestId, Version, write_event};
-use crate::types::{AgentName, hex};
+use crate::types::hex;
 
 use super::classify::{Unclear, session_alone};
 use super::delivery::{KEEP_ALIVE, stream_of};
@@ -95,7 +95,7 @@ impl Front {
         };
         let open = OpenStream {
             front: self.clone(),
-            agent: session.agent.clone(),
+            caller: visit.caller,
             id: Arc::clone(&id),
         };
         self.gateway.begin_session(&id, &session.scope);
@@ -226,7 +226,7 @@ async fn pump_news(mut news: NewsStream, events: mpsc::Sender<String>) {
 /// Ends the session when the client's stream ends.
 struct OpenStream {
     front: Front,
-    agent: AgentName,
+    caller: Caller,
     id: Arc<str>,
 }
 
@@ -235,7 +235,7 @@ impl Drop for OpenStream {
         self.front.sessions.close(&self.id);
         let (gateway, agent, id) = (
             Arc::clone(&self.front.gateway),
-            self.agent.clone(),
+            self.caller.agent.name.clone(),
             Arc::clone(&self.id),
         );
         tokio::spawn(async move { gateway.end_session(agent, id).await });
@@ -262,14 +262,16 @@ async fn next_event(
 }
 
 impl OpenStream {
-    /// The next message; `None` at the end. A gateway that ends takes no more of this client, and the stream is at
-    /// its end when the last answer is on it.
+    /// The next message; `None` at the end. A gateway that ends, or one whose rules know the client's token no more,
+    /// takes no more of this client, and the stream is at its end when the last answer is on it.
     async fn next(&self, waiting: &mut mpsc::Receiver<String>) -> Option<String> {
         tokio::select! {
             biased;
             message = waiting.recv() => return message,
-            () = self.front.gateway.streams_end() => self.front.sessions.close(&self.id),
+            () = self.front.gateway.streams_end() => {}
+            () = self.front.gateway.loses_token(&self.caller) => {}
         }
+        self.front.sessions.close(&self.id);
         waiting.recv().await
     }
 }

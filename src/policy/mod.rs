@@ -2,6 +2,7 @@
 //!
 //! Knows no clock, no disk and no socket; the instant is an argument.
 
+mod alike;
 mod argument;
 mod capture;
 mod charge;
@@ -14,6 +15,7 @@ mod permissions;
 mod reach;
 mod weigh;
 
+pub use alike::sees_alike;
 pub use capture::{Capture, Keeping, keeping};
 pub use charge::{Charge, Unpriced};
 pub use condition::{Argument, Bound, Condition, Expression, Prefix, Scalar, Test};

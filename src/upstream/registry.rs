@@ -33,6 +33,7 @@ pub enum SetupError {
 #[derive(Debug)]
 pub struct Upstreams {
     servers: BTreeMap<ServerName, Arc<Upstream>>,
+    edition: u64,
 }
 
 impl Upstreams {
@@ -48,6 +49,7 @@ impl Upstreams {
     ) -> Result<Self, (ServerName, SetupError)> {
         let nobody = Self {
             servers: BTreeMap::new(),
+            edition: 0,
         };
         nobody.reconfigured(connections, environment, clock)
     }
@@ -64,6 +66,7 @@ impl Upstreams {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, (ServerName, SetupError)> {
         let dial = Dial::new(connections.values().any(may_need_tls));
+        let edition = self.edition.saturating_add(1);
         let mut servers = BTreeMap::new();
         for (name, connection) in connections {
             let kept = self
@@ -74,12 +77,39 @@ impl Upstreams {
                 Some(upstream) => upstream.clone(),
                 None => {
                     let made = Upstream::new(&name, connection, environment, &dial, clock.clone());
-                    Arc::new(made.map_err(|error| (name.clone(), error))?)
+                    let made = made.map_err(|error| (name.clone(), error))?;
+                    Arc::new(made.since(edition))
                 }
             };
             servers.insert(name, upstream);
         }
-        Ok(Self { servers })
+        Ok(Self { servers, edition })
+    }
+
+    /// How many configurations there were so far, this one included.
+    pub fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    /// Whether another configuration reaches the same servers in the same way.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let mut servers = self.servers.iter();
+        self.servers.len() == other.servers.len()
+            && servers.all(|(name, upstream)| {
+                let there = other.get(name);
+                there.is_some_and(|there| Arc::ptr_eq(there, upstream))
+            })
+    }
+
+    /// Has those servers heard no more that another configuration reaches in another way, or not at all. Calls in
+    /// flight go on; with the last of them, and this, their sessions and processes end.
+    pub fn retire(&self, next: &Self) {
+        for (name, upstream) in &self.servers {
+            let stays = next.get(name).is_some_and(|now| Arc::ptr_eq(now, upstream));
+            if !stays {
+                upstream.retire();
+            }
+        }
     }
 
     /// The server with this name.

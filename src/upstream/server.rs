@@ -50,6 +50,7 @@ pub struct Upstream {
     ears: Ears,
     health: Mutex<Health>,
     clock: Arc<dyn Clock>,
+    edition: u64,
 }
 
 #[derive(Debug)]
@@ -75,7 +76,18 @@ impl Upstream {
             ears: Ears::default(),
             health: Mutex::new(Health::Unknown),
             clock,
+            edition: 0,
         })
+    }
+
+    /// Notes with which configuration it came.
+    pub(super) fn since(self, edition: u64) -> Self {
+        Self { edition, ..self }
+    }
+
+    /// The number of the configuration it came with.
+    pub fn edition(&self) -> u64 {
+        self.edition
     }
 
     /// The name of the server.
@@ -203,6 +215,11 @@ impl Upstream {
     /// What is known from the last contact.
     pub fn health(&self) -> Health {
         locked(&self.health).clone()
+    }
+
+    /// Ends what only listens. It would keep connections open that nobody calls on any more.
+    pub(super) fn retire(&self) {
+        self.ears.close();
     }
 
     pub(super) async fn close(&self) {

@@ -124,9 +124,12 @@ async fn health_says_how_many_there_are() {
     let world = world(Access::Viewers).await;
     let health = world.stranger().get("/health").send().await;
     assert_eq!(health.status, 200);
+    let revision = world.permissions.revision();
     assert_eq!(
         health.body,
-        r#"{"status":"healthy","agents":1,"servers":1}"#
+        format!(
+            r#"{{"status":"healthy","agents":1,"servers":1,"policy":{{"loaded_at":"2026-11-20T12:00:00.000000Z","revision":"{revision}"}}}}"#
+        )
     );
     world.stop().await;
 }

@@ -47,6 +47,8 @@ mod places;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod reload;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod sessions;

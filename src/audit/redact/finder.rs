@@ -1,5 +1,6 @@
 //! Finds all secrets of one text at once, in time that grows with the text and not with their number.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -99,6 +100,18 @@ impl Finder {
         }
         more.fresh = Arc::new(Words::new(Vec::new(), fresh));
         more
+    }
+
+    /// The same with those of these secrets that it does not know; nothing when it knows all.
+    pub(super) fn with_unknown(&self, secrets: Vec<Secret>) -> Option<Self> {
+        let mut known: HashSet<&str> = self.secrets.iter().map(Secret::expose).collect();
+        let mut all = self.secrets.clone();
+        for secret in &secrets {
+            if known.insert(secret.expose()) {
+                all.push(secret.clone());
+            }
+        }
+        (all.len() > self.secrets.len()).then(|| Self::new(all))
     }
 
     #[cfg(test)]

@@ -376,3 +376,19 @@ proptest! {
         prop_assert!(!left.contains("a live secret"));
     }
 }
+
+#[test]
+fn what_is_learned_again_makes_nothing_longer_and_nothing_is_forgotten() {
+    let redactor = redactor(&["first-secret"]);
+    let learn = |secrets: &[&str]| {
+        let secrets = secrets.iter().map(|secret| Secret::new((*secret).into()));
+        redactor.learn_all(secrets.collect());
+        redactor.finder().secrets()
+    };
+    assert_eq!(learn(&["second-secret", "second-secret"]), 2);
+    assert_eq!(learn(&["first-secret"]), 2);
+    assert_eq!(learn(&[]), 2);
+    for text in ["a first-secret", "a second-secret"] {
+        assert!(redactor.text(text).contains("[redacted:"), "{text}");
+    }
+}

@@ -104,6 +104,10 @@ impl Writer {
                 }
             }
             Job::Note { entry, reply } => {
+                if entry.kind == Kind::Policy {
+                    // What was refused under the rules before is not counted among what these refuse.
+                    self.unfold(batch, at, true);
+                }
                 self.note(batch, &entry, at);
                 batch.replies.push(Reply::Noted(reply));
             }

@@ -20,6 +20,7 @@ mod query;
 mod quiet;
 mod records;
 mod redact;
+mod reload;
 mod small_disk;
 mod start;
 mod stop;

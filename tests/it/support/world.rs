@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hayward::app::{self, Running, Settings};
+use hayward::app::{self, Reloaded, Running, Settings, Source};
 use hayward::audit::{Head, verify};
 use hayward::clock::ManualClock;
 use hayward::config;
@@ -39,6 +39,8 @@ pub(crate) struct Builder {
     scripts: Vec<(&'static str, Option<Script>)>,
     limits: Limits,
     access: Access,
+    follows: bool,
+    shadow: Option<String>,
 }
 
 impl Builder {
@@ -62,6 +64,18 @@ impl Builder {
     pub(crate) fn access(mut self, access: Access) -> Self {
         self.access = access;
         self
+    }
+
+    /// The rules stand in a file, and changes of it are followed.
+    pub(crate) fn follows(mut self) -> Self {
+        self.follows = true;
+        self
+    }
+
+    /// The same, with a second file to compare with.
+    pub(crate) fn shadow(self, policy: &str) -> Self {
+        let shadow = Some(policy.into());
+        Self { shadow, ..self }.follows()
     }
 
     pub(crate) async fn start(self, policy: &str) -> World {
@@ -95,6 +109,8 @@ impl Builder {
             urls,
             limits,
             access,
+            folder: self.follows.then(|| folder.path().into()),
+            shadow: self.shadow,
         };
         let (running, permissions) = at.start(policy).await;
         World {
@@ -117,17 +133,35 @@ struct Surroundings {
     urls: BTreeMap<&'static str, String>,
     limits: Limits,
     access: Access,
+    /// Where the files of rules stand, when they are followed.
+    folder: Option<PathBuf>,
+    shadow: Option<String>,
 }
 
 impl Surroundings {
     async fn start(&self, policy: &str) -> (Running, Permissions) {
         let text = self.fill_in(policy);
-        let load = || {
-            config::parse("permissions.yaml", &text, &|_| None)
+        let parse = |text: &str| {
+            config::parse("permissions.yaml", text, &|_| None)
                 .unwrap_or_else(|problems| panic!("{problems}\n{text}"))
         };
+        let load = || parse(&text);
+        let source = self.folder.as_ref().map(|folder| Source {
+            policy: folder.join("permissions.yaml"),
+            shadow: self.shadow.as_ref().map(|_| folder.join("shadow.yaml")),
+            commit: None,
+        });
+        if source.is_some() {
+            self.write("permissions.yaml", policy);
+        }
+        let shadow = self.shadow.as_ref().map(|shadow| {
+            self.write("shadow.yaml", shadow);
+            parse(&self.fill_in(shadow))
+        });
         let settings = Settings {
             policy: load(),
+            shadow,
+            source,
             db: self.file.clone(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             durability: Durability::Process,
@@ -142,6 +176,15 @@ impl Surroundings {
         };
         let running = soon("the start", app::start(settings)).await.unwrap();
         (running, load().permissions)
+    }
+
+    /// Puts a file in place in one step.
+    fn write(&self, name: &str, policy: &str) {
+        let folder = self.folder.as_ref().expect("rules are followed");
+        let path = folder.join(name);
+        let whole = path.with_extension("new");
+        std::fs::write(&whole, self.fill_in(policy)).unwrap();
+        std::fs::rename(whole, path).unwrap();
     }
 
     fn fill_in(&self, policy: &str) -> String {
@@ -182,6 +225,8 @@ impl World {
             scripts: Vec::new(),
             limits: Limits::default(),
             access: Access::Open,
+            follows: false,
+            shadow: None,
         }
     }
 
@@ -282,6 +327,47 @@ agents: {{clawd: {{token_hash: \"@clawd\", servers: [\"*\"]}}}}"
         used.unwrap_or_else(|| panic!("no budget begins with {key}"))
     }
 
+    /// Puts other rules in place and has them read.
+    pub(crate) async fn reload(&self, policy: &str) -> Reloaded {
+        self.write("permissions.yaml", policy);
+        self.read_rules().await
+    }
+
+    /// Puts other rules in place and leaves it to the gateway to find them.
+    pub(crate) fn write(&self, name: &str, policy: &str) {
+        self.at.write(name, policy);
+    }
+
+    /// Has the rules read.
+    pub(crate) async fn read_rules(&self) -> Reloaded {
+        let running = self.running.as_ref().unwrap();
+        soon("the rules are read", running.reload()).await.unwrap()
+    }
+
+    /// A file or a folder beside the database.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What `/health` says.
+    pub(crate) async fn health(&self) -> serde_json::Value {
+        self.stranger().get("/health").send().await.json()
+    }
+
+    /// Waits until `/health` says so.
+    pub(crate) async fn until_health(
+        &self,
+        what: &str,
+        is_so: impl Fn(&serde_json::Value) -> bool,
+    ) {
+        soon(what, async {
+            while !is_so(&self.health().await) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+
     /// Stops the gateway and starts it again on the same file, with these rules.
     pub(crate) async fn restart(&mut self, policy: &str) {
         self.halt().await;
@@ -358,6 +444,9 @@ agents: {{clawd: {{token_hash: \"@clawd\", servers: [\"*\"]}}}}"
     fn assert_no_token_is_kept(&self) {
         for entry in std::fs::read_dir(self.folder.path()).unwrap() {
             let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
             let bytes = std::fs::read(&path).unwrap();
             let secret = token("");
             let found = bytes

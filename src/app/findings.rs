@@ -1,0 +1,67 @@
+//! Says what is wrong with a policy file, everywhere where somebody may look: the log of the process, `/health` and the
+//! pages, and the log of events.
+
+use crate::config::{Diagnostic, LoadError, Severity};
+use crate::gateway::{Gateway, PolicyFile};
+use crate::types::Revision;
+
+use super::reload::Reloaded;
+
+/// Says that a file with this content stays out.
+pub(super) async fn refuse(
+    gateway: &Gateway,
+    file: PolicyFile,
+    revision: Option<Revision>,
+    error: &LoadError,
+) -> Reloaded {
+    let which = match file {
+        PolicyFile::Live => "the policy file",
+        PolicyFile::Shadow => "the shadow file",
+    };
+    let stays = "the rules that were read before stay as they are";
+    let complaint = match error {
+        LoadError::Unreadable { .. } => {
+            tracing::error!("{error}; {stays}");
+            format!("{which} cannot be read; {stays}")
+        }
+        LoadError::Invalid(problems) => {
+            let findings = problems.diagnostics();
+            let count = findings.iter().filter(|it| is_error(it)).count();
+            say(findings);
+            tracing::error!("{which} is not in order (findings above); {stays}");
+            let mistakes = if count == 1 { "mistake" } else { "mistakes" };
+            format!(
+                "{which} is not in order: {count} {mistakes}, which stand in the gateway's log; {stays}"
+            )
+        }
+    };
+    gateway.complain(file, Some(complaint.clone()));
+    if let (PolicyFile::Live, Some(revision)) = (file, revision) {
+        // Where it cannot be written, nothing else can: there are louder complaints then.
+        let _ = gateway.note_refused(revision).await;
+    }
+    Reloaded::Refused(complaint)
+}
+
+/// Each finding as a line of the log; what is quoted of the file is masked already.
+pub(super) fn say(findings: &[Diagnostic]) {
+    for finding in findings {
+        let place = format!(
+            "{}:{}:{}",
+            finding.file_name(),
+            finding.line(),
+            finding.column()
+        );
+        let advice: Vec<&str> = finding.advice().collect();
+        let (code, title, advice) = (finding.code(), finding.title(), advice.join("; "));
+        if is_error(finding) {
+            tracing::error!(%place, %code, advice, "{title}");
+        } else {
+            tracing::warn!(%place, %code, advice, "{title}");
+        }
+    }
+}
+
+fn is_error(finding: &Diagnostic) -> bool {
+    finding.severity() == Severity::Error
+}
