@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::lock::with_lock;
 use super::parse::{Loaded, parse};
 use super::render::Problems;
 
@@ -46,16 +47,18 @@ impl fmt::Display for LoadError {
 // The cause is part of the sentence already, so there is no `source` to print a second time.
 impl std::error::Error for LoadError {}
 
-/// Reads a policy file. `environment` gives the values of variables.
+/// Reads a policy file and the `tools.lock` beside it. `environment` gives the values of variables.
 ///
 /// # Errors
-/// When the file is missing, a folder, larger than 2 MB or not UTF-8, and when it holds mistakes.
+/// When the file is missing, a folder, larger than 2 MB or not UTF-8, when it holds mistakes, and when there is a lock
+/// that cannot be read.
 pub fn load(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, LoadError> {
     let text = read_text(path)?;
-    parse(&path.to_string_lossy(), &text, environment).map_err(LoadError::Invalid)
+    let loaded = parse(&path.to_string_lossy(), &text, environment);
+    with_lock(path, loaded.map_err(LoadError::Invalid)?)
 }
 
 /// Reads a policy file as text.
@@ -69,7 +72,7 @@ pub fn read_text(path: &Path) -> Result<String, LoadError> {
     })
 }
 
-fn read(path: &Path) -> io::Result<String> {
+pub(super) fn read(path: &Path) -> io::Result<String> {
     let file = File::open(path).map_err(explain)?;
     if file.metadata()?.is_dir() {
         return Err(io::Error::other("it is a folder; name the file in it"));
@@ -110,6 +113,26 @@ mod tests {
         assert!(message(folder.path()).ends_with("it is a folder; name the file in it"));
         assert!(message(&at("latin1")).ends_with("it is not UTF-8 text (byte 5)"));
         assert!(message(&at("large")).ends_with("it is larger than 2 MB"));
+    }
+
+    #[test]
+    fn a_lock_beside_the_file_is_loaded_with_it_and_a_broken_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("permissions.yaml");
+        std::fs::write(&path, "servers: {a: {url: 'http://a/'}}").unwrap();
+        let lock = |text: &str| std::fs::write(folder.path().join("tools.lock"), text).unwrap();
+        let loaded = load(&path, &|_| None).unwrap();
+        assert!(loaded.permissions.tool_lock().is_none());
+        lock(&format!("a/x sha256:{}\n", "0".repeat(64)));
+        let loaded = load(&path, &|_| None).unwrap();
+        let pins = loaded.permissions.tool_lock().unwrap();
+        assert!(pins.pins(&"a".parse().unwrap()));
+        lock("a/x md5:0\n");
+        let said = message(&path);
+        assert!(
+            said.contains("tools.lock") && said.contains("line 1"),
+            "{said}"
+        );
     }
 
     #[test]

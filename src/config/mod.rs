@@ -16,6 +16,7 @@ mod grant;
 mod invisible;
 mod keys;
 mod load;
+mod lock;
 mod mask;
 mod names;
 mod node;
@@ -35,8 +36,11 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use endpoint::looks_secret;
 pub use file_test::{Aim, FileTest, Trial};
 pub use load::{EXAMPLE, LoadError, load, read_text};
+pub use lock::{load_lock, lock_path, with_lock};
 pub use parse::{Loaded, parse, review};
 pub use problem::{Code, Severity, nearest};
 pub use render::{Diagnostic, Problems};
+pub use token::guessable;
