@@ -34,6 +34,7 @@ mod settings;
 mod show;
 mod time;
 mod token;
+mod tools;
 
 use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
@@ -65,6 +66,7 @@ pub use settings::{ConfigCommand, ShowSettings};
 pub use show::ShowArguments;
 pub use time::{AcceptArguments, TimeCommand};
 pub use token::{NewArguments, TokenCommand};
+pub use tools::ToolsArguments;
 
 use crate::telemetry::Logging;
 
@@ -115,6 +117,8 @@ pub enum Command {
     /// See and correct what is used of budgets
     #[command(subcommand)]
     Budget(BudgetCommand),
+    /// List the tools of the servers, and write or check the `tools.lock` that pins their definitions
+    Tools(ToolsArguments),
     /// Turn the servers of another program's file into `servers:` of permissions.yaml
     Import(ImportArguments),
     /// What a running gateway thinks of the time
@@ -151,6 +155,7 @@ impl Arguments {
             | Command::Token(_)
             | Command::Audit(_)
             | Command::Budget(_)
+            | Command::Tools(_)
             | Command::Import(_)
             | Command::Config(_)
             | Command::Completions(_)
@@ -178,6 +183,7 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Token(TokenCommand::Inspect(arguments)) => {
             inspect::inspect(&arguments, inspect::input(screen), screen)
         }
+        Command::Tools(arguments) => tools::run(arguments, screen).await,
         Command::Import(arguments) => import::run(&arguments, screen),
         Command::Config(ConfigCommand::Show(arguments)) => settings::show(&arguments, screen),
         Command::Completions(arguments) => papers::completions(&arguments, screen),
