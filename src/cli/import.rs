@@ -4,6 +4,7 @@
 //! silence: what has no place in permissions.yaml is told, a line each.
 
 mod entry;
+mod names;
 mod read;
 mod secrets;
 mod texts;
@@ -15,11 +16,12 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use serde_json::{Map, Value};
 
-use self::entry::{Imported, Names, entry};
+use self::entry::{Imported, entry};
+use self::names::Names;
 use self::texts::Variables;
 use super::{Exit, Failure, Screen, plain, token};
 use crate::config;
-use crate::types::{AgentName, Secret, ServerName, TokenHash};
+use crate::types::{AgentName, Secret, TokenHash};
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 2 * 1024 * 1024;
@@ -230,11 +232,6 @@ fn check(rules: &str) -> Result<(), Failure> {
         return Err(anyhow!("{}", titles.join("; ")).into());
     }
     Ok(())
-}
-
-/// The name of a server as text for messages and names of variables.
-fn words(name: &ServerName) -> &str {
-    name.as_str()
 }
 
 #[cfg(test)]

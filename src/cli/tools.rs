@@ -161,43 +161,43 @@ fn write_lock(
     found: &Tools,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let old = match arguments.servers.is_empty() {
-        true => None,
-        false => config::load_lock(&arguments.policy)?,
+    let old = match config::load_lock(&arguments.policy) {
+        // Nothing of it would stay.
+        Err(_) if arguments.servers.is_empty() => None,
+        read => read?,
     };
-    let mut servers = BTreeMap::new();
-    for server in known {
-        let lines = match (found.get(server), &old) {
-            (Some(tools), _) => locked(tools),
-            (None, Some(old)) => kept(old, server),
-            (None, None) => BTreeMap::new(),
-        };
-        if !lines.is_empty() {
-            servers.insert(server.clone(), lines);
-        }
-    }
-    for server in found
-        .iter()
-        .filter(|(_, tools)| tools.is_empty())
-        .map(|(name, _)| name)
-    {
+    for (server, _) in found.iter().filter(|(_, tools)| tools.is_empty()) {
         screen.note(&format!(
             "server `{server}` has no tools, so the lock says nothing about it"
         ));
     }
-    let lock = ToolLock::new(servers);
+    let lock = ToolLock::new(lines(known, found, old.as_ref()));
     let path = config::lock_path(&arguments.policy);
     replace(&path, &lock.to_text())
         .with_context(|| format!("cannot write `{}`", path.display()))?;
-    let count: usize = lock
-        .servers()
-        .map(|server| lock.tools(server).count())
-        .sum();
+    let counts = lock.servers().map(|server| lock.tools(server).count());
     screen.say(&format!(
-        "{count} tools stand in `{}`; review it, and put it under git",
+        "{} tools stand in `{}`; review it, and put it under git",
+        counts.sum::<usize>(),
         path.display()
     ));
     Ok(Exit::Yes)
+}
+
+fn lines(
+    known: &[ServerName],
+    found: &Tools,
+    old: Option<&ToolLock>,
+) -> BTreeMap<ServerName, BTreeMap<String, Vec<Locked>>> {
+    let lines = known.iter().map(|server| {
+        let lines = match (found.get(server), old) {
+            (Some(tools), _) => locked(tools),
+            (None, Some(old)) => kept(old, server),
+            (None, None) => BTreeMap::new(),
+        };
+        (server.clone(), lines)
+    });
+    lines.filter(|(_, lines)| !lines.is_empty()).collect()
 }
 
 fn locked(tools: &[Found]) -> BTreeMap<String, Vec<Locked>> {

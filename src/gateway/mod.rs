@@ -15,6 +15,7 @@ mod capability;
 mod capture;
 mod checkpoints;
 mod cursors;
+mod definitions;
 mod door;
 mod ears;
 mod entries;
@@ -65,7 +66,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{Entry, Head, Kind, Redactor, SigningKey};
+use crate::audit::{Entry, Head, Kind, Redactor, SigningKey, load_definitions};
 use crate::budget::{Concurrency, RateLimits};
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Readers, Writer as Database};
@@ -79,6 +80,7 @@ pub(crate) use opening::client_name;
 pub use alone::{Alone, AloneError};
 pub use answer::{Addressee, Answer, Unanswered};
 pub use audience::NewsStream;
+pub use definitions::Deviation;
 pub use door::{Door, TokenProblem};
 pub use failure::{Failure, REFUSAL};
 pub use figures::{Figures, RateLimit};
@@ -96,6 +98,7 @@ use asks::Asks;
 use audiences::Audiences;
 use built_in::BuiltIn;
 use checkpoints::Checkpoints;
+use definitions::Definitions;
 use forward::Forwarder;
 use in_hand::InHand;
 use joined::Crowded;
@@ -224,6 +227,7 @@ pub struct Gateway {
     concurrency: Concurrency,
     catalog: Catalog,
     annotations: Annotations,
+    definitions: Definitions,
     crowded: Crowded,
     cursors: Sealer,
     strangers: Strangers,
@@ -254,7 +258,7 @@ impl Gateway {
         let Setup {
             permissions,
             upstreams,
-            database,
+            mut database,
             readers,
             durability,
             clock,
@@ -267,6 +271,7 @@ impl Gateway {
         let accepted = accepted.map(|what| Entry::new(Kind::Accepted).text("mismatch", &what));
         let first = [started(durability)].into_iter().chain(accepted);
         let first = first.chain([policy_in_force(&permissions)]).collect();
+        let defined = load_definitions(database.connection()).await?;
         let writer = Writer::start(
             database,
             Arc::clone(&clock),
@@ -291,6 +296,7 @@ impl Gateway {
             redactor,
             catalog: Catalog::default(),
             annotations: Annotations::default(),
+            definitions: Definitions::new(defined),
             crowded: Crowded::default(),
             cursors: Sealer::new(random()),
             strangers: Strangers::default(),
@@ -533,11 +539,15 @@ fn started(durability: Durability) -> Entry {
 
 fn policy_in_force(permissions: &Permissions) -> Entry {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    Entry::new(Kind::Policy)
+    let entry = Entry::new(Kind::Policy)
         .text("policy", &permissions.revision().to_string())
         .text("zone", permissions.zone().name())
         .number("agents", count(permissions.agents().len()))
-        .number("servers", count(permissions.servers().len()))
+        .number("servers", count(permissions.servers().len()));
+    match permissions.tool_lock() {
+        Some(lock) => entry.text("tools_lock", &lock.revision().to_string()),
+        None => entry,
+    }
 }
 
 /// Bytes nobody can guess. Without the system's randomness ids would repeat; the log refuses repeated ids.

@@ -1,12 +1,9 @@
 //! One server of another program's file: what of it has a place in permissions.yaml.
 
-use std::collections::HashSet;
-
 use serde_json::{Map, Value};
 
 use super::texts::{Spot, Variables};
-use super::words;
-use crate::types::{BUILT_IN, ServerName};
+use crate::types::ServerName;
 
 /// A server as it will be written.
 #[derive(Debug)]
@@ -43,7 +40,7 @@ pub(super) fn entry(
     variables: &mut Variables,
     left_out: &mut Vec<String>,
 ) -> Option<Imported> {
-    let server = words(name);
+    let server = name.as_str();
     let Value::Object(fields) = value else {
         left_out.push(format!("server `{server}`, which is no mapping"));
         return None;
@@ -330,34 +327,5 @@ fn scalar(value: &Value) -> Option<String> {
         Value::Bool(value) => Some(value.to_string()),
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-/// Makes names of servers valid and different from one another.
-#[derive(Debug, Default)]
-pub(super) struct Names(HashSet<String>);
-
-impl Names {
-    /// The name to use, and whether it is another than was written.
-    pub(super) fn valid(&mut self, written: &str) -> (ServerName, bool) {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let parts = written
-            .split(|c| !allowed(c))
-            .filter(|part| !part.is_empty());
-        let mut base = parts.collect::<Vec<_>>().join("-");
-        base.truncate(56);
-        if base.is_empty() || base.eq_ignore_ascii_case(BUILT_IN) {
-            base = format!("server-{base}").trim_end_matches('-').to_owned();
-        }
-        let numbered = (2..).map(|number: u32| format!("{base}-{number}"));
-        let mut names = std::iter::once(base.clone()).chain(numbered);
-        let mut free = || names.find(|name| self.0.insert(name.to_ascii_lowercase()));
-        let name = free().unwrap_or(base);
-        let was_changed = name != written;
-        // INVARIANT: only allowed characters, from 1 to 64 of them; the built-in name is one of ours in any case.
-        (
-            name.parse().unwrap_or_else(|_| ServerName::built_in()),
-            was_changed,
-        )
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn pieces<'a>(name: &str, text: &'a str) -> Vec<Piece<'a>> {
     if text.is_empty() {
         return Vec::new();
     }
-    if text.contains("://") {
+    if is_address(text) && !looks_secret(name, "-") {
         return address(text);
     }
     // `--header "X-Api-Key: abc"`, `-e KEY=abc`, `--token=abc`
@@ -83,35 +83,50 @@ fn open_then<'a>(open: &'a str, secret: Piece<'a>) -> Vec<Piece<'a>> {
     vec![Piece::Open(open), secret]
 }
 
+/// Whether a text begins with the scheme of an address.
+fn is_address(text: &str) -> bool {
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| !scheme.is_empty() && scheme.chars().all(is_scheme))
+}
+
 /// The password, the random parts of the path, and the secret values of a query.
 fn address(text: &str) -> Vec<Piece<'_>> {
-    let Some(start) = text.find("://").map(|at| at + 3) else {
-        return vec![Piece::Open(text)];
-    };
+    let start = text.find("://").map_or(0, |at| at + 3);
     let rest = text.get(start..).unwrap_or_default();
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let before_query = rest.find(['?', '#']).unwrap_or(rest.len());
+    let (path, query) = rest.split_at(before_query);
+    let user = user_of(path);
     let mut found: Vec<(usize, usize, Option<&str>)> = Vec::new();
-    if let Some((user, _)) = authority.rsplit_once('@') {
+    if let Some(user) = user {
         let from = user.find(':').map_or(0, |colon| colon + 1);
         found.push((start + from, start + user.len(), Some("password")));
     }
-    let mut at = start + authority.len();
-    for part in text
-        .get(at..)
-        .unwrap_or_default()
-        .split_inclusive(['/', '?', '&', '#', ',', ' '])
-    {
-        let bare = part.trim_end_matches(['/', '?', '&', '#', ',', ' ']);
-        let (key, value) = bare.split_once('=').unwrap_or(("", bare));
-        let is_pair = value.len() < bare.len();
-        let is_secret = looks_secret(key, value) || is_random(value);
-        if !value.is_empty() && is_secret {
-            let from = at + bare.len() - value.len();
-            found.push((from, at + bare.len(), is_pair.then_some(key)));
+    let mut at = start + user.map_or(0, str::len);
+    let path = path.get(at - start..).unwrap_or_default();
+    for (part, joints) in [(path, &['/'][..]), (query, &['?', '#', '&'])] {
+        for part in part.split_inclusive(joints) {
+            let bare = part.trim_end_matches(joints);
+            let (key, value) = bare.split_once('=').unwrap_or(("", bare));
+            let is_pair = value.len() < bare.len();
+            if !value.is_empty() && (looks_secret(key, value) || is_random(value)) {
+                let from = at + bare.len() - value.len();
+                found.push((from, at + bare.len(), is_pair.then_some(key)));
+            }
+            at += part.len();
         }
-        at += part.len();
     }
     cut(text, found)
+}
+
+/// The user and the password before the host. A password that was not escaped may hold a slash.
+fn user_of(path: &str) -> Option<&str> {
+    let authority = path.split('/').next().unwrap_or_default();
+    if let Some((user, _)) = authority.rsplit_once('@') {
+        return Some(user);
+    }
+    let (user, _) = path.rsplit_once('@')?;
+    authority.contains(':').then_some(user)
 }
 
 fn cut<'a>(text: &'a str, found: Vec<(usize, usize, Option<&'a str>)>) -> Vec<Piece<'a>> {
@@ -204,6 +219,22 @@ mod tests {
                 "url",
                 "https://x/mcp?api_key=abcd&team=a",
                 "https://x/mcp?api_key=<abcd|api_key>&team=a",
+            ),
+            (
+                "DATABASE_URL",
+                "postgres://me:p/w@host/db?sslmode=require",
+                "postgres://me:<p/w|password>@host/db?sslmode=require",
+            ),
+            ("url", "https://x/@scope/mcp", "https://x/@scope/mcp"),
+            (
+                "url",
+                "https://x/mcp?key=a/b=c&k=d",
+                "https://x/mcp?key=<a/b=c|key>&k=d",
+            ),
+            (
+                "header",
+                "Authorization: Bearer a://b?c",
+                "Authorization: Bearer <a://b?c|Authorization>",
             ),
             (
                 "url",

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use proptest::prelude::*;
+use serde_json::json;
+
 use super::*;
 use crate::cli::screen::tests::paper_screen;
 
@@ -64,6 +67,32 @@ fn every_sample_loads_and_shows_no_secret() {
                 "{}: {said}",
                 sample.display()
             );
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_a_secret_by_its_name_is_never_written(rest in "[!-~]{1,40}", free in "[ -pr-~]{0,20}") {
+        let secret = format!("zq{rest}");
+        let query: String = secret.chars().filter(|c| !"&#?".contains(*c)).collect();
+        let file = json!({"mcpServers": {
+            "local": {
+                "command": "run",
+                "args": ["--api-key", secret, format!("--token={secret}"), "--header", format!("Authorization: Bearer {secret}"), free],
+                "env": {"API_KEY": secret, "OTHER": free},
+            },
+            "remote": {
+                "url": format!("https://example.com/mcp?apiKey={query}"),
+                "headers": {"Authorization": format!("Bearer {secret}"), "X-Api-Key": secret},
+            },
+        }});
+        let harvest = harvest(&file);
+        let written = write::rules(&harvest.servers, None);
+        // What cannot be sent is left out, and told without its value.
+        let told = [harvest.left_out, harvest.notes, harvest.variables.lines()].concat().join("\n");
+        for text in [written, told] {
+            prop_assert!(!text.contains("zq"), "{}", text);
         }
     }
 }

@@ -23,5 +23,6 @@ mod redact;
 mod small_disk;
 mod start;
 mod stop;
+mod tools;
 mod truth;
 mod vanish;

@@ -126,8 +126,12 @@ impl Surroundings {
             config::parse("permissions.yaml", &text, &|_| None)
                 .unwrap_or_else(|problems| panic!("{problems}\n{text}"))
         };
+        let mut policy = load();
+        let beside = self.file.with_file_name("permissions.yaml");
+        let lock = config::load_lock(&beside).unwrap();
+        policy.permissions = policy.permissions.with_lock(lock);
         let settings = Settings {
-            policy: load(),
+            policy,
             db: self.file.clone(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             durability: Durability::Process,
@@ -286,6 +290,15 @@ agents: {{clawd: {{token_hash: \"@clawd\", servers: [\"*\"]}}}}"
     pub(crate) async fn restart(&mut self, policy: &str) {
         self.halt().await;
         self.go_on(policy).await;
+    }
+
+    /// Puts a `tools.lock` in place for the next start; `None` takes it away.
+    pub(crate) fn set_lock(&self, text: Option<&str>) {
+        let path = self.at.file.with_file_name("tools.lock");
+        match text {
+            Some(text) => std::fs::write(path, text).unwrap(),
+            None => std::fs::remove_file(path).unwrap(),
+        }
     }
 
     /// Starts a gateway that was halted again, with these rules.
