@@ -31,7 +31,7 @@ pub mod socket;
 
 pub use reload::{Reloaded, Source};
 
-use reload::{Asker, Reloader};
+use reload::{Asker, Reloader, version};
 use socket::OrderSocket;
 
 /// How often refusals that were only counted are written down, and calls are given up whose agents did not come back
@@ -129,15 +129,12 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let readers = Readers::open_new(&path).await?;
     let accepted = check(&readers, accept_mismatch).await?;
     let shadow = shadow.map(|shadow| Arc::new(shadow.permissions));
-    let revisions = (
-        policy.permissions.revision(),
-        shadow.as_ref().map(|shadow| shadow.revision()),
-    );
+    let revisions = (version(&policy.permissions), shadow.as_deref().map(version));
     let (gateway, writer, head) = Gateway::start(Setup {
         permissions: Arc::new(policy.permissions),
         commit: source
             .as_ref()
-            .and_then(|source| source.commit(revisions.0, revisions.0)),
+            .and_then(|source| source.commit(revisions.0.0, revisions.0.0)),
         shadow,
         upstreams,
         database,

@@ -536,6 +536,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "refunds",
         include_str!("../migrations/0010_refunds.sql"),
     ),
+    (
+        11,
+        "definitions",
+        include_str!("../migrations/0011_definitions.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

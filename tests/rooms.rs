@@ -131,6 +131,7 @@ mod plan {
         "budget/read.rs",
         "audit/export/source.rs",
         "audit/bodies.rs",
+        "audit/definitions.rs",
         "audit/log.rs",
         "audit/prune.rs",
         "audit/trace.rs",

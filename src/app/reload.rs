@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Followed, LoadError, Loaded, commit_of};
 use crate::gateway::{Edition, Gateway, NotInForce, PolicyFile};
+use crate::policy::{Permissions, ToolLock};
 use crate::review;
 use crate::types::Revision;
 
@@ -109,22 +110,31 @@ enum Why {
     Due(Duration),
 }
 
+/// The revision of a policy file, and of the lock of tools beside it.
+pub(super) type Version = (Revision, Option<Revision>);
+
+/// Which version was loaded.
+pub(super) fn version(permissions: &Permissions) -> Version {
+    let lock = permissions.tool_lock().map(ToolLock::revision);
+    (permissions.revision(), lock)
+}
+
 impl Reloader {
-    /// Follows the files of which these revisions were loaded.
+    /// Follows the files of which these versions were loaded.
     pub(super) fn new(
         gateway: Arc<Gateway>,
         source: Source,
         environment: BTreeMap<String, String>,
-        (policy, shadow): (Revision, Option<Revision>),
+        (policy, shadow): (Version, Option<Version>),
     ) -> (Self, Asker) {
         let (asker, asked) = mpsc::channel(ASKED);
         let shadow = source.shadow.as_deref().zip(shadow);
         let reloader = Self {
             gateway,
-            policy: Followed::new(&source.policy, policy),
-            shadow: shadow.map(|(path, revision)| Followed::new(path, revision)),
+            policy: Followed::new(&source.policy, policy.0, policy.1),
+            shadow: shadow.map(|(path, version)| Followed::new(path, version.0, version.1)),
             source: Arc::new(source),
-            first: policy,
+            first: policy.0,
             environment: Arc::new(environment),
             asked,
             began: Instant::now(),

@@ -54,6 +54,8 @@ pub enum Kind {
     Exported,
     /// Events, or bodies of events, that were too old are gone; they stand in an archive.
     Pruned,
+    /// Definitions of a server's tools were seen that were not known, or are other ones than before.
+    Tools,
 }
 
 impl Kind {
@@ -78,6 +80,7 @@ impl Kind {
         Self::Unfrozen,
         Self::Exported,
         Self::Pruned,
+        Self::Tools,
     ];
 
     /// The word in the column and in the hashed text.
@@ -103,6 +106,7 @@ impl Kind {
             Self::Unfrozen => "unfrozen",
             Self::Exported => "exported",
             Self::Pruned => "pruned",
+            Self::Tools => "tools",
         }
     }
 
@@ -125,7 +129,8 @@ impl Kind {
             | Self::Repaired
             | Self::Unfrozen
             | Self::Exported
-            | Self::Pruned => false,
+            | Self::Pruned
+            | Self::Tools => false,
         }
     }
 
@@ -150,7 +155,8 @@ impl Kind {
             | Self::Repaired
             | Self::Unfrozen
             | Self::Exported
-            | Self::Pruned => false,
+            | Self::Pruned
+            | Self::Tools => false,
         }
     }
 }

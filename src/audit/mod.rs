@@ -6,6 +6,7 @@ mod body;
 mod chain;
 mod checkpoint;
 pub mod csv;
+mod definitions;
 mod event;
 mod export;
 pub mod filter;
@@ -26,6 +27,7 @@ pub use bodies::{Bodies, REDACTED_AT_ONCE, bodies_of, deleted_json, forget, whol
 pub use body::{Body, BodyKind};
 pub use chain::{Head, genesis, next_hash};
 pub use checkpoint::{Checkpoint, EVENTS, EVERY, PublicKey, Signed, SigningKey, bytes};
+pub use definitions::{Defined, load_definitions};
 pub use event::{Entry, Kind};
 pub use export::{
     Export, ExportError, Form, Line, Manifest, Paths, Plan, copy, plan, read_line, write_whole,

@@ -15,14 +15,14 @@ use serde_json::json;
 
 use super::demo_agent::{Visitor, tell};
 use super::serve::{environment, interruption, listen_address, settings, stop_when};
-use super::{Exit, Failure, LogArguments, Screen};
+use super::{Exit, Failure, LogArguments, Screen, token};
 use crate::app::{self, Running};
 use crate::config;
 use crate::dashboard::Access;
 use crate::db::Durability;
 use crate::http::Guard;
 use crate::protocol::json_string;
-use crate::types::{Secret, TOKEN_RANDOM_BYTES, TokenHash, Zone, new_token};
+use crate::types::{Secret, TokenHash, Zone};
 
 /// Where the demo listens when nobody says anything; taken, it moves to any free port.
 const DEFAULT_LISTEN: &str = "127.0.0.1:3100";
@@ -50,9 +50,9 @@ pub(super) async fn run(arguments: DemoArguments, screen: &mut Screen) -> Result
     let interrupted = interruption()?;
     let folder = make_folder().context("cannot make a folder for the demo")?;
     let tokens = Tokens {
-        designer: fresh_token()?,
-        reader: fresh_token()?,
-        viewer: fresh_token()?,
+        designer: token::fresh()?,
+        reader: token::fresh()?,
+        viewer: token::fresh()?,
     };
     let policy = folder.join("permissions.yaml");
     let text = rules(&std::env::current_exe()?, &tokens);
@@ -99,12 +99,6 @@ fn make_folder() -> io::Result<PathBuf> {
     let folder = std::env::temp_dir().join(name);
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
     Ok(folder)
-}
-
-fn fresh_token() -> Result<Secret, Failure> {
-    let mut random = [0; TOKEN_RANDOM_BYTES];
-    getrandom::fill(&mut random).context("the system gives no random numbers")?;
-    Ok(new_token(random))
 }
 
 /// The rules of the demo, in the short form people start with.
@@ -215,9 +209,9 @@ mod tests {
     #[test]
     fn the_rules_of_the_demo_are_valid() {
         let tokens = Tokens {
-            designer: fresh_token().unwrap(),
-            reader: fresh_token().unwrap(),
-            viewer: fresh_token().unwrap(),
+            designer: token::fresh().unwrap(),
+            reader: token::fresh().unwrap(),
+            viewer: token::fresh().unwrap(),
         };
         let text = rules(Path::new("/a folder/\"odd\" name"), &tokens);
         let loaded = config::parse("permissions.yaml", &text, &|_| None).unwrap();

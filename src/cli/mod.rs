@@ -17,8 +17,11 @@ mod explain;
 mod export;
 mod findings;
 mod health;
+mod import;
+mod inspect;
 mod log;
 mod operate;
+mod papers;
 mod progress;
 mod prune;
 mod query;
@@ -27,9 +30,11 @@ mod rows;
 mod rules;
 mod screen;
 mod serve;
+mod settings;
 mod show;
 mod time;
 mod token;
+mod tools;
 
 use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
@@ -46,17 +51,22 @@ pub use explain::{ExplainArguments, Kind};
 pub use export::{ExportArguments, ExportForm};
 pub use findings::FindingsFormat;
 pub use health::HealthArguments;
+pub use import::ImportArguments;
+pub use inspect::InspectArguments;
 pub use log::LogArguments;
 pub use operate::OperateArguments;
+pub use papers::{CompletionsArguments, ManArguments};
 pub use prune::PruneArguments;
 pub use query::QueryArguments;
 pub use redact::RedactArguments;
 pub use rows::Format;
 pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
+pub use settings::{ConfigCommand, ShowSettings};
 pub use show::ShowArguments;
 pub use time::{AcceptArguments, TimeCommand};
 pub use token::{NewArguments, TokenCommand};
+pub use tools::ToolsArguments;
 
 use crate::telemetry::Logging;
 
@@ -98,7 +108,7 @@ pub enum Command {
     Diff(DiffArguments),
     /// Say what the rules make of a call, and which lines do it
     Explain(ExplainArguments),
-    /// Make bearer tokens
+    /// Make bearer tokens, hash them, and say whose they are
     #[command(subcommand)]
     Token(TokenCommand),
     /// Check the log, and read it
@@ -107,9 +117,20 @@ pub enum Command {
     /// See and correct what is used of budgets
     #[command(subcommand)]
     Budget(BudgetCommand),
+    /// List the tools of the servers, and write or check the `tools.lock` that pins their definitions
+    Tools(ToolsArguments),
+    /// Turn the servers of another program's file into `servers:` of permissions.yaml
+    Import(ImportArguments),
     /// What a running gateway thinks of the time
     #[command(subcommand)]
     Time(TimeCommand),
+    /// The settings of `serve`
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print the script with which a shell completes command lines
+    Completions(CompletionsArguments),
+    /// Print the manual, as pages for `man`
+    Man(ManArguments),
     /// Ask a running gateway how it is
     Health(HealthArguments),
     /// Run one of the small MCP servers of the demo on standard input and output
@@ -134,6 +155,11 @@ impl Arguments {
             | Command::Token(_)
             | Command::Audit(_)
             | Command::Budget(_)
+            | Command::Tools(_)
+            | Command::Import(_)
+            | Command::Config(_)
+            | Command::Completions(_)
+            | Command::Man(_)
             | Command::Time(_)
             | Command::Health(_)
             | Command::ExampleServer { .. } => LogArguments::quiet(color),
@@ -153,6 +179,15 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Check(arguments) => check::check(&arguments, screen),
         Command::Diff(arguments) => diff::run(&arguments, screen).await,
         Command::Explain(arguments) => explain::explain(&arguments, screen).await,
+        Command::Token(TokenCommand::Hash) => inspect::hash(inspect::input(screen), screen),
+        Command::Token(TokenCommand::Inspect(arguments)) => {
+            inspect::inspect(&arguments, inspect::input(screen), screen)
+        }
+        Command::Tools(arguments) => tools::run(arguments, screen).await,
+        Command::Import(arguments) => import::run(&arguments, screen),
+        Command::Config(ConfigCommand::Show(arguments)) => settings::show(&arguments, screen),
+        Command::Completions(arguments) => papers::completions(&arguments, screen),
+        Command::Man(arguments) => papers::man(&arguments, screen),
         Command::Health(arguments) => health::run(&arguments, screen).await,
         Command::ExampleServer { which } => example::run(which).await,
         Command::Serve(arguments) => serve::run(arguments, screen).await,

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::serve::environment;
 use super::{Failure, Screen};
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, Problems};
 use crate::policy::{Agent, Permissions};
 
 /// Reads a policy file without any secret. What is wrong with it is told; warnings are not, they are for `check`.
@@ -14,13 +15,23 @@ pub(super) fn load_rules(path: &Path, screen: &mut Screen) -> Result<Loaded, Fai
 
 /// The same for text that was read already.
 pub(super) fn read_rules(name: &str, text: &str, screen: &mut Screen) -> Result<Loaded, Failure> {
-    config::review(name, text).map_err(|problems| {
-        let count = problems.diagnostics().len();
-        screen.note(&problems.render(screen.has_color()));
-        Failure::policy(anyhow::anyhow!(
-            "`{name}` is not in order: {count} finding(s) above"
-        ))
-    })
+    config::review(name, text).map_err(|problems| not_in_order(name, &problems, screen))
+}
+
+/// Reads a policy file with the secrets it needs to reach the servers, and without the lock beside it.
+pub(super) fn load_connected(path: &Path, screen: &mut Screen) -> Result<Loaded, Failure> {
+    let (name, text) = (path.to_string_lossy(), config::read_text(path)?);
+    let environment = environment();
+    let value = |name: &str| environment.get(name).cloned();
+    config::parse(&name, &text, &value).map_err(|problems| not_in_order(&name, &problems, screen))
+}
+
+fn not_in_order(name: &str, problems: &Problems, screen: &mut Screen) -> Failure {
+    let count = problems.diagnostics().len();
+    screen.note(&problems.render(screen.has_color()));
+    Failure::policy(anyhow::anyhow!(
+        "`{name}` is not in order: {count} finding(s) above"
+    ))
 }
 
 /// The agent of this name.

@@ -17,6 +17,10 @@ use crate::types::{AgentName, Secret, TOKEN_RANDOM_BYTES, TokenHash, new_token};
 pub enum TokenCommand {
     /// Make a token: it alone on standard output, the line for permissions.yaml on standard error
     New(NewArguments),
+    /// Read a token from standard input and print its hash for permissions.yaml
+    Hash,
+    /// Read a token from standard input and say whose it is; exit 1 when it opens nothing
+    Inspect(super::InspectArguments),
 }
 
 /// Flags of `hayward token new`.
@@ -37,9 +41,7 @@ pub struct NewArguments {
 
 /// Makes a token and shows it once.
 pub(super) fn new(arguments: &NewArguments, screen: &mut Screen) -> Result<Exit, Failure> {
-    let mut random = [0; TOKEN_RANDOM_BYTES];
-    getrandom::fill(&mut random).context("the system gives no random numbers")?;
-    let token = new_token(random);
+    let token = fresh()?;
     match &arguments.file {
         Some(path) => write_file(path, &token)
             .with_context(|| format!("cannot write the token to `{}`", path.display()))?,
@@ -56,8 +58,15 @@ pub(super) fn new(arguments: &NewArguments, screen: &mut Screen) -> Result<Exit,
     Ok(Exit::Yes)
 }
 
+/// A token that nobody has yet.
+pub(super) fn fresh() -> anyhow::Result<Secret> {
+    let mut random = [0; TOKEN_RANDOM_BYTES];
+    getrandom::fill(&mut random).context("the system gives no random numbers")?;
+    Ok(new_token(random))
+}
+
 /// Never overwrites: the old file may hold the only copy of a token in use.
-fn write_file(path: &Path, token: &Secret) -> std::io::Result<()> {
+pub(super) fn write_file(path: &Path, token: &Secret) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options
         .write(true)

@@ -179,10 +179,7 @@ fn template(
 
 /// Warns of a secret that is written out, and keeps it out of every snippet.
 fn warn_of_secret(name: &str, text: &str, span: Span, findings: &mut Findings) {
-    let lower = name.to_ascii_lowercase();
-    let named = lower
-        .split(['-', '_'])
-        .any(|part| SECRET_WORDS.contains(&part));
+    let named = names_secret(name);
     // A default stands in the file as well.
     let default = text.split(":-").nth(1);
     let by_name = text.contains("${") && default.is_none_or(|rest| rest.starts_with('}'));
@@ -199,6 +196,18 @@ fn warn_of_secret(name: &str, text: &str, span: Span, findings: &mut Findings) {
         .label("hidden here")
         .note("write `${NAME}` or `${file:PATH}` and keep the value out of the file");
     findings.add(finding);
+}
+
+fn names_secret(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    lower
+        .split(['-', '_'])
+        .any(|part| SECRET_WORDS.contains(&part))
+}
+
+/// Whether a value is a secret by its name, or has something in it that looks like one.
+pub fn looks_secret(name: &str, text: &str) -> bool {
+    (names_secret(name) && !text.is_empty()) || has_secret(text)
 }
 
 fn has_secret(text: &str) -> bool {

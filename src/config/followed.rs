@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::types::Revision;
 
 use super::load::{LoadError, Read, read};
+use super::lock::lock_path;
 
 /// How often the file is read though it looks untouched: some file systems tell times of whole seconds.
 const READ_ANYWAY: Duration = Duration::from_secs(10);
@@ -21,14 +22,14 @@ struct Stamp {
     size: u64,
 }
 
-/// What a file held when it was read; nothing when it could not be.
-type Content = Option<Revision>;
+/// What a file held when it was read, and the lock of tools beside it; nothing when it could not be.
+type Content = Option<(Revision, Option<Revision>)>;
 
 /// A policy file and what is known of it.
 #[derive(Debug, Clone)]
 pub struct Followed {
     path: PathBuf,
-    stamp: Option<Stamp>,
+    stamp: [Option<Stamp>; 2],
     read_at: Option<Duration>,
     /// What was handed out last. Nothing to have it handed out again.
     known: Option<Content>,
@@ -37,13 +38,13 @@ pub struct Followed {
 }
 
 impl Followed {
-    /// Follows a file of which this was read.
-    pub fn new(path: &Path, known: Revision) -> Self {
+    /// Follows a file of which this was read, and of the lock beside it.
+    pub fn new(path: &Path, known: Revision, lock: Option<Revision>) -> Self {
         Self {
             path: path.into(),
-            stamp: None,
+            stamp: [None, None],
             read_at: None,
-            known: Some(Some(known)),
+            known: Some(Some((known, lock))),
             seen_once: None,
         }
     }
@@ -56,14 +57,14 @@ impl Followed {
     /// What the file holds now.
     pub fn take(&mut self) -> Result<Read, LoadError> {
         let found = read(&self.path);
-        self.known = Some(found.as_ref().ok().map(|read| read.revision));
+        self.known = Some(found.as_ref().ok().map(content));
         self.seen_once = None;
         found
     }
 
     /// What the file holds, when that is new and was the same at the last look. `now` is running time.
     pub fn look(&mut self, now: Duration) -> Option<Result<Read, LoadError>> {
-        let stamp = stamp(&self.path);
+        let stamp = [stamp(&self.path), stamp(&lock_path(&self.path))];
         let is_due = self
             .read_at
             .is_none_or(|at| now.saturating_sub(at) >= READ_ANYWAY);
@@ -73,7 +74,7 @@ impl Followed {
         }
         (self.stamp, self.read_at) = (stamp, Some(now));
         let found = read(&self.path);
-        let content = found.as_ref().ok().map(|read| read.revision);
+        let content = found.as_ref().ok().map(content);
         if self.known == Some(content) {
             self.seen_once = None;
             return None;
@@ -89,6 +90,10 @@ impl Followed {
     pub fn forget(&mut self) {
         self.known = None;
     }
+}
+
+fn content(read: &Read) -> (Revision, Option<Revision>) {
+    (read.revision, read.lock)
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
@@ -121,7 +126,7 @@ mod tests {
             let path = folder.path().join("permissions.yaml");
             fs::write(&path, text).unwrap();
             Self {
-                followed: Followed::new(&path, Revision::of(text.as_bytes())),
+                followed: Followed::new(&path, Revision::of(text.as_bytes()), None),
                 folder,
                 now: Duration::ZERO,
             }
@@ -206,5 +211,23 @@ mod tests {
         assert_eq!(bench.look().as_deref(), Some("b"));
         assert_eq!(bench.followed.take().unwrap().text, "b");
         assert_eq!(bench.look(), None);
+    }
+
+    #[test]
+    fn a_lock_that_comes_changes_or_goes_is_a_change() {
+        let mut bench = Bench::new("a: 1");
+        let lock = lock_path(bench.followed.path());
+        for text in [Some("one\n"), Some("two\n"), None] {
+            match text {
+                Some(text) => fs::write(&lock, text).unwrap(),
+                None => fs::remove_file(&lock).unwrap(),
+            }
+            let mut found = Vec::new();
+            for _ in 0..15 {
+                bench.now += SECOND;
+                found.extend(bench.followed.look(bench.now));
+            }
+            assert_eq!(found.len(), 1, "{text:?}");
+        }
     }
 }

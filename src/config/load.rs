@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::types::Revision;
 
+use super::lock::{lock_path, with_lock};
 use super::parse::{Loaded, parse};
 use super::render::Problems;
 
@@ -48,10 +49,11 @@ impl fmt::Display for LoadError {
 // The cause is part of the sentence already, so there is no `source` to print a second time.
 impl std::error::Error for LoadError {}
 
-/// Reads a policy file. `environment` gives the values of variables.
+/// Reads a policy file and the `tools.lock` beside it. `environment` gives the values of variables.
 ///
 /// # Errors
-/// When the file is missing, a folder, larger than 2 MB or not UTF-8, and when it holds mistakes.
+/// When the file is missing, a folder, larger than 2 MB or not UTF-8, when it holds mistakes, and when there is a lock
+/// that cannot be read.
 pub fn load(
     path: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
@@ -74,17 +76,20 @@ pub struct Read {
     pub(super) text: String,
     /// Which version of it that is.
     pub revision: Revision,
+    /// Which version of the lock of tools stands beside it.
+    pub(super) lock: Option<Revision>,
     path: PathBuf,
 }
 
 impl Read {
-    /// The rules in it. `environment` gives the values of variables.
+    /// The rules in it, with the lock of tools beside it. `environment` gives the values of variables.
     ///
     /// # Errors
-    /// When it holds mistakes.
+    /// When it holds mistakes, or the lock cannot be read.
     pub fn parse(&self, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, LoadError> {
         let name = self.path.to_string_lossy();
-        parse(&name, &self.text, environment).map_err(LoadError::Invalid)
+        let loaded = parse(&name, &self.text, environment).map_err(LoadError::Invalid)?;
+        with_lock(&self.path, loaded)
     }
 }
 
@@ -97,12 +102,16 @@ pub(super) fn read(path: &Path) -> Result<Read, LoadError> {
     let text = text_of(path).map_err(unreadable)?;
     Ok(Read {
         revision: Revision::of(text.as_bytes()),
+        // One that is there and cannot be read is told where the rules are read.
+        lock: text_of(&lock_path(path))
+            .ok()
+            .map(|text| Revision::of(text.as_bytes())),
         text,
         path: path.into(),
     })
 }
 
-fn text_of(path: &Path) -> io::Result<String> {
+pub(super) fn text_of(path: &Path) -> io::Result<String> {
     let file = File::open(path).map_err(explain)?;
     if file.metadata()?.is_dir() {
         return Err(io::Error::other("it is a folder; name the file in it"));
@@ -143,6 +152,26 @@ mod tests {
         assert!(message(folder.path()).ends_with("it is a folder; name the file in it"));
         assert!(message(&at("latin1")).ends_with("it is not UTF-8 text (byte 5)"));
         assert!(message(&at("large")).ends_with("it is larger than 2 MB"));
+    }
+
+    #[test]
+    fn a_lock_beside_the_file_is_loaded_with_it_and_a_broken_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("permissions.yaml");
+        std::fs::write(&path, "servers: {a: {url: 'http://a/'}}").unwrap();
+        let lock = |text: &str| std::fs::write(folder.path().join("tools.lock"), text).unwrap();
+        let loaded = load(&path, &|_| None).unwrap();
+        assert!(loaded.permissions.tool_lock().is_none());
+        lock(&format!("a/x sha256:{}\n", "0".repeat(64)));
+        let loaded = load(&path, &|_| None).unwrap();
+        let pins = loaded.permissions.tool_lock().unwrap();
+        assert!(pins.pins(&"a".parse().unwrap()));
+        lock("a/x md5:0\n");
+        let said = message(&path);
+        assert!(
+            said.contains("tools.lock") && said.contains("line 1"),
+            "{said}"
+        );
     }
 
     #[test]

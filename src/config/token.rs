@@ -145,7 +145,7 @@ fn hash(written: Text<'_>, findings: &mut Findings) -> Option<TokenHash> {
         return None;
     };
     let hash = TokenHash::from_bytes(bytes);
-    if let Some(text) = placeholder(hash) {
+    if let Some(text) = guessable(hash) {
         let title = format!("this is the hash of {text}, which anyone can guess");
         findings.add(Finding::new(Code::BadHash, written.span, title).note(MAKE_ONE));
         return None;
@@ -181,8 +181,8 @@ fn decode(digits: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-/// Names the placeholder whose hash this is.
-fn placeholder(hash: TokenHash) -> Option<String> {
+/// Names the placeholder whose hash this is, if it is one: a text that anyone can guess.
+pub fn guessable(hash: TokenHash) -> Option<String> {
     let with_break = |text: &str| TokenHash::of(&format!("{text}\n")) == hash;
     let text = PLACEHOLDERS
         .iter()

@@ -247,7 +247,7 @@ impl Gateway {
         matches!(asking.await, Ok(Ok(Era::Modern)))
     }
 
-    fn may_call(&self, caller: &Caller, server: &ServerName, tool: &str) -> bool {
+    pub(super) fn may_call(&self, caller: &Caller, server: &ServerName, tool: &str) -> bool {
         let question = Question {
             agent: &caller.agent,
             server,

@@ -80,6 +80,7 @@ impl Gateway {
             wish,
         };
         let authorized = self.authorize(authenticated).await?;
+        let authorized = self.pin(authorized).await?;
         let authorized = self.smooth(authorized).await?;
         let authorized = self.find_room(authorized).await?;
         self.admit(authorized).await
@@ -118,6 +119,24 @@ impl Gateway {
             compared.count();
         }
         hide(request, denial.reason).unwrap_or(failure)
+    }
+
+    /// Refuses a tool whose definition is another one than was reviewed.
+    async fn pin(&self, authorized: Authorized) -> Result<Authorized, Failure> {
+        let Some(deviation) = self.deviation(&authorized.request) else {
+            return Ok(authorized);
+        };
+        let owner = authorized.request.caller.agent.owner.clone();
+        let cause = Cause::Definition { deviation, owner };
+        let failure = Failure::Refused(Box::new(refusal(&authorized.request, cause)));
+        let entry = entries::of_request(&authorized.request);
+        let entry = entries::with_rule(entry, authorized.grant.rule());
+        let entry = entries::denied(entry, failure.reason(), &failure.to_string());
+        self.recorder
+            .note(entry)
+            .await
+            .map_err(|_| Failure::Unrecorded)?;
+        Err(failure)
     }
 
     async fn smooth(&self, authorized: Authorized) -> Result<Authorized, Failure> {

@@ -216,7 +216,7 @@ impl Failure {
             Self::HeaderMismatch(_) => code::HEADER_MISMATCH,
             Self::UnsupportedVersion { .. } => code::UNSUPPORTED_VERSION,
             Self::Refused(refusal) => match &refusal.cause {
-                Cause::Policy { .. } => POLICY,
+                Cause::Policy { .. } | Cause::Definition { .. } => POLICY,
                 Cause::Budget { shortage, .. } if shortage.span.never_ends() => SPENT,
                 Cause::Budget { .. } | Cause::Rate { .. } | Cause::Concurrency { .. } => BUDGET,
                 Cause::Repeat { .. } => REPEATED,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::audit::{Entry, Kind};
 use crate::budget::RateLimits;
-use crate::policy::Permissions;
+use crate::policy::{Permissions, ToolLock};
 use crate::types::{Connection, Revision, Secret, ServerName, Timestamp, TokenHash};
 use crate::upstream::SetupError;
 
@@ -68,6 +68,9 @@ impl InForce {
             .number("servers", count(permissions.servers().len()));
         if let Some(commit) = &self.commit {
             entry = entry.text("commit", commit);
+        }
+        if let Some(lock) = permissions.tool_lock() {
+            entry = entry.text("tools_lock", &lock.revision().to_string());
         }
         if let Some(shadow) = &self.shadow {
             entry = entry.text("shadow", &shadow.permissions.revision().to_string());
@@ -160,7 +163,9 @@ impl Gateway {
             .map_err(|(server, error)| NotInForce::Setup(server, error))?;
         self.redactor.learn_all(secrets);
         let before = self.in_force();
+        let lock = |rules: &Permissions| rules.tool_lock().map(ToolLock::revision);
         if before.permissions.revision() == edition.permissions.revision()
+            && lock(&before.permissions) == lock(&edition.permissions)
             && before.commit == edition.commit
             && self.forwarder.upstreams().is_same(&upstreams)
         {

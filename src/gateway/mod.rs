@@ -15,6 +15,7 @@ mod capability;
 mod capture;
 mod checkpoints;
 mod cursors;
+mod definitions;
 mod door;
 mod ears;
 mod entries;
@@ -69,7 +70,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{Entry, Head, Kind, Redactor, SigningKey};
+use crate::audit::{Entry, Head, Kind, Redactor, SigningKey, load_definitions};
 use crate::budget::{Concurrency, RateLimits};
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Readers, Writer as Database};
@@ -83,6 +84,7 @@ pub(crate) use opening::client_name;
 pub use alone::{Alone, AloneError};
 pub use answer::{Addressee, Answer, Unanswered};
 pub use audience::NewsStream;
+pub use definitions::Deviation;
 pub use door::{Door, TokenProblem};
 pub use failure::{Failure, REFUSAL};
 pub use figures::{Figures, RateLimit};
@@ -103,6 +105,7 @@ use asks::Asks;
 use audiences::Audiences;
 use built_in::BuiltIn;
 use checkpoints::Checkpoints;
+use definitions::Definitions;
 use forward::Forwarder;
 use in_force::InForce;
 use in_hand::InHand;
@@ -240,6 +243,7 @@ pub struct Gateway {
     concurrency: Concurrency,
     catalog: Catalog,
     annotations: Annotations,
+    definitions: Definitions,
     crowded: Crowded,
     cursors: Sealer,
     strangers: Strangers,
@@ -272,7 +276,7 @@ impl Gateway {
             commit,
             shadow,
             upstreams,
-            database,
+            mut database,
             readers,
             durability,
             clock,
@@ -293,6 +297,7 @@ impl Gateway {
             shadow: shadow.map(|rules| Arc::new(Shadow::new(rules, clock.now()))),
         };
         let first = first.chain([in_force.entry()]).collect();
+        let defined = load_definitions(database.connection()).await?;
         let writer = Writer::start(
             database,
             Arc::clone(&clock),
@@ -318,6 +323,7 @@ impl Gateway {
             redactor,
             catalog: Catalog::default(),
             annotations: Annotations::default(),
+            definitions: Definitions::new(defined),
             crowded: Crowded::default(),
             cursors: Sealer::new(random()),
             strangers: Strangers::default(),

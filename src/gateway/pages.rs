@@ -11,6 +11,7 @@ use crate::types::{CallId, ServerName, Timestamp};
 use crate::upstream::{Era, Outgoing};
 
 use super::annotations::Annotated;
+use super::definitions::Seen;
 use super::listener::Listener;
 use super::stages::{Caller, Replied, Subject, Wish};
 use super::{Failure, Gateway, shape};
@@ -35,6 +36,8 @@ pub(super) struct Page {
     pub(super) items: Vec<Object>,
     /// What brings the next page.
     pub(super) next: Option<Json>,
+    /// The tools the server listed, whoever may see them.
+    definitions: Vec<Seen>,
 }
 
 /// All pages of one server's list, as far as its agent may see it.
@@ -60,19 +63,25 @@ impl Gateway {
             ttl: Some(u64::MAX),
         };
         let mut cursor: Option<Json> = None;
+        let mut definitions = Vec::new();
         for _ in 0..MAX_PAGES {
             let mut request = request.clone();
             match cursor.take() {
                 Some(cursor) => request.params.set("cursor", cursor),
                 None => drop(request.params.remove("cursor")),
             }
-            let page = self.page(caller, server, request, agent).await?;
+            let mut page = self.page(caller, server, request, agent).await?;
+            definitions.append(&mut page.definitions);
             pages.ttl = pages.ttl.min(ttl(&page.fields));
             let room = MAX_ITEMS.saturating_sub(pages.items.len());
             pages.items.extend(page.items.into_iter().take(room));
             match page.next {
                 Some(next) if pages.items.len() < MAX_ITEMS => cursor = Some(next),
-                Some(_) | None => break,
+                Some(_) => break,
+                None => {
+                    self.compare(caller, server, method, &definitions);
+                    break;
+                }
             }
         }
         self.catalog.keep(
@@ -116,8 +125,14 @@ impl Gateway {
             .filter(|cursor| cursor.get() != "null")
             .map(ToOwned::to_owned);
         let mut items = items(method, &fields);
+        let is_whole = is_first && next.is_none();
+        let definitions = self
+            .see_definitions(caller, server, (method, era, call), &mut items)
+            .await?;
+        if is_whole {
+            self.compare(caller, server, method, &definitions);
+        }
         if method == Method::ToolsList && (modern || era == Era::Modern) {
-            let is_whole = is_first && next.is_none();
             self.keep_annotations(caller, server, &fields, &mut items, is_whole);
         }
         let at = self.clock.now();
@@ -131,6 +146,7 @@ impl Gateway {
             fields,
             items,
             next,
+            definitions,
         })
     }
 

@@ -12,6 +12,7 @@ use crate::budget::{Repeated, Shortage};
 use crate::policy::DenialReason;
 use crate::types::{CallId, Period, Rate, Timestamp, Window, Zone};
 
+use super::definitions::Deviation;
 use super::entries;
 use super::figures::{Figures, RateLimit};
 use super::repeats;
@@ -40,6 +41,13 @@ pub enum Cause {
         owner: Option<String>,
         /// What the agent can change about it.
         detail: Option<String>,
+    },
+    /// The tool is not the one that was reviewed (`tools.lock`).
+    Definition {
+        /// In which way.
+        deviation: Deviation,
+        /// Whom to ask.
+        owner: Option<String>,
     },
     /// A budget has no room.
     Budget {
@@ -105,13 +113,15 @@ impl Refusal {
                 detail: None,
             } => {
                 let why = policy_sentence(*denial, agent, subject);
-                let ask = owner.as_deref().map_or_else(
-                    || "Ask whoever keeps permissions.yaml.".to_string(),
-                    |owner| format!("Ask {owner}."),
-                );
+                let ask = whom_to_ask(owner.as_deref());
                 format!(
                     "Refused by policy ({reason}). {why} {ask} Retrying will not help. Call id {call}."
                 )
+            }
+            Cause::Definition { deviation, owner } => {
+                let why = definition_sentence(*deviation, subject);
+                let ask = whom_to_ask(owner.as_deref());
+                format!("Refused by policy ({reason}). {why} {ask} Call id {call}.")
             }
             Cause::Budget { shortage, zone, .. } if shortage.frozen => {
                 let until = if shortage.span.never_ends() {
@@ -167,6 +177,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match &self.cause {
             Cause::Policy { reason, .. } => reason.as_str(),
+            Cause::Definition { .. } => "tool_changed",
             Cause::Budget { .. } => "budget",
             Cause::Rate { .. } => "rate",
             Cause::Concurrency { .. } => "concurrency",
@@ -177,7 +188,10 @@ impl Refusal {
     /// What the headers of the answer say.
     pub(super) fn rate_limit(&self) -> Option<RateLimit> {
         match &self.cause {
-            Cause::Policy { .. } | Cause::Concurrency { .. } | Cause::Repeat { .. } => None,
+            Cause::Policy { .. }
+            | Cause::Definition { .. }
+            | Cause::Concurrency { .. }
+            | Cause::Repeat { .. } => None,
             Cause::Budget { figures, .. } => {
                 figures.as_ref().map(|figures| figures.rate_limit().clone())
             }
@@ -189,6 +203,9 @@ impl Refusal {
         let mut data = Map::new();
         data.insert("reason".into(), self.reason().into());
         match &self.cause {
+            Cause::Definition { .. } => {
+                data.insert("subject".into(), self.subject.clone().into());
+            }
             Cause::Policy { detail, .. } => {
                 data.insert("subject".into(), self.subject.clone().into());
                 if let Some(detail) = detail {
@@ -258,6 +275,34 @@ pub(super) fn denied_by_budget(entry: Entry, shortage: &Shortage, zone: &Zone) -
         return entry;
     }
     entry.json("resets_at_us", shortage.span.ends.micros().to_string())
+}
+
+fn whom_to_ask(owner: Option<&str>) -> String {
+    match owner {
+        Some(owner) => format!("Ask {owner}."),
+        None => "Ask whoever keeps permissions.yaml.".into(),
+    }
+}
+
+fn definition_sentence(deviation: Deviation, subject: &str) -> String {
+    match deviation {
+        Deviation::Changed => format!(
+            "{subject}: its definition changed since it was reviewed. It may be called again once tools.lock has the \
+             new one; retrying before will not help."
+        ),
+        Deviation::New => format!(
+            "{subject}: it is new at its server, and nobody has reviewed its definition. It may be called once \
+             tools.lock has it; retrying before will not help."
+        ),
+        Deviation::Gone => format!(
+            "{subject}: its definition changed since it was reviewed: its server does not list it any more. Retrying \
+             will not help."
+        ),
+        Deviation::Unknown => format!(
+            "{subject}: whether its definition changed is not known, because its server could not be asked for its \
+             tools. Try again later."
+        ),
+    }
 }
 
 fn policy_sentence(reason: DenialReason, agent: &str, subject: &str) -> String {

@@ -197,6 +197,8 @@ impl Gateway {
                 let name = name_param(&request.params)?;
                 let (server, own) = self.resolve_tool(caller, scope, &name, agent).await?;
                 rename(&mut request.params, "name", &name, &own);
+                self.look_up_definition(caller, &server, &own, agent)
+                    .await?;
                 let headers = self.param_headers(caller, &server, &own, &request, agent);
                 request.param_headers = headers.await.map_err(|failure| called(failure, &name))?;
                 (server, Subject::Tool(own))

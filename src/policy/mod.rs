@@ -10,6 +10,7 @@ mod condition;
 mod decide;
 mod decimal;
 mod location;
+mod lock;
 mod pattern;
 mod permissions;
 mod reach;
@@ -23,6 +24,7 @@ pub use decide::{
     Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, is_granted,
     may_see_server,
 };
+pub use lock::{LockError, Locked, Pinned, ToolLock};
 pub use pattern::Pattern;
 pub use permissions::{
     Agent, BudgetRule, ConcurrencyRule, Cost, Costs, DedupeRule, DenyRule, Disabled, Each,

@@ -13,7 +13,7 @@ use crate::types::{
     TokenHash, Unit, ViewerName, Zone,
 };
 
-use super::{Capture, Condition, Keeping, Pattern};
+use super::{Capture, Condition, Keeping, Pattern, ToolLock};
 
 /// Where a rule stands: its path, which no reordering of other entries disturbs, and its line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -355,6 +355,8 @@ pub struct Permissions {
     parts: Parts,
     agents_by_token: HashMap<TokenHash, (Arc<Agent>, Option<Timestamp>)>,
     viewers_by_token: HashMap<TokenHash, (ViewerName, Option<Timestamp>)>,
+    /// What stands beside the file; `None` where nothing does.
+    lock: Option<ToolLock>,
 }
 
 impl Permissions {
@@ -376,7 +378,18 @@ impl Permissions {
             parts,
             agents_by_token,
             viewers_by_token,
+            lock: None,
         }
+    }
+
+    /// The same rules with the definitions of tools that were reviewed.
+    pub fn with_lock(self, lock: Option<ToolLock>) -> Self {
+        Self { lock, ..self }
+    }
+
+    /// The definitions of tools that were reviewed, where a `tools.lock` stands beside the file.
+    pub fn tool_lock(&self) -> Option<&ToolLock> {
+        self.lock.as_ref()
     }
 
     /// The agent whose live token has this hash. A disabled agent is still known; it is refused later, by name.

@@ -4,6 +4,7 @@
 //! time and put together again; `arguments` and results pass byte for byte.
 
 mod canonical;
+mod definition;
 mod header_value;
 mod json;
 mod message;
@@ -16,6 +17,7 @@ mod sse;
 mod version;
 
 pub use canonical::canonical;
+pub use definition::Definition;
 pub use header_value::{from_header, to_header};
 pub use json::{Json, JsonError, Object, array_items, json_string, raw, to_raw, write_array};
 pub use message::{

@@ -19,7 +19,7 @@ mod window;
 
 pub use budget_key::{BudgetKey, KeyParts};
 pub use connection::{Connection, Endpoint, EraChoice, Instances, Template, TemplatePart};
-pub use ids::{CallId, Fingerprint, Revision, TokenHash, hex};
+pub use ids::{CallId, DefinitionHash, Fingerprint, Revision, TokenHash, hex};
 pub use key_names::{KeyNames, MAX_KEY_NAME, key_form};
 pub use limit::{Limit, LimitError, Rate, RatePeriod};
 pub use names::{

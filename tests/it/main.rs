@@ -23,6 +23,8 @@ mod costs;
 #[cfg(test)]
 mod dashboard;
 #[cfg(test)]
+mod definitions;
+#[cfg(test)]
 mod eras;
 #[cfg(test)]
 mod figures;

@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use hayward::budget::{Count, Repeat, Repeated, Shortage, span};
-use hayward::gateway::{Addressee, Cause, Door, Failure, Refusal, TokenProblem, Unanswered};
+use hayward::gateway::{
+    Addressee, Cause, Deviation, Door, Failure, Refusal, TokenProblem, Unanswered,
+};
 use hayward::policy::{Charge, DenialReason, Place, Refund, RefusalStyle};
 use hayward::protocol::{RequestId, raw};
 use hayward::types::{BudgetKey, CallId, Limit, Period, ServerName, Timestamp, Unit, Window, Zone};
@@ -89,6 +91,11 @@ fn by_budget(window: Window) -> Failure {
     refused("images/imagine", cause)
 }
 
+fn by_lock(deviation: Deviation) -> Failure {
+    let owner = Some("images-team@example.com".into());
+    refused("images/imagine", Cause::Definition { deviation, owner })
+}
+
 fn by_rate() -> Failure {
     let cause = Cause::Rate {
         wait: Duration::from_millis(1_500),
@@ -164,6 +171,7 @@ fn kind(failure: &Failure) -> &'static str {
         Failure::UnsupportedVersion { .. } => "UnsupportedVersion",
         Failure::Refused(refusal) => match refusal.cause {
             Cause::Policy { .. } => "Refused by policy",
+            Cause::Definition { .. } => "Refused by lock",
             Cause::Budget { .. } => "Refused by budget",
             Cause::Rate { .. } => "Refused by rate",
             Cause::Concurrency { .. } => "Refused by concurrency",
@@ -231,6 +239,10 @@ fn failures() -> Vec<Failure> {
         by_budget(Window::Total),
         by_rate(),
         by_concurrency(),
+        by_lock(Deviation::Changed),
+        by_lock(Deviation::New),
+        by_lock(Deviation::Gone),
+        by_lock(Deviation::Unknown),
         upstream(UpstreamError::Unreachable("connection refused".into())),
         upstream(UpstreamError::Refused("no".into())),
         upstream(UpstreamError::Rejected(429)),
@@ -488,6 +500,22 @@ fn every_failure_has_its_code_its_status_and_its_words() {
     Refused by concurrency (concurrency)
       200 -31429 Refused by policy (concurrency). images/imagine: no more than 2 calls may be in flight at once, and as many are. Try again when one of them has ended. Call id CALL.
       {"call_id":"CALL","limit":2,"name":"agents.clawd.max_concurrent","reason":"concurrency"}
+      tools/call: the same as a tool error
+    Refused by lock (tool_changed)
+      200 -31403 Refused by policy (tool changed). images/imagine: its definition changed since it was reviewed. It may be called again once tools.lock has the new one; retrying before will not help. Ask images-team@example.com. Call id CALL.
+      {"call_id":"CALL","reason":"tool_changed","subject":"images/imagine"}
+      tools/call: the same as a tool error
+    Refused by lock (tool_changed)
+      200 -31403 Refused by policy (tool changed). images/imagine: it is new at its server, and nobody has reviewed its definition. It may be called once tools.lock has it; retrying before will not help. Ask images-team@example.com. Call id CALL.
+      {"call_id":"CALL","reason":"tool_changed","subject":"images/imagine"}
+      tools/call: the same as a tool error
+    Refused by lock (tool_changed)
+      200 -31403 Refused by policy (tool changed). images/imagine: its definition changed since it was reviewed: its server does not list it any more. Retrying will not help. Ask images-team@example.com. Call id CALL.
+      {"call_id":"CALL","reason":"tool_changed","subject":"images/imagine"}
+      tools/call: the same as a tool error
+    Refused by lock (tool_changed)
+      200 -31403 Refused by policy (tool changed). images/imagine: whether its definition changed is not known, because its server could not be asked for its tools. Try again later. Ask images-team@example.com. Call id CALL.
+      {"call_id":"CALL","reason":"tool_changed","subject":"images/imagine"}
       tools/call: the same as a tool error
     Upstream unreachable (upstream_unavailable)
       200 -31503 Server `images` cannot be reached. Nothing was sent and nothing was charged; it may work in a minute. Call id CALL.

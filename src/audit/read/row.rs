@@ -83,7 +83,8 @@ impl CallState {
             | Kind::Repaired
             | Kind::Unfrozen
             | Kind::Exported
-            | Kind::Pruned => Self::Open,
+            | Kind::Pruned
+            | Kind::Tools => Self::Open,
         }
     }
 }

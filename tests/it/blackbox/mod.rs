@@ -24,5 +24,6 @@ mod reload;
 mod small_disk;
 mod start;
 mod stop;
+mod tools;
 mod truth;
 mod vanish;

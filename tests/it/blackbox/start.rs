@@ -216,11 +216,11 @@ async fn audit_verify_tells_a_sound_log_from_a_missing_and_from_a_changed_one() 
         .call(&gateway.url(), "truth", "echo", json!({"tag": "1"}))
         .await;
     assert!(done.unwrap().is_done("1"));
-    gateway.stop().await.says(0, &["stopped    log head 7 "]);
+    gateway.stop().await.says(0, &["stopped    log head 8 "]);
 
     let sound = site.run(&["audit", "verify"]).await;
     sound.says(0, &[]);
-    assert!(sound.out.starts_with("ok: 7 events, head 7 "), "{sound:?}");
+    assert!(sound.out.starts_with("ok: 8 events, head 8 "), "{sound:?}");
     let verify = async |head: &str| site.run(&["audit", "verify", "--expect-head", head]).await;
     verify(&old).await.says(0, &[]);
     let foreign = verify(&"ab".repeat(32)).await;
@@ -234,14 +234,14 @@ async fn audit_verify_tells_a_sound_log_from_a_missing_and_from_a_changed_one() 
     let mut thief = records::open(&site.db(), true).await;
     for sql in [
         "DROP TRIGGER event_never_changes",
-        "UPDATE event SET meta = replace(meta, 'echo', 'eggo') WHERE seq = 5",
+        "UPDATE event SET meta = replace(meta, 'echo', 'eggo') WHERE seq = 6",
     ] {
         sqlx::query(sql).execute(&mut thief).await.unwrap();
     }
     thief.close().await.unwrap();
     let changed = site.run(&["audit", "verify"]).await;
     assert_eq!(changed.code, Some(2), "{changed:?}");
-    assert!(changed.out.contains("broken: event 5 "), "{changed:?}");
+    assert!(changed.out.contains("broken: event 6 "), "{changed:?}");
 
     fs::write(site.path("letter.db"), "no database".repeat(100)).unwrap();
     let garbage = site.run(&["audit", "verify", "--db", "letter.db"]).await;

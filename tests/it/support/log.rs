@@ -48,7 +48,7 @@ pub(crate) fn find<'a>(events: &'a [Event], kind: &str) -> Vec<&'a Event> {
     events.iter().filter(|event| event.kind == kind).collect()
 }
 
-/// All but the looks at lists, which the gateway takes by itself before a first call.
+/// All but the looks at lists and what they brought, which the gateway takes by itself before a first call.
 pub(crate) fn without_lists(mut events: Vec<Event>) -> Vec<Event> {
     let is_list = |event: &&Event| event.meta["method"] == "tools/list";
     let lists: Vec<_> = events
@@ -56,6 +56,9 @@ pub(crate) fn without_lists(mut events: Vec<Event>) -> Vec<Event> {
         .filter(is_list)
         .map(|event| event.meta["call"].clone())
         .collect();
-    events.retain(|event| event.meta["call"].is_null() || !lists.contains(&event.meta["call"]));
+    events.retain(|event| {
+        let is_of_list = !event.meta["call"].is_null() && lists.contains(&event.meta["call"]);
+        event.kind != "tools" && !is_of_list
+    });
     events
 }

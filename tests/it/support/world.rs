@@ -145,7 +145,13 @@ impl Surroundings {
             config::parse("permissions.yaml", text, &|_| None)
                 .unwrap_or_else(|problems| panic!("{problems}\n{text}"))
         };
-        let load = || parse(&text);
+        let load = || {
+            let mut policy = parse(&text);
+            let beside = self.file.with_file_name("permissions.yaml");
+            let lock = config::load_lock(&beside).unwrap();
+            policy.permissions = policy.permissions.with_lock(lock);
+            policy
+        };
         let source = self.folder.as_ref().map(|folder| Source {
             policy: folder.join("permissions.yaml"),
             shadow: self.shadow.as_ref().map(|_| folder.join("shadow.yaml")),
@@ -372,6 +378,15 @@ agents: {{clawd: {{token_hash: \"@clawd\", servers: [\"*\"]}}}}"
     pub(crate) async fn restart(&mut self, policy: &str) {
         self.halt().await;
         self.go_on(policy).await;
+    }
+
+    /// Puts a `tools.lock` in place for the next start; `None` takes it away.
+    pub(crate) fn set_lock(&self, text: Option<&str>) {
+        let path = self.at.file.with_file_name("tools.lock");
+        match text {
+            Some(text) => std::fs::write(path, text).unwrap(),
+            None => std::fs::remove_file(path).unwrap(),
+        }
     }
 
     /// Starts a gateway that was halted again, with these rules.

@@ -1,0 +1,2 @@
+-- What a server offers, seen for the first time.
+INSERT INTO event (seq, at_us, kind, server_id, meta, hash) VALUES(17,1795262460000000,'tools',2,'{"at_us":1795262460000000,"kind":"tools","server":"images","protocol":"legacy","seen":"first","tools":[{"name":"imagine","hash":"236ad7c7adb9be48c4c79faeafd87a53cd54dde23219a79a19827330153a1cdb"}]}',X'f3b6f6bd9affaf06183434de8e9533393355665c893af8c7230c74cacdb31b49');
