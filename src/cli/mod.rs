@@ -32,6 +32,7 @@ mod screen;
 mod serve;
 mod settings;
 mod show;
+mod simulate;
 mod time;
 mod token;
 mod tools;
@@ -64,6 +65,7 @@ pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
 pub use settings::{ConfigCommand, ShowSettings};
 pub use show::ShowArguments;
+pub use simulate::SimulateArguments;
 pub use time::{AcceptArguments, TimeCommand};
 pub use token::{NewArguments, TokenCommand};
 pub use tools::ToolsArguments;
@@ -106,6 +108,8 @@ pub enum Command {
     Check(CheckArguments),
     /// Say what a change of the rules changes: who gains and loses what
     Diff(DiffArguments),
+    /// Say what changed rules would have made of the calls of the last weeks
+    Simulate(SimulateArguments),
     /// Say what the rules make of a call, and which lines do it
     Explain(ExplainArguments),
     /// Make bearer tokens, hash them, and say whose they are
@@ -152,6 +156,7 @@ impl Arguments {
             Command::Check(_)
             | Command::Diff(_)
             | Command::Explain(_)
+            | Command::Simulate(_)
             | Command::Token(_)
             | Command::Audit(_)
             | Command::Budget(_)
@@ -178,6 +183,7 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Token(TokenCommand::New(arguments)) => token::new(&arguments, screen),
         Command::Check(arguments) => check::check(&arguments, screen),
         Command::Diff(arguments) => diff::run(&arguments, screen).await,
+        Command::Simulate(arguments) => simulate::simulate(&arguments, screen).await,
         Command::Explain(arguments) => explain::explain(&arguments, screen).await,
         Command::Token(TokenCommand::Hash) => inspect::hash(inspect::input(screen), screen),
         Command::Token(TokenCommand::Inspect(arguments)) => {

@@ -67,22 +67,11 @@ impl<'a> Judge<'a> {
 
     /// Decides a call, and holds what it takes from its budgets.
     pub fn ask(&mut self, agent: &Agent, call: &Call<'_>) -> Verdict {
-        let question = Question {
-            agent,
-            server: call.server,
-            target: call.target,
-            arguments: call.arguments,
-            at: call.at,
-            peer: None,
-        };
-        let grant = match decide(self.permissions, &question) {
+        let grant = match decide(self.permissions, &question(agent, call)) {
             Decision::Allowed(grant) => grant,
             Decision::Denied(denial) => return Verdict::Denied(denial),
         };
-        self.calls = self.calls.saturating_add(1);
-        let mut number = [0; 10];
-        number[..8].copy_from_slice(&self.calls.to_be_bytes());
-        let id = CallId::new(call.at, number);
+        let id = self.next_id(call.at);
         let zone = self.permissions.zone();
         match self.books.reserve(id, grant.charges(), zone, call.at) {
             Ok(hold) => Verdict::Allowed(grant, hold),
@@ -90,10 +79,51 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// Decides the next round of a call, which takes over what that one holds.
+    pub fn go_on(&mut self, agent: &Agent, call: &Call<'_>, from: CallId) -> Verdict {
+        match decide(self.permissions, &question(agent, call)) {
+            Decision::Denied(denial) => Verdict::Denied(denial),
+            Decision::Allowed(grant) => {
+                let id = self.next_id(call.at);
+                Verdict::Allowed(grant, self.books.take_over(from, id))
+            }
+        }
+    }
+
+    /// Charges what a call holds for a next round that never came.
+    pub fn expire(&mut self, from: CallId, at: Timestamp) {
+        let id = self.next_id(at);
+        let hold = self.books.take_over(from, id);
+        self.end(&hold, &Ending::Unclear);
+    }
+
+    /// Forgets windows that are over.
+    pub fn forget_ended(&mut self, at: Timestamp) {
+        self.books.forget_ended(at);
+    }
+
+    fn next_id(&mut self, at: Timestamp) -> CallId {
+        self.calls = self.calls.saturating_add(1);
+        let mut number = [0; 10];
+        number[..8].copy_from_slice(&self.calls.to_be_bytes());
+        CallId::new(at, number)
+    }
+
     /// Ends a call that went on.
     pub fn end(&mut self, hold: &Hold, ending: &Ending) {
         self.books.close(hold, ending);
         // Nobody writes the books down, so what would have to be written is not kept either.
         self.books.take_changes();
+    }
+}
+
+fn question<'a>(agent: &'a Agent, call: &Call<'a>) -> Question<'a> {
+    Question {
+        agent,
+        server: call.server,
+        target: call.target,
+        arguments: call.arguments,
+        at: call.at,
+        peer: None,
     }
 }

@@ -7,6 +7,7 @@ mod diff;
 mod judge;
 mod limits;
 mod servers;
+mod simulate;
 mod tests;
 mod universe;
 
@@ -19,6 +20,7 @@ pub use access::{Access, access};
 pub use change::{About, Change, Effect, Sign};
 pub use diff::{Past, diff};
 pub use judge::{Call, Judge, Verdict};
+pub use simulate::{Dry, Flip, Simulation, Simulator, Times, Wanted, asks_arguments, counts_from};
 pub use tests::run_tests;
 pub use universe::SeenTools;
 

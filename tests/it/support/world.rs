@@ -250,6 +250,11 @@ agents: {{clawd: {{token_hash: \"@clawd\", servers: [\"*\"]}}}}"
         )
     }
 
+    /// Rules as the gateway reads them, with its servers and tokens in their places.
+    pub(crate) fn filled(&self, policy: &str) -> String {
+        self.at.fill_in(policy)
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.running.as_ref().unwrap().address
     }
