@@ -98,7 +98,12 @@ async fn a_file_that_is_not_in_order_changes_nothing_and_is_told() {
         let page = world.stranger().get(page).send().await;
         assert!(page.body.contains("the policy file is not in order"));
     }
-    // Nor does half a file, nor none.
+    // Nor does one whose own tests fail, nor half a file, nor none.
+    let untrue = format!(
+        "{}tests: [{{agent: clawd, deny: [images/blend]}}]",
+        granting("blend")
+    );
+    assert!(matches!(world.reload(&untrue).await, Reloaded::Refused(_)));
     assert!(matches!(
         world.reload("servers: {images: [").await,
         Reloaded::Refused(_)
@@ -121,9 +126,9 @@ async fn a_file_that_is_not_in_order_changes_nothing_and_is_told() {
         .iter()
         .map(|event| event.meta["refused"].is_string())
         .collect();
-    assert_eq!(refused, [false, true, true]);
+    assert_eq!(refused, [false, true, true, true]);
     let in_force: Vec<&str> = policies.iter().map(|event| event.text("policy")).collect();
-    assert_eq!(in_force, [in_force[0]; 3], "they say what is in force");
+    assert_eq!(in_force, [in_force[0]; 4], "they say what is in force");
     world.stop().await;
 }
 

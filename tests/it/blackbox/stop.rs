@@ -85,7 +85,9 @@ async fn a_hang_up_of_its_terminal_changes_nothing() {
     let site = Site::new(&open_rules(&truth, &agent));
     let mut gateway = site.serve(&[]).await;
     gateway.signal("HUP").await;
-    gateway.line("new rules need a restart").await;
+    gateway
+        .line("the rules were read and have not changed")
+        .await;
     let url = gateway.url();
     let answer = agent.call(&url, "truth", "echo", json!({"tag": "1"})).await;
     assert!(answer.expect("the call is answered").is_done("1"));
