@@ -27,6 +27,7 @@ impl Gateway {
             .filter(|(_, server)| server.edition() == edition)
         {
             self.annotations.forget(name);
+            self.definitions.forget(name);
         }
     }
 
