@@ -44,7 +44,7 @@ async fn asked_to_end_it_lets_the_call_in_flight_finish_and_takes_no_more() {
     let records = Records::read(&site.db()).await;
     // A list that the gateway itself asked for, and the call.
     let kinds = [
-        "started", "policy", "admitted", "settled", "admitted", "settled", "stopped",
+        "started", "policy", "admitted", "settled", "tools", "admitted", "settled", "stopped",
     ];
     assert_eq!(records.kinds(), kinds);
 }
@@ -68,6 +68,7 @@ async fn asked_twice_it_ends_at_once_and_the_next_start_closes_the_call() {
         "policy",
         "admitted",
         "settled",
+        "tools",
         "admitted",
         "started",
         "policy",
