@@ -99,6 +99,16 @@ impl Definitions {
         definitions
     }
 
+    /// Forgets what was compared of a server: reached in another way, it may be another one, and the next call looks.
+    pub(super) fn forget(&self, server: &ServerName) {
+        for (_, compared) in lock(&self.compared)
+            .iter_mut()
+            .filter(|((of, _), _)| of == server)
+        {
+            compared.lock = None;
+        }
+    }
+
     /// What of a list is not written down yet, and whether the server was never listed before; from now on it counts
     /// as written down.
     fn take_news(&self, server: &ServerName, era: Era, seen: &[Seen]) -> Option<(bool, Vec<News>)> {

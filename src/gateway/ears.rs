@@ -173,8 +173,9 @@ impl Ear {
 
     /// Hears what the audience wants to hear now.
     async fn tune(&mut self) -> Result<Interests, Failure> {
+        let was_lost = self.is_lost;
         self.retune_or_retry().await?;
-        if self.audience.was_away() {
+        if was_lost || self.audience.was_away() {
             self.catch_up();
         }
         let granted = self.granted();

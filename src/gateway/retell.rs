@@ -27,19 +27,31 @@ impl Gateway {
             .filter(|(_, server)| server.edition() == edition)
         {
             self.annotations.forget(name);
+            self.definitions.forget(name);
         }
     }
 
     /// Goes through all who listen, after other rules came into force.
     pub(super) fn tell_audiences(self: &Arc<Self>) {
         for audience in self.audiences.all() {
-            let Some(identity) = audience.identity() else {
-                continue;
-            };
-            match self.recognized_again(&identity.caller) {
-                Some(caller) => self.retell(&audience, identity, caller),
-                None => audience.hush(),
-            }
+            self.reconsider(&audience);
+        }
+    }
+
+    /// Sees to it that an audience hears what the rules in force let it. Called after a swap, and by whoever begins to
+    /// listen: the rules may be others since its token was recognized.
+    pub(super) fn reconsider(self: &Arc<Self>, audience: &Arc<Audience>) {
+        let Some(identity) = audience.identity() else {
+            return;
+        };
+        if Arc::ptr_eq(&identity.caller.permissions, &self.permissions())
+            && identity.caller.edition == self.in_force().servers
+        {
+            return;
+        }
+        match self.recognized_again(&identity.caller) {
+            Some(caller) => self.retell(audience, identity, caller),
+            None => audience.hush(),
         }
     }
 
@@ -80,16 +92,20 @@ impl Gateway {
         servers
     }
 
-    /// Has the lists of a server looked at that the agent got, where they may be others under the new rules.
+    /// Has the lists of a server looked at that the agent got, where they may be others now: under the new rules, or
+    /// because it is reached in another way.
     fn suspect_lists(
         self: &Arc<Self>,
         audience: &Arc<Audience>,
         (before, after): (&Caller, &Caller),
         server: &ServerName,
     ) {
+        let upstreams = self.forwarder.upstreams();
+        let upstream = upstreams.get(server);
+        let is_another = upstream.is_some_and(|upstream| upstream.edition() > before.edition);
         let before = (&*before.permissions, &*before.agent);
         let after = (&*after.permissions, &*after.agent);
-        if sees_alike(before, after, server, self.clock.now()) {
+        if !is_another && sees_alike(before, after, server, self.clock.now()) {
             return;
         }
         for list in LISTS.into_iter().filter(|list| audience.hears_of(*list)) {

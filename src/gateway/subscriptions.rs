@@ -61,6 +61,7 @@ impl Gateway {
             };
             drop(self.ear(&audience, &identity, &server).try_send(order));
         }
+        self.reconsider(&audience);
         Some(stream)
     }
 
@@ -127,6 +128,7 @@ impl Gateway {
     ) -> Result<Interests, Failure> {
         let (done, outcome) = oneshot::channel();
         let ear = self.ear(audience, identity, server);
+        self.reconsider(audience);
         // An ear takes no orders any more when what it was opened for has ended.
         let order = Order { change, done };
         ear.send(order).await.map_err(|_| Failure::Cancelled)?;

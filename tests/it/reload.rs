@@ -98,7 +98,12 @@ async fn a_file_that_is_not_in_order_changes_nothing_and_is_told() {
         let page = world.stranger().get(page).send().await;
         assert!(page.body.contains("the policy file is not in order"));
     }
-    // Nor does half a file, nor none.
+    // Nor does one whose own tests fail, nor half a file, nor none.
+    let untrue = format!(
+        "{}tests: [{{agent: clawd, deny: [images/blend]}}]",
+        granting("blend")
+    );
+    assert!(matches!(world.reload(&untrue).await, Reloaded::Refused(_)));
     assert!(matches!(
         world.reload("servers: {images: [").await,
         Reloaded::Refused(_)
@@ -121,9 +126,9 @@ async fn a_file_that_is_not_in_order_changes_nothing_and_is_told() {
         .iter()
         .map(|event| event.meta["refused"].is_string())
         .collect();
-    assert_eq!(refused, [false, true, true]);
+    assert_eq!(refused, [false, true, true, true]);
     let in_force: Vec<&str> = policies.iter().map(|event| event.text("policy")).collect();
-    assert_eq!(in_force, [in_force[0]; 3], "they say what is in force");
+    assert_eq!(in_force, [in_force[0]; 4], "they say what is in force");
     world.stop().await;
 }
 
@@ -431,13 +436,11 @@ async fn a_stream_ends_with_the_token_it_was_opened_with_and_its_session_goes_on
     world.stop().await;
 }
 
-#[tokio::test]
-async fn what_was_allowed_at_one_server_is_not_done_at_another_of_its_name() {
-    let world = world(&rules("images")).await;
-    let body = rpc("tools/call", &json!({"name": "imagine", "arguments": {}}));
+/// Sends the head of a request, and its body when its token is known and other rules are in force.
+async fn sent_across_a_reload(world: &World, more: &str, body: &str, policy: &str) -> TcpStream {
     let head = format!(
         "POST /mcp/images HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\nconnection: close\r\n\
-         content-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+         content-type: application/json\r\n{more}expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
         token("clawd"),
         body.len()
     );
@@ -448,10 +451,44 @@ async fn what_was_allowed_at_one_server_is_not_done_at_another_of_its_name() {
         .await
         .unwrap();
     assert_eq!(answer, b"HTTP/1.1 100 Continue\r\n\r\n");
-    // The token is known, the rules of the call are those of now.
-    let swapped = rules("images").replace("\"@images\"", "\"@images\", headers: {X-Tenant: other}");
-    assert_eq!(world.reload(&swapped).await, Reloaded::Changed);
+    assert_eq!(world.reload(policy).await, Reloaded::Changed);
     agent.write_all(body.as_bytes()).await.unwrap();
+    agent
+}
+
+#[tokio::test]
+async fn who_begins_to_listen_with_a_token_that_is_gone_by_then_hears_nothing() {
+    let world = World::builder()
+        .server("images", FakeUpstream::modern().with_news())
+        .server("notes", FakeUpstream::legacy())
+        .follows()
+        .start(&rules("images"))
+        .await;
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": {
+        "notifications": {"toolsListChanged": true},
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        },
+    }});
+    let more = "accept: application/json, text/event-stream\r\nmcp-protocol-version: 2026-07-28\r\n\
+                mcp-method: subscriptions/listen\r\n";
+    let gone = rules("images").replace("@clawd", "@somebody");
+    let mut agent = sent_across_a_reload(&world, more, &body.to_string(), &gone).await;
+    let mut answer = String::new();
+    soon("the stream ends", agent.read_to_string(&mut answer))
+        .await
+        .unwrap();
+    assert!(answer.contains("\"resultType\":\"complete\""), "{answer}");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_allowed_at_one_server_is_not_done_at_another_of_its_name() {
+    let world = world(&rules("images")).await;
+    let body = rpc("tools/call", &json!({"name": "imagine", "arguments": {}}));
+    let swapped = rules("images").replace("\"@images\"", "\"@images\", headers: {X-Tenant: other}");
+    let mut agent = sent_across_a_reload(&world, "", &body, &swapped).await;
     let mut answer = String::new();
     agent.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("upstream_unavailable"), "{answer}");

@@ -44,7 +44,7 @@ async fn asked_to_end_it_lets_the_call_in_flight_finish_and_takes_no_more() {
     let records = Records::read(&site.db()).await;
     // A list that the gateway itself asked for, and the call.
     let kinds = [
-        "started", "policy", "admitted", "settled", "admitted", "settled", "stopped",
+        "started", "policy", "admitted", "settled", "tools", "admitted", "settled", "stopped",
     ];
     assert_eq!(records.kinds(), kinds);
 }
@@ -68,6 +68,7 @@ async fn asked_twice_it_ends_at_once_and_the_next_start_closes_the_call() {
         "policy",
         "admitted",
         "settled",
+        "tools",
         "admitted",
         "started",
         "policy",
@@ -85,7 +86,9 @@ async fn a_hang_up_of_its_terminal_changes_nothing() {
     let site = Site::new(&open_rules(&truth, &agent));
     let mut gateway = site.serve(&[]).await;
     gateway.signal("HUP").await;
-    gateway.line("new rules need a restart").await;
+    gateway
+        .line("the rules were read and have not changed")
+        .await;
     let url = gateway.url();
     let answer = agent.call(&url, "truth", "echo", json!({"tag": "1"})).await;
     assert!(answer.expect("the call is answered").is_done("1"));
