@@ -20,9 +20,14 @@ pub(super) async fn refuse(
     };
     let stays = "the rules that were read before stay as they are";
     let complaint = match error {
-        LoadError::Unreadable { .. } => {
+        LoadError::Unreadable { path, .. } => {
             tracing::error!("{error}; {stays}");
-            format!("{which} cannot be read; {stays}")
+            // Whoever sees this may not see where the files are.
+            if path.ends_with("tools.lock") {
+                format!("`tools.lock` beside {which} cannot be read; {stays}")
+            } else {
+                format!("{which} cannot be read; {stays}")
+            }
         }
         LoadError::Invalid(problems) => {
             let findings = problems.diagnostics();

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use hayward::app::Reloaded;
 use hayward::protocol::{Definition, Object};
 use serde_json::{Value, json};
 
@@ -311,5 +312,46 @@ async fn agents_of_every_era_are_refused_alike_and_lists_of_several_pages_count(
         .await
         .json();
     assert_eq!(reason(&modern), "tool_changed");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_lock_that_changes_is_in_force_at_once_and_half_a_lock_is_not() {
+    let world = World::builder()
+        .server("images", FakeUpstream::legacy().tools(["imagine", "blend"]))
+        .server("notes", FakeUpstream::legacy())
+        .follows()
+        .start(POLICY)
+        .await;
+    let lock = lock_of(&world, "images").await;
+    let (first, rest) = lock.split_once('\n').unwrap();
+    let other = format!("images/imagine sha256:{}\n{rest}", "0".repeat(64));
+    assert!(first.starts_with("images/imagine "), "{lock}");
+    world.set_lock(Some(&other));
+    assert_eq!(world.read_rules().await, Reloaded::Changed);
+    assert_eq!(
+        reason(&call(&world, "clawd", "imagine").await),
+        "tool_changed"
+    );
+    world.set_lock(Some("images/imagine sha256:00\n"));
+    let Reloaded::Refused(why) = world.read_rules().await else {
+        panic!("no line of it is one");
+    };
+    assert!(
+        why.starts_with("`tools.lock` beside the policy file"),
+        "{why}"
+    );
+    assert_eq!(
+        reason(&call(&world, "clawd", "imagine").await),
+        "tool_changed"
+    );
+    world.set_lock(Some(&lock));
+    assert_eq!(world.read_rules().await, Reloaded::Changed);
+    assert_eq!(world.read_rules().await, Reloaded::Unchanged);
+    assert_eq!(reason(&call(&world, "clawd", "imagine").await), "");
+    world.set_lock(None);
+    assert_eq!(world.read_rules().await, Reloaded::Changed);
+    world.server("images").change_schema("imagine", changed());
+    assert_eq!(reason(&call(&world, "clawd", "imagine").await), "");
     world.stop().await;
 }
