@@ -2,6 +2,7 @@
 //!
 //! The only room that reads the file and the environment. It decides nothing; `policy` does.
 
+mod advice;
 mod agent;
 mod budget;
 mod capture;
@@ -26,6 +27,7 @@ mod parse;
 mod placeholder;
 mod problem;
 mod rate;
+mod reached;
 mod render;
 mod server;
 mod time;

@@ -1,5 +1,6 @@
 //! Files as people write them: good ones and what they grant, wrong ones and what is said about them.
 
+mod advice;
 mod capture;
 mod conditions;
 mod good;
