@@ -4,6 +4,7 @@ mod advice;
 mod capture;
 mod conditions;
 mod good;
+mod schema;
 mod wrong_access;
 mod wrong_limits;
 mod wrong_servers;

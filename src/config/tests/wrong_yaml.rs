@@ -224,12 +224,6 @@ fn a_list_where_a_mapping_belongs() {
     1 | agents:
       | ^^^^^^
 
-    error[P006]: `agents` of a policy file must be a mapping, not a list
-     --> permissions.yaml:1:1
-      |
-    1 | agents:
-      | ^^^^^^
-
     error[P006]: `servers` of a policy file must be a mapping, not text
      --> permissions.yaml:3:10
       |
