@@ -3,6 +3,7 @@
 mod advice;
 mod capture;
 mod conditions;
+mod every_key;
 mod good;
 mod schema;
 mod wrong_access;
