@@ -57,7 +57,7 @@ pub(super) fn check(arguments: &CheckArguments, screen: &mut Screen) -> Result<E
     let name = arguments.policy.to_string_lossy();
     let text = config::read_text(&arguments.policy)?;
     let now = SystemClock::start().now();
-    let (mut findings, tests) = found(&name, &text, (!arguments.no_tests).then_some(now));
+    let (mut findings, tests) = found(&name, &text, now, !arguments.no_tests);
     findings.retain(|finding| !is_allowed(finding, &arguments.allow));
     let report = Report {
         file: &name,
@@ -76,16 +76,17 @@ pub(super) fn check(arguments: &CheckArguments, screen: &mut Screen) -> Result<E
     })
 }
 
-/// What is wrong with a file, and how many of its tests passed. Without an instant none is tried.
-fn found(name: &str, text: &str, tests_at: Option<Timestamp>) -> (Vec<Diagnostic>, usize) {
+/// What is wrong with a file at an instant, and how many of its tests passed.
+fn found(name: &str, text: &str, now: Timestamp, with_tests: bool) -> (Vec<Diagnostic>, usize) {
     let loaded = match config::review(name, text) {
         Ok(loaded) => loaded,
         Err(problems) => return (problems.diagnostics().to_vec(), 0),
     };
     let mut findings = loaded.warnings.clone();
-    let Some(now) = tests_at else {
+    findings.extend(loaded.advice(now));
+    if !with_tests {
         return (findings, 0);
-    };
+    }
     let failed = review::run_tests(&loaded, now);
     let passed = loaded.tests.len().saturating_sub(failed.len());
     findings.splice(..0, failed);

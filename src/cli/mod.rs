@@ -28,6 +28,7 @@ mod query;
 mod redact;
 mod rows;
 mod rules;
+mod schema;
 mod screen;
 mod serve;
 mod settings;
@@ -61,6 +62,7 @@ pub use prune::PruneArguments;
 pub use query::QueryArguments;
 pub use redact::RedactArguments;
 pub use rows::Format;
+pub use schema::SchemaArguments;
 pub use screen::{Color, Screen, plain};
 pub use serve::ServeArguments;
 pub use settings::{ConfigCommand, ShowSettings};
@@ -112,6 +114,8 @@ pub enum Command {
     Simulate(SimulateArguments),
     /// Say what the rules make of a call, and which lines do it
     Explain(ExplainArguments),
+    /// Print the format of the rules as a JSON Schema, for editors
+    Schema(SchemaArguments),
     /// Make bearer tokens, hash them, and say whose they are
     #[command(subcommand)]
     Token(TokenCommand),
@@ -157,6 +161,7 @@ impl Arguments {
             | Command::Diff(_)
             | Command::Explain(_)
             | Command::Simulate(_)
+            | Command::Schema(_)
             | Command::Token(_)
             | Command::Audit(_)
             | Command::Budget(_)
@@ -194,6 +199,7 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Config(ConfigCommand::Show(arguments)) => settings::show(&arguments, screen),
         Command::Completions(arguments) => papers::completions(&arguments, screen),
         Command::Man(arguments) => papers::man(&arguments, screen),
+        Command::Schema(arguments) => schema::run(&arguments, screen),
         Command::Health(arguments) => health::run(&arguments, screen).await,
         Command::ExampleServer { which } => example::run(which).await,
         Command::Serve(arguments) => serve::run(arguments, screen).await,

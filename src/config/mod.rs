@@ -2,6 +2,7 @@
 //!
 //! The only room that reads the file and the environment. It decides nothing; `policy` does.
 
+mod advice;
 mod agent;
 mod budget;
 mod capture;
@@ -26,7 +27,9 @@ mod parse;
 mod placeholder;
 mod problem;
 mod rate;
+mod reached;
 mod render;
+mod schema;
 mod server;
 mod time;
 mod token;
@@ -47,4 +50,5 @@ pub use lock::{load_lock, lock_path, with_lock};
 pub use parse::{Loaded, parse, review};
 pub use problem::{Code, Severity, nearest};
 pub use render::{Diagnostic, Problems};
+pub use schema::schema;
 pub use token::guessable;

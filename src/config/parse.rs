@@ -44,6 +44,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// The file as it may be shown.
+    pub(super) fn sheet(&self) -> &Sheet {
+        &self.sheet
+    }
+
     /// What is said of a test that fails: at one of its tools, or at the whole of it.
     pub fn test_failed(
         &self,

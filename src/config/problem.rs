@@ -12,6 +12,22 @@ pub(super) struct Span {
     pub(super) line: u32,
 }
 
+impl Span {
+    /// A whole line of a file, without the blanks around it.
+    pub(super) fn of_line(text: &str, line: u32) -> Self {
+        let before = usize::try_from(line).unwrap_or(1).saturating_sub(1);
+        let start: usize = text.split_inclusive('\n').take(before).map(str::len).sum();
+        let rest = text.get(start..).unwrap_or_default();
+        let shown = rest.lines().next().unwrap_or_default();
+        let indent = shown.len() - shown.trim_start().len();
+        Self {
+            start: start + indent,
+            end: start + shown.trim_end().len(),
+            line,
+        }
+    }
+}
+
 /// Whether a finding keeps the file from being used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -50,6 +66,10 @@ pub enum Code {
     UnknownName,
     /// A glob that matches no server.
     EmptyGlob,
+    /// A grant that decides nothing, because of a denial or another grant.
+    Hidden,
+    /// A grant whose end lets through more than it did.
+    EndsIntoMore,
     /// Two grants of one agent that are equally specific.
     EqualGrants,
     /// A budget, rate, duration, date or zone that is not understood.
@@ -68,6 +88,16 @@ pub enum Code {
     SecretWritten,
     /// A URL, header or command that cannot be used.
     Address,
+    /// Everything on every server is granted.
+    Everything,
+    /// Plain http to a host that is not private.
+    PlainHttp,
+    /// A package that is run in whatever version is newest.
+    Unpinned,
+    /// A grant or token that ends soon.
+    EndsSoon,
+    /// A grant or token that has ended.
+    Ended,
     /// A test that stands in the file fails.
     TestFailed,
 }
@@ -89,6 +119,8 @@ impl Code {
             Self::SharedHash => "P012",
             Self::UnknownName => "P020",
             Self::EmptyGlob => "P021",
+            Self::Hidden => "P023",
+            Self::EndsIntoMore => "P024",
             Self::EqualGrants => "P025",
             Self::BadAmount => "P030",
             Self::NoZone => "P031",
@@ -98,6 +130,11 @@ impl Code {
             Self::Placeholder => "P050",
             Self::SecretWritten => "P051",
             Self::Address => "P052",
+            Self::Everything => "P060",
+            Self::PlainHttp => "P061",
+            Self::Unpinned => "P062",
+            Self::EndsSoon => "P063",
+            Self::Ended => "P064",
             Self::TestFailed => "P070",
         }
     }
@@ -105,7 +142,17 @@ impl Code {
     /// Whether findings of this kind keep the file from being used.
     pub fn severity(self) -> Severity {
         match self {
-            Self::NameCase | Self::NoZone | Self::Unused | Self::SecretWritten => Severity::Warning,
+            Self::NameCase
+            | Self::Hidden
+            | Self::EndsIntoMore
+            | Self::NoZone
+            | Self::Unused
+            | Self::SecretWritten
+            | Self::Everything
+            | Self::PlainHttp
+            | Self::Unpinned
+            | Self::EndsSoon
+            | Self::Ended => Severity::Warning,
             Self::Syntax
             | Self::UnknownKey
             | Self::DuplicateKey

@@ -192,6 +192,11 @@ impl Sheet {
         }))
     }
 
+    /// A whole line of the file.
+    pub(super) fn line(&self, line: u32) -> Span {
+        Span::of_line(&self.0.text, line)
+    }
+
     /// Joins a finding with the file it is about.
     pub(super) fn diagnostic(&self, finding: Finding) -> Diagnostic {
         Diagnostic {

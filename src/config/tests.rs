@@ -1,8 +1,11 @@
 //! Files as people write them: good ones and what they grant, wrong ones and what is said about them.
 
+mod advice;
 mod capture;
 mod conditions;
+mod every_key;
 mod good;
+mod schema;
 mod wrong_access;
 mod wrong_limits;
 mod wrong_servers;

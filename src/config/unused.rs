@@ -50,7 +50,7 @@ pub(super) fn find_missing_zone(parts: &Parts, text: &str, findings: &mut Findin
     let title = "budgets follow UTC, because the file names no time zone";
     let note =
         "say where days begin: `defaults: {timezone: Europe/Berlin}`, or `UTC` if that is meant";
-    findings.add(Finding::new(Code::NoZone, whole_line(text, line), title).note(note));
+    findings.add(Finding::new(Code::NoZone, Span::of_line(text, line), title).note(note));
 }
 
 fn all_budgets(parts: &Parts) -> impl Iterator<Item = &Arc<BudgetRule>> {
@@ -61,17 +61,4 @@ fn all_budgets(parts: &Parts) -> impl Iterator<Item = &Arc<BudgetRule>> {
         agent.budgets.iter().chain(of_grants)
     });
     of_servers.chain(of_agents)
-}
-
-fn whole_line(text: &str, line: u32) -> Span {
-    let before = usize::try_from(line).unwrap_or(1).saturating_sub(1);
-    let start: usize = text.split_inclusive('\n').take(before).map(str::len).sum();
-    let rest = text.get(start..).unwrap_or_default();
-    let shown = rest.lines().next().unwrap_or_default();
-    let indent = shown.len() - shown.trim_start().len();
-    Span {
-        start: start + indent,
-        end: start + shown.trim_end().len(),
-        line,
-    }
 }

@@ -65,6 +65,12 @@ impl Pattern {
         rest.len() >= last.len() && rest.ends_with(last)
     }
 
+    /// Whether every name that fits the other fits this one. Says no of some pairs of which that is true.
+    pub fn covers(&self, other: &Self) -> bool {
+        // A star of theirs can only be taken by a star of ours, which takes whatever it stands for.
+        self.matches(&other.text)
+    }
+
     /// Whether some name fits both patterns. Takes time proportional to both lengths multiplied.
     pub fn overlaps(&self, other: &Self) -> bool {
         let theirs = other.text.as_bytes();
@@ -201,6 +207,9 @@ mod tests {
             let (left, right) = (Pattern::new(&left), Pattern::new(&right));
             if left.matches(&name) && right.matches(&name) {
                 proptest::prop_assert!(left.overlaps(&right));
+            }
+            if left.covers(&right) && right.matches(&name) {
+                proptest::prop_assert!(left.matches(&name));
             }
         }
 

@@ -280,6 +280,22 @@ agents:
     }
 
     #[test]
+    fn what_a_call_is_given_is_what_conditions_look_at() {
+        let text = format!(
+            "{}tests:
+  - {{agent: designer, call: notes/read, args: {{count: 4}}, expect: allow}}
+  - {{agent: designer, call: notes/read, args: {{count: 5}}, expect: deny, reason: condition}}
+  - {{agent: designer, call: notes/read, args: '{{\"count\": 4.5}}', expect: deny, reason: condition}}
+  - {{agent: designer, allow: [notes/read]}}
+",
+            RULES.replace("- notes", "- {server: notes, tools: [read], when: {count: {max: 4}}}")
+        );
+        let loaded = config::review("permissions.yaml", &text).unwrap();
+        let failed = run_tests(&loaded, Timestamp::default());
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+
+    #[test]
     fn a_file_whose_tests_fail_does_not_come_into_force() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("permissions.yaml");

@@ -217,7 +217,7 @@ fn a_list_where_a_mapping_belongs() {
           - clawd
         servers: outline
         "#;
-    insta::assert_snapshot!(said(text), @r###"
+    insta::assert_snapshot!(said(text), @"
     error[P006]: `agents` of a policy file must be a mapping, not a list
      --> permissions.yaml:1:1
       |
@@ -229,7 +229,7 @@ fn a_list_where_a_mapping_belongs() {
       |
     3 | servers: outline
       |          ^^^^^^^
-    "###);
+    ");
 }
 
 #[test]
