@@ -16,7 +16,6 @@ mod lookups;
 mod prune;
 pub mod read;
 mod redact;
-pub mod replay;
 mod rollups;
 mod row;
 mod seen;

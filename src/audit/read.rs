@@ -8,6 +8,7 @@ mod calls;
 mod day;
 mod found;
 mod places;
+pub mod replay;
 mod row;
 mod tail;
 mod uses;

@@ -106,3 +106,6 @@ fn code(text: &str) -> Result<String, String> {
     }
     Err("write the code of a finding, such as P060".into())
 }
+
+#[cfg(test)]
+mod corpus;

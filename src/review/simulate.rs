@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use crate::audit::replay::{Ended, Happened, Opening, Outcome, Step, Told};
+use crate::audit::read::replay::{Ended, Happened, Opening, Outcome, Step, Told};
 use crate::budget::{Ending, Hold, Reported, span};
 use crate::policy::{Agent, BudgetRule, Permissions, Target};
 use crate::types::{AgentName, CallId, ServerName, Timestamp, Unit, Window};

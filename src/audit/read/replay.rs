@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use sqlx::SqliteConnection;
 
-use super::log::load_piece;
-use super::row::{EventRow, all};
+use crate::audit::log::load_piece;
+use crate::audit::row::{EventRow, all};
 use crate::db::DbError;
 use crate::types::{CallId, Timestamp};
 
