@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::findings::{FindingsFormat, Report};
-use super::{Exit, Failure, Screen};
+use super::rules::{load_connected, read_rules};
+use super::tools::offered;
+use super::{Exit, Failure, Screen, plain};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Diagnostic, Severity};
 use crate::review;
@@ -16,7 +18,7 @@ const CODES: &str = "\
 Exit codes:
   0  nothing to complain about, at the level of --fail-level
   1  findings
-  4  the file cannot be read";
+  4  the file cannot be read; with --online, a server could not be asked";
 
 /// Flags of `hayward check`.
 #[derive(Debug, Clone, Args)]
@@ -38,6 +40,9 @@ pub struct CheckArguments {
     /// Leave out warnings of this kind, such as P060; may be repeated
     #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code)]
     pub allow: Vec<String>,
+    /// Ask the servers which tools they have, and warn of grants, denials and conditions that name others; needs the secrets
+    #[arg(long)]
+    pub online: bool,
     /// Do not run the tests that stand in the file
     #[arg(long)]
     pub no_tests: bool,
@@ -53,11 +58,20 @@ pub enum Level {
 }
 
 /// Reads the file without any secret, and says what is wrong with it.
-pub(super) fn check(arguments: &CheckArguments, screen: &mut Screen) -> Result<Exit, Failure> {
+pub(super) async fn check(
+    arguments: &CheckArguments,
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
     let name = arguments.policy.to_string_lossy();
     let text = config::read_text(&arguments.policy)?;
     let now = SystemClock::start().now();
     let (mut findings, tests) = found(&name, &text, now, !arguments.no_tests);
+    let mut is_whole = true;
+    if arguments.online && findings.iter().all(|one| one.severity() != Severity::Error) {
+        let (missing, answered) = missing(arguments, &text, screen).await?;
+        findings.extend(missing);
+        is_whole = answered;
+    }
     findings.retain(|finding| !is_allowed(finding, &arguments.allow));
     let report = Report {
         file: &name,
@@ -71,9 +85,29 @@ pub(super) fn check(arguments: &CheckArguments, screen: &mut Screen) -> Result<E
     };
     Ok(if findings.iter().any(fails) {
         Exit::No
-    } else {
+    } else if is_whole {
         Exit::Yes
+    } else {
+        Exit::Environment
     })
+}
+
+/// What the rules name and the servers do not have, and whether all of them could be asked.
+async fn missing(
+    arguments: &CheckArguments,
+    text: &str,
+    screen: &mut Screen,
+) -> Result<(Vec<Diagnostic>, bool), Failure> {
+    let connected = load_connected(&arguments.policy, screen)?;
+    let (offered, failed) = offered(connected).await?;
+    for (server, why) in &failed {
+        screen.note(&format!(
+            "server `{server}` could not be asked: {}",
+            plain(why)
+        ));
+    }
+    let rules = read_rules(&arguments.policy.to_string_lossy(), text, screen)?;
+    Ok((rules.missing(&offered), failed.is_empty()))
 }
 
 /// What is wrong with a file at an instant, and how many of its tests passed.

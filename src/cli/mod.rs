@@ -186,7 +186,7 @@ impl Arguments {
 pub async fn run(command: Command, screen: &mut Screen) -> Exit {
     let done = match command {
         Command::Token(TokenCommand::New(arguments)) => token::new(&arguments, screen),
-        Command::Check(arguments) => check::check(&arguments, screen),
+        Command::Check(arguments) => check::check(&arguments, screen).await,
         Command::Diff(arguments) => diff::run(&arguments, screen).await,
         Command::Simulate(arguments) => simulate::simulate(&arguments, screen).await,
         Command::Explain(arguments) => explain::explain(&arguments, screen).await,

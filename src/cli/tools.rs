@@ -5,7 +5,7 @@
 mod ask;
 mod compare;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use self::compare::{Difference, compare};
 use super::inspect::Format;
 use super::rules::load_connected;
 use super::{Exit, Failure, Screen, plain};
-use crate::config::{self, Loaded};
+use crate::config::{self, Loaded, Offered};
 use crate::policy::{Locked, ToolLock};
 use crate::types::ServerName;
 
@@ -49,6 +49,34 @@ pub struct ToolsArguments {
 
 /// The definitions of the tools of each server that was asked.
 type Tools = BTreeMap<ServerName, Vec<Found>>;
+
+/// The tools that servers have, with the names of their arguments, and why some could not be asked. Those that are switched
+/// off are not asked.
+pub(super) async fn offered(
+    rules: Loaded,
+) -> anyhow::Result<(Offered, BTreeMap<ServerName, String>)> {
+    let servers = rules.permissions.servers().values();
+    let on = servers.filter(|rule| rule.disabled.is_none());
+    let on: Vec<ServerName> = on.map(|rule| rule.name.clone()).collect();
+    let (found, failed) = ask_all(rules.connections, &on).await?;
+    let offered = found.into_iter().map(|(server, tools)| {
+        let tools = tools.into_iter();
+        let tools = tools.map(|tool| (tool.definition.name.clone(), arguments_of(&tool.text)));
+        (server, tools.collect())
+    });
+    Ok((offered.collect(), failed))
+}
+
+/// The names of the arguments in the schema of a tool.
+fn arguments_of(definition: &str) -> BTreeSet<String> {
+    let definition: Value = serde_json::from_str(definition).unwrap_or_default();
+    let properties = definition.pointer("/inputSchema/properties");
+    let properties = properties.and_then(Value::as_object);
+    properties
+        .into_iter()
+        .flat_map(|all| all.keys().cloned())
+        .collect()
+}
 
 /// Asks the servers and does with their answers what was asked for.
 pub(super) async fn run(arguments: ToolsArguments, screen: &mut Screen) -> Result<Exit, Failure> {

@@ -88,6 +88,10 @@ pub enum Code {
     SecretWritten,
     /// A URL, header or command that cannot be used.
     Address,
+    /// A tool that its server does not have.
+    NoTool,
+    /// An argument that the tool does not have.
+    NoArgument,
     /// Everything on every server is granted.
     Everything,
     /// Plain http to a host that is not private.
@@ -130,6 +134,8 @@ impl Code {
             Self::Placeholder => "P050",
             Self::SecretWritten => "P051",
             Self::Address => "P052",
+            Self::NoTool => "P022",
+            Self::NoArgument => "P041",
             Self::Everything => "P060",
             Self::PlainHttp => "P061",
             Self::Unpinned => "P062",
@@ -148,6 +154,8 @@ impl Code {
             | Self::NoZone
             | Self::Unused
             | Self::SecretWritten
+            | Self::NoTool
+            | Self::NoArgument
             | Self::Everything
             | Self::PlainHttp
             | Self::Unpinned

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::{FakeUpstream, World, find, rpc};
+use hayward::clock::Clock;
+use hayward::config;
+use hayward::policy::{Question, Target, decide};
+
+use super::support::{FakeUpstream, Random, World, find, rpc, seed};
 
 const POLICY: &str = r#"
 servers: {images: {url: "@images"}}
@@ -587,4 +591,70 @@ agents: {clawd: {token_hash: "@clawd", servers: ["*"]}}
         );
     }
     world.stop().await;
+}
+
+/// Rules made at random: grants and denials by patterns that overlap.
+fn random_rules(dice: &mut Random) -> String {
+    const PATTERNS: [&str; 8] = ["*", "a*", "*b", "ab", "a", "*x*", "aab", "b*"];
+    let mut pick = || PATTERNS[usize::try_from(dice.below(8)).unwrap()];
+    let (denied, own) = (pick(), pick());
+    let tools = [pick(), pick()];
+    let tools = if tools[0] == tools[1] {
+        format!("'{}'", tools[0])
+    } else {
+        format!("'{}', '{}'", tools[0], tools[1])
+    };
+    format!(
+        "servers: {{images: {{url: \"@images\"}}}}
+deny: ['images/{denied}x*']
+agents:
+  clawd: {{token_hash: \"@clawd\", servers: [{{server: images, tools: [{tools}]}}], deny: ['images/{own}b']}}
+  other: {{token_hash: \"@other\", servers: [images]}}
+"
+    )
+}
+
+#[tokio::test]
+async fn lists_and_decisions_agree_whatever_patterns_the_rules_have() {
+    const TOOLS: [&str; 10] = ["a", "b", "ab", "aab", "axb", "ba", "x", "xb", "bxa", "c"];
+    let mut dice = Random::new(seed(), 5);
+    let (mut shown, mut hidden) = (0, 0);
+    for _ in 0..12 {
+        let rules = random_rules(&mut dice);
+        let world = World::builder()
+            .server("images", FakeUpstream::legacy().tools(TOOLS))
+            .start(&rules)
+            .await;
+        let permissions = config::parse("permissions.yaml", &world.filled(&rules), &|_| None);
+        let permissions = permissions.unwrap().permissions;
+        for agent in ["clawd", "other"] {
+            let listed = world
+                .agent(agent)
+                .post(PATH, rpc("tools/list", &json!({})))
+                .send()
+                .await
+                .json();
+            let listed: Vec<&str> = listed["result"]["tools"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|tool| tool["name"].as_str().unwrap())
+                .collect();
+            for tool in TOOLS {
+                let question = Question {
+                    agent: &permissions.agents()[agent],
+                    server: &"images".parse().unwrap(),
+                    target: Target::Tool(tool),
+                    arguments: None,
+                    at: world.clock().now(),
+                    peer: None,
+                };
+                let allowed = decide(&permissions, &question).is_allowed();
+                assert_eq!(listed.contains(&tool), allowed, "{agent} {tool}\n{rules}");
+                if allowed { shown += 1 } else { hidden += 1 }
+            }
+        }
+        world.stop().await;
+    }
+    assert!(shown > 20 && hidden > 20, "{shown} {hidden}");
 }

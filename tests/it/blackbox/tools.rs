@@ -142,3 +142,37 @@ async fn a_gateway_refuses_what_its_lock_does_not_have_and_does_not_start_with_h
         .await
         .says(4, &["tools.lock", "line 1"]);
 }
+
+#[tokio::test]
+async fn a_check_that_asks_the_servers_finds_what_they_do_not_have() {
+    let site = site();
+    let rules = std::fs::read_to_string(site.path("permissions.yaml")).unwrap();
+    site.run(&["check", "--online", "--allow", "P060"])
+        .await
+        .says(0, &[]);
+    let grants = "servers: [{server: images, tools: [imagin, 'up*', imagine], when: {promt: {max_length: 9}}}, notes]";
+    let wrong = rules.replace("servers: [images, notes]", grants);
+    assert_ne!(wrong, rules);
+    std::fs::write(
+        site.path("permissions.yaml"),
+        format!("{wrong}deny: ['notes/delete_everything']\n"),
+    )
+    .unwrap();
+    let ended = site
+        .run(&["check", "--online", "--fail-level", "warning"])
+        .await;
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    for words in [
+        "warning[P022]: server `images` has no tool `imagin`",
+        "it has `imagine`",
+        "has no tool `delete_everything`",
+        "warning[P041]: no tool of this grant has an argument `promt`",
+        "there is `prompt`",
+    ] {
+        assert!(ended.out.contains(words), "{words}\n{}", ended.out);
+    }
+    let gone = rules.replace("example-server, notes", "example-server, nothing");
+    std::fs::write(site.path("permissions.yaml"), gone).unwrap();
+    let ended = site.run(&["check", "--online"]).await;
+    ended.says(4, &["server `notes` could not be asked"]);
+}
