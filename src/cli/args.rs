@@ -6,6 +6,19 @@ use clap::Args;
 
 use crate::types::Zone;
 
+/// Which rules are read.
+#[derive(Debug, Clone, Args)]
+pub struct PolicyFile {
+    /// The rules
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HAYWARD_POLICY",
+        default_value = "./permissions.yaml"
+    )]
+    pub policy: PathBuf,
+}
+
 /// Which log is read.
 #[derive(Debug, Clone, Args)]
 pub struct LogFile {

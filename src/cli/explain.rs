@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::args::PolicyFile;
 use super::rules::{agent_named, load_rules};
 use super::show::{Format, instant};
 use super::{Exit, Failure, Screen, plain};
@@ -36,14 +37,9 @@ pub struct ExplainArguments {
     /// What is called; with --kind a prompt or a resource
     #[arg(value_name = "SERVER/TOOL", value_parser = aim, required_unless_present = "list")]
     pub aim: Option<(ServerName, String)>,
-    /// The rules
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "HAYWARD_POLICY",
-        default_value = "./permissions.yaml"
-    )]
-    pub policy: PathBuf,
+    /// Which rules.
+    #[command(flatten)]
+    pub rules: PolicyFile,
     /// Everything that the agent may use, instead of one call
     #[arg(long, conflicts_with_all = ["aim", "args", "db", "kind"])]
     pub list: bool,
@@ -105,7 +101,7 @@ pub(super) async fn explain(
     arguments: &ExplainArguments,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let loaded = load_rules(&arguments.policy, screen)?;
+    let loaded = load_rules(&arguments.rules.policy, screen)?;
     let permissions = &loaded.permissions;
     let agent = agent_named(permissions, &arguments.agent)?;
     let at = arguments.at.unwrap_or_else(|| SystemClock::start().now());
@@ -137,7 +133,7 @@ pub(super) async fn explain(
     let drawn = drawn(&decision, &counts);
     let is_allowed = decision.is_allowed() && drawn.iter().all(Drawn::has_room);
     let answer = Answer {
-        file: &arguments.policy,
+        file: &arguments.rules.policy,
         subject: format!("{server}/{name}"),
         agent,
         decision: &decision,

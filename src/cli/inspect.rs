@@ -3,12 +3,12 @@
 //! Arguments stand in the history of the shell and in the list of processes; standard input does not.
 
 use std::io::{IsTerminal, Read, Stdin};
-use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::args::PolicyFile;
 use super::rules::load_rules;
 use super::{Exit, Failure, Screen, plain};
 use crate::clock::{Clock, SystemClock};
@@ -32,14 +32,9 @@ pub enum Format {
 /// Flags of `hayward token inspect`.
 #[derive(Debug, Clone, Args)]
 pub struct InspectArguments {
-    /// The rules in which to look for it
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "HAYWARD_POLICY",
-        default_value = "./permissions.yaml"
-    )]
-    pub policy: PathBuf,
+    /// Which rules.
+    #[command(flatten)]
+    pub rules: PolicyFile,
     /// How to answer
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     pub format: Format,
@@ -106,7 +101,7 @@ pub(super) fn inspect(
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
     let token = read(input, screen).map_err(Failure::usage)?;
-    let rules = load_rules(&arguments.policy, screen)?;
+    let rules = load_rules(&arguments.rules.policy, screen)?;
     let now = SystemClock::start().now();
     let answer = answer(&token, &rules.permissions, now);
     match arguments.format {
@@ -304,7 +299,10 @@ mod tests {
         );
         std::fs::write(&policy, rules).unwrap();
         let (mut screen, out, _) = paper_screen();
-        let arguments = InspectArguments { policy, format };
+        let arguments = InspectArguments {
+            rules: PolicyFile { policy },
+            format,
+        };
         let exit = inspect(&arguments, token.as_bytes(), &mut screen).unwrap();
         (exit, out.text())
     }

@@ -41,7 +41,7 @@ mod tools;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
-pub use args::{LogFile, TimeSpan};
+pub use args::{LogFile, PolicyFile, TimeSpan};
 pub use audit::{AuditCommand, KeyArguments, VerifyArguments};
 pub use budget::{BudgetCommand, CountsArguments, RefundArguments, UnfreezeArguments};
 pub use check::{CheckArguments, Level};

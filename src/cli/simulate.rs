@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::args::LogFile;
+use super::args::{LogFile, PolicyFile};
 use super::budget::unit_of;
 use super::progress::Progress;
 use super::query::time;
@@ -41,14 +40,9 @@ Exit codes:
 #[derive(Debug, Clone, Args)]
 #[command(after_help = CODES)]
 pub struct SimulateArguments {
-    /// The rules to try
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "HAYWARD_POLICY",
-        default_value = "./permissions.yaml"
-    )]
-    pub policy: PathBuf,
+    /// Which rules.
+    #[command(flatten)]
+    pub rules: PolicyFile,
     /// Which log.
     #[command(flatten)]
     pub log: LogFile,
@@ -74,7 +68,7 @@ pub(super) async fn simulate(
     arguments: &SimulateArguments,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let loaded = load_rules(&arguments.policy, screen)?;
+    let loaded = load_rules(&arguments.rules.policy, screen)?;
     let permissions = &loaded.permissions;
     let now = SystemClock::start().now();
     let from = time(&arguments.since, permissions.zone(), now).map_err(Failure::usage)?;

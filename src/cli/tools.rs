@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use self::ask::{Found, ask_all};
 use self::compare::{Difference, compare};
+use super::args::PolicyFile;
 use super::inspect::Format;
 use super::rules::load_connected;
 use super::{Exit, Failure, Screen, plain};
@@ -25,14 +26,9 @@ use crate::types::ServerName;
 /// Flags of `hayward tools`.
 #[derive(Debug, Clone, Args)]
 pub struct ToolsArguments {
-    /// The rules that say which servers there are
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "HAYWARD_POLICY",
-        default_value = "./permissions.yaml"
-    )]
-    pub policy: PathBuf,
+    /// Which rules.
+    #[command(flatten)]
+    pub rules: PolicyFile,
     /// Only this server; may be repeated
     #[arg(long = "server", value_name = "NAME")]
     pub servers: Vec<ServerName>,
@@ -80,7 +76,7 @@ fn arguments_of(definition: &str) -> BTreeSet<String> {
 
 /// Asks the servers and does with their answers what was asked for.
 pub(super) async fn run(arguments: ToolsArguments, screen: &mut Screen) -> Result<Exit, Failure> {
-    let rules = load_connected(&arguments.policy, screen)?;
+    let rules = load_connected(&arguments.rules.policy, screen)?;
     let wanted = wanted(&arguments, &rules, screen)?;
     let known: Vec<ServerName> = rules.permissions.servers().keys().cloned().collect();
     let (found, failed) = ask_all(rules.connections, &wanted).await?;
@@ -118,7 +114,7 @@ fn wanted(
         .iter()
         .find(|name| !known.contains_key(*name))
     {
-        let file = arguments.policy.display();
+        let file = arguments.rules.policy.display();
         return Err(Failure::usage(anyhow!(
             "`{file}` has no server `{unknown}`"
         )));
@@ -189,7 +185,7 @@ fn write_lock(
     found: &Tools,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let old = match config::load_lock(&arguments.policy) {
+    let old = match config::load_lock(&arguments.rules.policy) {
         // Nothing of it would stay.
         Err(_) if arguments.servers.is_empty() => None,
         read => read?,
@@ -200,7 +196,7 @@ fn write_lock(
         ));
     }
     let lock = ToolLock::new(lines(known, found, old.as_ref()));
-    let path = config::lock_path(&arguments.policy);
+    let path = config::lock_path(&arguments.rules.policy);
     replace(&path, &lock.to_text())
         .with_context(|| format!("cannot write `{}`", path.display()))?;
     let counts = lock.servers().map(|server| lock.tools(server).count());
@@ -268,8 +264,8 @@ fn check_lock(
     found: &Tools,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let path = config::lock_path(&arguments.policy);
-    let Some(lock) = config::load_lock(&arguments.policy)? else {
+    let path = config::lock_path(&arguments.rules.policy);
+    let Some(lock) = config::load_lock(&arguments.rules.policy)? else {
         screen.note(&format!(
             "there is no `{}`; `hayward tools --write-lock` writes one",
             path.display()
