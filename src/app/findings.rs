@@ -36,7 +36,7 @@ pub(super) async fn refuse(
             tracing::error!("{which} is not in order (findings above); {stays}");
             let mistakes = if count == 1 { "mistake" } else { "mistakes" };
             format!(
-                "{which} is not in order: {count} {mistakes}, which stand in the gateway's log; {stays}"
+                "{which} is not in order: see the {count} {mistakes} in the gateway's log; {stays}"
             )
         }
     };
