@@ -28,10 +28,7 @@ mod plan {
             "dashboard",
             &["types", "policy", "clock", "db", "audit", "budget"],
         ),
-        (
-            "review",
-            &["types", "policy", "db", "config", "budget", "audit"],
-        ),
+        ("review", &["types", "policy", "config", "budget", "audit"]),
         ("example", &["types", "protocol"]),
         ("telemetry", &[]),
         (
@@ -80,6 +77,7 @@ mod plan {
     const PURE: &[&str] = &[
         "types/",
         "policy/",
+        "review/",
         "protocol/",
         "budget/books.rs",
         "budget/count.rs",

@@ -31,6 +31,10 @@ impl Concurrency {
         &self,
         rules: &'a [Arc<ConcurrencyRule>],
     ) -> Result<Permits, &'a ConcurrencyRule> {
+        // Most rules limit nothing, and then no call waits here for another.
+        if rules.is_empty() {
+            return Ok(Permits::default());
+        }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = |rule: &&Arc<ConcurrencyRule>| {
             let running = counts.get(&rule.key).copied().unwrap_or(0);

@@ -128,15 +128,8 @@ impl Gateway {
         };
         let owner = authorized.request.caller.agent.owner.clone();
         let cause = Cause::Definition { deviation, owner };
-        let failure = Failure::Refused(Box::new(refusal(&authorized.request, cause)));
-        let entry = entries::of_request(&authorized.request);
-        let entry = entries::with_rule(entry, authorized.grant.rule());
-        let entry = entries::denied(entry, failure.reason(), &failure.to_string());
-        self.recorder
-            .note(entry)
-            .await
-            .map_err(|_| Failure::Unrecorded)?;
-        Err(failure)
+        let rule = authorized.grant.rule();
+        Err(self.turn_back(&authorized, cause, rule).await)
     }
 
     async fn smooth(&self, authorized: Authorized) -> Result<Authorized, Failure> {
