@@ -254,16 +254,7 @@ mod tests {
         let wish = Wish {
             server: server.parse().unwrap(),
             subject: Subject::Tool("imagine".into()),
-            request: Outgoing {
-                method: Method::ToolsCall,
-                params: Object::default(),
-                log_level: None,
-                session_level: None,
-                missed: Arc::default(),
-                param_headers: Vec::new(),
-                capabilities: Object::default(),
-                client_info: None,
-            },
+            request: Outgoing::own(Method::ToolsCall, Object::default()),
             purpose: String::new(),
             key: None,
             continues: None,

@@ -119,14 +119,5 @@ impl Gateway {
 
 /// A request with nothing but its method.
 pub(super) fn plain(method: Method) -> Outgoing {
-    Outgoing {
-        method,
-        params: Object::default(),
-        log_level: None,
-        session_level: None,
-        missed: Arc::default(),
-        param_headers: Vec::new(),
-        capabilities: Object::default(),
-        client_info: None,
-    }
+    Outgoing::own(method, Object::default())
 }

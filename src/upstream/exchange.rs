@@ -55,6 +55,20 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// A request of the gateway's own, for which no agent stands.
+    pub fn own(method: Method, params: Object) -> Self {
+        Self {
+            method,
+            params,
+            log_level: None,
+            session_level: None,
+            missed: Arc::default(),
+            param_headers: Vec::new(),
+            capabilities: Object::default(),
+            client_info: None,
+        }
+    }
+
     /// Whether it makes a task, or is about one. Of 2026-07-28 only the latter can be seen.
     pub(super) fn concerns_tasks(&self) -> bool {
         let asks_for_one = self.method == Method::ToolsCall && self.params.get("task").is_some();

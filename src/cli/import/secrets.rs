@@ -209,7 +209,7 @@ mod tests {
             ),
             ("API_KEY", "half=other", "<half=other|>"),
             ("args", "--root=/data/files", "--root=/data/files"),
-            ("args", "/home/me/notes", "/home/me/notes"),
+            ("args", "/data/notes", "/data/notes"),
             (
                 "DATABASE_URL",
                 "postgres://me:pw@host/db",

@@ -90,7 +90,9 @@ async fn list(upstream: &Upstream, prefers: Option<Era>) -> Result<(Era, Vec<Fou
             params.set("cursor", cursor);
         }
         let (notices, _heard) = mpsc::channel(1);
-        let reply = upstream.send(&lane, request(params), &notices).await;
+        let reply = upstream
+            .send(&lane, Outgoing::own(Method::ToolsList, params), &notices)
+            .await;
         let reply = reply.map_err(|error| error.to_string())?;
         let result = match reply.outcome {
             Ok(result) => result,
@@ -129,17 +131,4 @@ fn read(fields: &Object) -> Result<Vec<Found>, String> {
     tools
         .collect::<Option<_>>()
         .ok_or_else(|| "one of its tools is not readable".into())
-}
-
-fn request(params: Object) -> Outgoing {
-    Outgoing {
-        method: Method::ToolsList,
-        params,
-        log_level: None,
-        session_level: None,
-        missed: Arc::default(),
-        param_headers: Vec::new(),
-        capabilities: Object::default(),
-        client_info: None,
-    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::gateway::Site;
+use super::gateway::{Ended, Site};
 use crate::support::{FakeUpstream, Random, Stopped, World, events, seed};
 
 const RULES: &str = "
@@ -54,20 +54,17 @@ async fn recorded() -> (Stopped, String) {
     (world.stop().await, filled)
 }
 
-/// What the command says of a log under some rules.
-async fn simulated(log: &Stopped, rules: &str, words: &[&str]) -> Value {
+/// Tries rules on all calls of a log.
+async fn run(log: &Stopped, rules: &str, words: &[&str]) -> Ended {
     let site = Site::new(rules);
     let db = log.file.to_str().unwrap();
-    let given = [
-        "simulate",
-        "--db",
-        db,
-        "--since",
-        "2026-01-01",
-        "--format",
-        "json",
-    ];
-    let ended = site.run(&[&given, words].concat()).await;
+    let given = ["simulate", "--db", db, "--since", "2026-01-01"];
+    site.run(&[&given, words].concat()).await
+}
+
+/// What the command says of a log under some rules.
+async fn simulated(log: &Stopped, rules: &str, words: &[&str]) -> Value {
+    let ended = run(log, rules, &[&["--format", "json"], words].concat()).await;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     serde_json::from_str(&ended.out).unwrap()
 }
@@ -128,18 +125,8 @@ async fn a_changed_limit_and_a_grant_that_goes_are_told_with_their_calls() {
     assert_eq!(found["refused"], 3, "{found:#}");
     assert_eq!(found["would_be_refused"][0]["reason"], "not_granted");
 
-    let site = Site::new(&none);
-    let db = log.file.to_str().unwrap();
-    let given = [
-        "simulate",
-        "--db",
-        db,
-        "--since",
-        "2026-01-01",
-        "--fail-if-denied",
-    ];
     for (most, code) in [("2", 1), ("3", 0)] {
-        let ended = site.run(&[&given[..], &[most]].concat()).await;
+        let ended = run(&log, &none, &["--fail-if-denied", most]).await;
         assert_eq!(ended.code, Some(code), "{ended:#?}");
         assert!(ended.out.contains("would be refused: 3"), "{ended:#?}");
     }
