@@ -1,6 +1,6 @@
 //! Findings about a policy file in the forms that people, editors and continuous integration read.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -189,8 +189,9 @@ fn word(severity: Severity) -> &'static str {
 }
 
 /// `1 warning`, `2 warnings`.
-pub(super) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+pub(super) fn counted<N: Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// The message of a workflow command.

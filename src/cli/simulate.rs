@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::args::{LogFile, PolicyFile};
 use super::budget::unit_of;
+use super::findings::counted;
 use super::progress::Progress;
 use super::query::time;
 use super::rules::load_rules;
@@ -110,10 +111,12 @@ async fn replay(
     let first = first_since(&mut db, extent, counts_from(permissions, from)).await?;
     let with_arguments = asks_arguments(permissions);
     let (pieces, mut ready) = mpsc::channel::<Result<Piece, DbError>>(AHEAD);
+    // A gateway that goes on writing does not keep it from ending.
+    let last = extent.last;
     let reader = tokio::spawn(async move {
         let mut after = first.saturating_sub(1);
         loop {
-            match load_steps(&mut db, after, with_arguments).await {
+            match load_steps(&mut db, (after, last), with_arguments).await {
                 Ok(None) => return,
                 Ok(Some(piece)) => {
                     after = piece.last;
@@ -151,8 +154,8 @@ async fn replay(
 
 fn text(found: &Simulation, (from, to): (Timestamp, Timestamp), zone: &Zone) -> String {
     let mut text = format!(
-        "{} calls from {} to {}\n",
-        found.calls,
+        "{} from {} to {}\n",
+        counted(found.calls, "call"),
         from.rfc3339(zone),
         to.rfc3339(zone)
     );
@@ -177,11 +180,14 @@ fn text(found: &Simulation, (from, to): (Timestamp, Timestamp), zone: &Zone) -> 
     if !found.dry.is_empty() {
         text.push_str("\n  budgets that run dry");
     }
-    for (key, dry) in found.dry.iter().take(LISTED) {
-        let (first, windows, calls) = (dry.first.rfc3339(zone), dry.windows.len(), dry.calls);
+    let mut driest: Vec<_> = found.dry.iter().collect();
+    driest.sort_by_key(|(_, dry)| std::cmp::Reverse(dry.calls));
+    for (key, dry) in driest.into_iter().take(LISTED) {
+        let (first, calls) = (dry.first.rfc3339(zone), counted(dry.calls, "call"));
+        let windows = counted(dry.windows.len(), "window");
         let _ = write!(
             text,
-            "\n    {}: in {windows} of its windows, first {first}; {calls} calls had no room",
+            "\n    {}: {calls} without room in {windows}, the first {first}",
             plain(key)
         );
     }
@@ -194,15 +200,15 @@ fn text(found: &Simulation, (from, to): (Timestamp, Timestamp), zone: &Zone) -> 
     if found.left_out > 0 {
         let _ = write!(
             text,
-            "\n  not tried: {} calls refused for rates, repeats, calls in flight or addresses",
-            found.left_out
+            "\n  not tried: {} refused for rates, repeats, calls in flight or addresses",
+            counted(found.left_out, "call")
         );
     }
     if found.without_arguments > 0 {
         let _ = write!(
             text,
-            "\n  not certain: the arguments of {} calls are not in the log, and these rules ask about them (`capture: arguments` keeps them)",
-            found.without_arguments
+            "\n  not certain: the arguments of {} are not in the log, and these rules ask about them (`capture: arguments` keeps them)",
+            counted(found.without_arguments, "call")
         );
     }
     text

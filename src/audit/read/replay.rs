@@ -185,16 +185,16 @@ fn step<'a>(row: &EventRow<'a>) -> Option<Step<'a>> {
     })
 }
 
-/// Reads the events after one, with the arguments that were kept of them where they are wanted. `None` at the end.
+/// Reads the events after one, up to another, with the arguments that were kept of them where they are wanted. `None` at the end.
 ///
 /// # Errors
 /// When SQLite refuses.
 pub async fn load_steps(
     db: &mut SqliteConnection,
-    after: i64,
+    (after, until): (i64, i64),
     with_arguments: bool,
 ) -> Result<Option<Piece>, DbError> {
-    let Some((last, events)) = load_piece(db, after, i64::MAX, PIECE).await? else {
+    let Some((last, events)) = load_piece(db, after, until, PIECE).await? else {
         return Ok(None);
     };
     let mut arguments = HashMap::new();
