@@ -3,6 +3,7 @@
 //!
 //! A key that repeats means "or", different keys mean "and", a leading minus leaves out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -118,6 +119,10 @@ impl Back {
     pub const WEEK: Self = Self::of(7, Unit::Days);
     /// Thirty days.
     pub const MONTH: Self = Self::of(30, Unit::Days);
+    /// Ninety days.
+    pub const QUARTER: Self = Self::of(90, Unit::Days);
+    /// 365 days.
+    pub const YEAR: Self = Self::of(365, Unit::Days);
 
     const fn of(count: u16, unit: Unit) -> Self {
         Self { count, unit }
@@ -189,6 +194,8 @@ pub struct Filter {
     pub period: Period,
     /// Where the list begins.
     pub cursor: Cursor,
+    /// Words of a page that travel along and choose no calls, such as the zone of its times.
+    pub along: BTreeMap<&'static str, String>,
 }
 
 impl Filter {
@@ -339,6 +346,22 @@ impl Filter {
         }
     }
 
+    /// Without a word that travels along.
+    pub fn leaving(&self, word: &str) -> Self {
+        let mut filter = self.newest_first();
+        filter.along.retain(|kept, _| *kept != word);
+        filter
+    }
+
+    /// Only the time and what travels along.
+    pub fn time_only(&self) -> Self {
+        Self {
+            picks: Vec::new(),
+            call: None,
+            ..self.newest_first()
+        }
+    }
+
     fn newest_first(&self) -> Self {
         self.at(Cursor::Newest)
     }
@@ -446,6 +469,9 @@ impl Filter {
             Cursor::Newest => {}
             Cursor::Before(seq) => add("before", Some(seq.to_string())),
             Cursor::After(seq) => add("after", Some(seq.to_string())),
+        }
+        for (word, value) in &self.along {
+            add(word, Some(value.clone()));
         }
         pairs
     }

@@ -1,49 +1,28 @@
 //! What happened? The list of calls, with everything about it in its address.
 
 use askama::Template;
-use axum::Extension;
-use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::Response;
 
-use crate::audit::filter::{Back, Filter, Key, Period, Pick};
+use crate::audit::filter::{Filter, Key, Pick};
 use crate::audit::read::{self, CallRow, CallState, CallsPage, Cursor, Unknown};
-use crate::policy::Permissions;
-use crate::types::{Timestamp, shown};
+use crate::types::shown;
 
 use super::failure::{Failure, html};
 use super::figures::{Watch, When, count, size, span};
-use super::filter::{self, Ignored};
-use super::frame::{Frame, Guest, Link};
-use super::{BASE, Dashboard, within};
-
-/// Names offered while somebody types.
-const OFFERED: usize = 200;
+use super::filters::{self, Filters, Form, called};
+use super::frame::{Frame, Link};
+use super::visit::{Visit, reading};
 
 /// `GET /calls`.
-pub(super) async fn page(
-    State(dashboard): State<Dashboard>,
-    Extension(guest): Extension<Guest>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Failure> {
-    let permissions = dashboard.permissions();
-    let now = dashboard.clock.now();
-    let read = filter::read(query.as_deref().unwrap_or_default(), permissions.zone());
-    if read.has_blanks && read.ignored.is_empty() {
-        return Ok(Redirect::to(&address(&read.filter)).into_response());
-    }
-    let found = within(gather(&dashboard, &read.filter, now)).await?;
-    let watch = Watch {
-        zone: permissions.zone(),
-        now,
-    };
-    let filter = &read.filter;
+pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
+    let wanted = visit.filter.wanted(visit.now);
+    let found = reading(&visit, async |db| Ok(read::calls(db, &wanted).await?)).await?;
+    let (filter, watch) = (&visit.filter, visit.watch());
     Ok(html(&Calls {
-        frame: Frame::new("calls", &guest, &permissions, now).with(dashboard.remarks().complaints),
+        frame: visit.frame("calls"),
         is_everything: filter.is_everything(),
-        ignored: read.ignored.iter().map(ignored).collect(),
-        chips: chips(filter, watch),
-        ranges: ranges(filter),
-        form: form(filter, &permissions, watch),
+        filters: Filters::new(&visit, filters::CALLS),
+        form: Form::new(&visit),
         days: days(&found.rows, filter, watch),
         empty: found.rows.is_empty().then(|| empty(filter, &found)),
         newer: found.newer.map(|cursor| relative(&filter.at(cursor))),
@@ -58,23 +37,12 @@ pub(super) async fn page(
     }))
 }
 
-async fn gather(
-    dashboard: &Dashboard,
-    filter: &Filter,
-    now: Timestamp,
-) -> Result<CallsPage, Failure> {
-    let mut db = dashboard.readers.page().await?;
-    Ok(read::calls(&mut db, &filter.wanted(now)).await?)
-}
-
 #[derive(Debug, Template)]
 #[template(path = "calls.html", whitespace = "minimize")]
 struct Calls {
     frame: Frame,
     is_everything: bool,
-    ignored: Vec<(String, &'static str)>,
-    chips: Vec<Chip>,
-    ranges: Vec<Range>,
+    filters: Filters,
     form: Form,
     days: Vec<OneDay>,
     empty: Option<Empty>,
@@ -84,45 +52,6 @@ struct Calls {
     stopped: Option<Link>,
     at_once: String,
     is_last: bool,
-}
-
-/// A condition in force, and how to turn or remove it.
-#[derive(Debug)]
-struct Chip {
-    key: &'static str,
-    /// `is`, `is not`, or nothing to turn.
-    verb: &'static str,
-    turned: Option<String>,
-    value: String,
-    without: String,
-    /// The same time as fixed instants, for sharing.
-    pinned: Option<String>,
-}
-
-/// A choice of time.
-#[derive(Debug)]
-struct Range {
-    name: &'static str,
-    href: String,
-    is_chosen: bool,
-}
-
-/// The fields of the form, filled with what is in force.
-#[derive(Debug)]
-struct Form {
-    agent: String,
-    server: String,
-    tool: String,
-    reason: String,
-    decision: String,
-    /// The words of the address, and those for people.
-    decisions: Vec<(&'static str, &'static str)>,
-    from: String,
-    to: String,
-    /// What the fields cannot show, kept all the same.
-    hidden: Vec<(String, String)>,
-    agents: Vec<String>,
-    servers: Vec<String>,
 }
 
 /// The calls of one day and one offset.
@@ -169,10 +98,6 @@ struct Hint {
     meant: Option<Link>,
 }
 
-fn address(filter: &Filter) -> String {
-    format!("{BASE}/calls{filter}")
-}
-
 /// An address from this very page; a hundred rows of links are shorter so.
 fn relative(filter: &Filter) -> String {
     let query = filter.to_string();
@@ -180,158 +105,6 @@ fn relative(filter: &Filter) -> String {
         "calls".into()
     } else {
         query
-    }
-}
-
-fn ignored(part: &Ignored) -> (String, &'static str) {
-    (shown::name(&part.text).to_string(), part.why)
-}
-
-fn chips(filter: &Filter, watch: Watch<'_>) -> Vec<Chip> {
-    let mut chips: Vec<_> = filter.picks.iter().map(|pick| chip(filter, pick)).collect();
-    if let Some(call) = filter.call {
-        chips.push(Chip {
-            key: "call",
-            verb: "is",
-            turned: None,
-            value: call.to_string(),
-            without: relative(&filter.any_call()),
-            pinned: None,
-        });
-    }
-    let value = match filter.period {
-        Period::Ever => return chips,
-        Period::Last(back) => format!("the last {back}"),
-        Period::Between { from, to } => between(from, to, watch),
-    };
-    let (from, to) = filter.instants(watch.now);
-    let pinned = Filter::during(
-        filter,
-        Period::Between {
-            from,
-            to: to.or(Some(watch.now)),
-        },
-    );
-    chips.push(Chip {
-        key: "time",
-        verb: "is",
-        turned: None,
-        value,
-        without: relative(&filter.during(Period::Ever)),
-        pinned: matches!(filter.period, Period::Last(_)).then(|| relative(&pinned)),
-    });
-    chips
-}
-
-fn between(from: Option<Timestamp>, to: Option<Timestamp>, watch: Watch<'_>) -> String {
-    let tell = |at: Timestamp| watch.tell(at).line();
-    match (from, to) {
-        (Some(from), Some(to)) => format!("{} to {}", tell(from), tell(to)),
-        (Some(from), None) => format!("since {}", tell(from)),
-        (None, Some(to)) => format!("before {}", tell(to)),
-        (None, None) => "any".into(),
-    }
-}
-
-fn chip(filter: &Filter, pick: &Pick) -> Chip {
-    Chip {
-        key: pick.key.as_str(),
-        verb: if pick.not { "is not" } else { "is" },
-        turned: Some(relative(&filter.turned(pick))),
-        value: told(pick),
-        without: relative(&filter.without(pick)),
-        pinned: None,
-    }
-}
-
-/// The value of a condition; decisions in the words of the list.
-fn told(pick: &Pick) -> String {
-    let mut known =
-        decisions().filter(|(word, _)| pick.key == Key::Decision && *word == pick.value);
-    known.next().map_or_else(
-        || shown::name(&pick.value).to_string(),
-        |(_, told)| told.into(),
-    )
-}
-
-/// The words that `decision` takes, and what they are called.
-fn decisions() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let states = CallState::ALL.into_iter();
-    [("allowed", "allowed")]
-        .into_iter()
-        .chain(states.map(|state| (state.as_str(), called(state))))
-}
-
-fn called(state: CallState) -> &'static str {
-    match state {
-        CallState::Denied => "refused",
-        CallState::Open => "under way",
-        CallState::Ok => "ok",
-        CallState::Error => "answered with an error",
-        CallState::Failed => "failed",
-        CallState::Released => "never arrived",
-        CallState::Abandoned => "abandoned",
-    }
-}
-
-fn ranges(filter: &Filter) -> Vec<Range> {
-    let choices = [
-        ("1 h", Period::Last(Back::HOUR)),
-        ("24 h", Period::Last(Back::DAY)),
-        ("7 d", Period::Last(Back::WEEK)),
-        ("30 d", Period::Last(Back::MONTH)),
-        ("All", Period::Ever),
-    ];
-    let ranges = choices.into_iter().map(|(name, period)| Range {
-        name,
-        href: relative(&filter.during(period)),
-        is_chosen: filter.period == period,
-    });
-    ranges.collect()
-}
-
-fn form(filter: &Filter, permissions: &Permissions, watch: Watch<'_>) -> Form {
-    let first = |key| {
-        let mut picks = filter.picks.iter();
-        picks.find(|pick| pick.key == key && !pick.not)
-    };
-    let in_fields: Vec<_> = Key::ALL.into_iter().filter_map(first).collect();
-    let field = |key| {
-        first(key)
-            .map(|pick| pick.value.clone())
-            .unwrap_or_default()
-    };
-    let mut hidden = filter.at(Cursor::Newest);
-    hidden.picks.retain(|pick| !in_fields.contains(&pick));
-    let (from, to) = match filter.period {
-        Period::Between { from, to } => {
-            hidden.period = Period::Ever;
-            (from, to)
-        }
-        Period::Ever | Period::Last(_) => (None, None),
-    };
-    let local = |at: Option<Timestamp>| {
-        at.map(|at| {
-            at.in_zone(watch.zone)
-                .strftime("%Y-%m-%dT%H:%M:%S")
-                .to_string()
-        })
-        .unwrap_or_default()
-    };
-    let names = permissions.agents().keys().take(OFFERED);
-    let servers = permissions.servers().keys().take(OFFERED);
-    Form {
-        agent: field(Key::Agent),
-        server: field(Key::Server),
-        tool: field(Key::Tool),
-        reason: field(Key::Reason),
-        decision: field(Key::Decision),
-        decisions: decisions().collect(),
-        from: local(from),
-        to: local(to),
-        hidden: hidden.pairs(),
-        agents: names.map(ToString::to_string).collect(),
-        servers: servers.map(ToString::to_string).collect(),
     }
 }
 

@@ -62,6 +62,10 @@ pub(super) enum Failure {
     TooSlow,
     /// The database said no.
     Database(DbError),
+    /// There is nothing at this address.
+    Astray,
+    /// The log, or the rules in force, know nothing of this name.
+    Unknown(&'static str),
 }
 
 impl From<DbError> for Failure {
@@ -79,6 +83,11 @@ impl IntoResponse for Failure {
                  calls through the gateway are not affected.",
             )
             .answer(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Astray => Message::new("No such page", "There is nothing at this address.")
+                .answer(StatusCode::NOT_FOUND),
+            Self::Unknown(text) => {
+                Message::new("Nothing of this name", text).answer(StatusCode::NOT_FOUND)
+            }
             Self::Database(error) => {
                 tracing::error!(%error, "the dashboard cannot read the database");
                 Message::new(
@@ -94,5 +103,5 @@ impl IntoResponse for Failure {
 
 /// Every other address.
 pub(super) async fn elsewhere() -> Response {
-    Message::new("No such page", "There is nothing at this address.").answer(StatusCode::NOT_FOUND)
+    Failure::Astray.into_response()
 }

@@ -1,5 +1,6 @@
 //! A filter in the address of a page: `?agent=clawd&agent=designer&-tool=imagine&range=24h`.
 //!
+//! Beside the words of the filter an address has some of the page: `tz` for the zone of its times, `columns`, `refresh`.
 //! What cannot be understood is kept aside and shown. The same filter always prints the same address.
 
 use std::fmt;
@@ -33,14 +34,31 @@ pub(super) struct Read {
     pub(super) has_blanks: bool,
 }
 
+/// The zone of all times on a page, also of those in its address.
+pub(super) const TZ: &str = "tz";
+/// Which columns a list has, with commas between them.
+pub(super) const COLUMNS: &str = "columns";
+/// Seconds after which a page is loaded anew.
+pub(super) const REFRESH: &str = "refresh";
+
+/// The shortest and the longest of these.
+const REFRESHES: std::ops::RangeInclusive<u32> = 5..=3_600;
+
 /// Reads a query string. Never fails: what it does not understand, it sets aside.
 pub(super) fn read(query: &str, zone: &Zone) -> Read {
-    let mut read = Read::default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let pairs = pairs.map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (key, value) = (decode(key), decode(value));
-        let value = value.trim();
-        if let Err(why) = read.add(&key, value, zone) {
+        (decode(key), decode(value).trim().to_owned())
+    });
+    let pairs: Vec<_> = pairs.collect();
+    let mut read = Read::default();
+    // The zone says what the other words mean, wherever it stands.
+    let named = pairs.iter().find(|(key, _)| key == TZ);
+    let named = named.and_then(|(_, name)| Zone::named(name).ok());
+    let zone = named.as_ref().unwrap_or(zone);
+    for (key, value) in &pairs {
+        if let Err(why) = read.add(key, value, zone) {
             read.ignored.push(Ignored {
                 text: format!("{key}={value}"),
                 why,
@@ -54,11 +72,46 @@ pub(super) fn read(query: &str, zone: &Zone) -> Read {
 
 impl Read {
     fn add(&mut self, key: &str, value: &str, zone: &Zone) -> Result<(), &'static str> {
-        if value.is_empty() && Filter::knows(key) {
+        let own = [TZ, COLUMNS, REFRESH].into_iter().find(|own| *own == key);
+        if value.is_empty() && (own.is_some() || Filter::knows(key)) {
             self.has_blanks = true;
             return Ok(());
         }
-        self.filter.add(key, value, zone)
+        let Some(own) = own else {
+            return self.filter.add(key, value, zone);
+        };
+        self.filter.along.insert(own, along(own, value)?);
+        Ok(())
+    }
+
+    /// The zone that the address names.
+    pub(super) fn zone(&self) -> Option<Zone> {
+        Zone::named(self.filter.along.get(TZ)?).ok()
+    }
+}
+
+/// A word of the page as it stays in the address.
+fn along(word: &str, value: &str) -> Result<String, &'static str> {
+    match word {
+        TZ => {
+            let zone = Zone::named(value);
+            let zone = zone.map_err(|_| "no such time zone; write one like Europe/Berlin")?;
+            Ok(zone.name().into())
+        }
+        REFRESH => {
+            let seconds = value.parse().ok();
+            let seconds = seconds.filter(|seconds| REFRESHES.contains(seconds));
+            let seconds = seconds.ok_or("not a number of seconds from 5 to 3600")?;
+            Ok(seconds.to_string())
+        }
+        _ => {
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b',' || byte == b'_';
+            if value.len() <= 200 && value.bytes().all(plain) {
+                Ok(value.into())
+            } else {
+                Err("not a list of columns")
+            }
+        }
     }
 }
 
@@ -79,7 +132,8 @@ pub(super) fn encode(text: &str) -> impl fmt::Display + '_ {
     utf8_percent_encode(text, ESCAPED)
 }
 
-fn decode(text: &str) -> String {
+/// A key or a value of an address as it was meant.
+pub(super) fn decode(text: &str) -> String {
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
 }
@@ -115,6 +169,10 @@ mod tests {
                 "?from=2026-11-21T08:30:00Z&to=2026-11-21T23:00:00Z",
             ),
             (
+                "from=2026-11-21&tz=America/New_York&refresh=10",
+                "?from=2026-11-21T05:00:00Z&refresh=10&tz=America/New_York",
+            ),
+            (
                 "decision=denied&-decision=open",
                 "?decision=denied&-decision=open",
             ),
@@ -128,8 +186,7 @@ mod tests {
 
     #[test]
     fn what_means_nothing_is_kept_for_showing() {
-        let address =
-            "colour=red&decision=maybe&range=0h&from=soon&call=1&before=-1&agent=clawd&-range=1h";
+        let address = "colour=red&decision=maybe&range=0h&from=soon&call=1&before=-1&agent=clawd&-range=1h&tz=Mars&refresh=1";
         let read = read(address, &berlin());
         assert_eq!(read.filter, Filter::just(Key::Agent, "clawd"));
         let ignored: Vec<_> = read.ignored.iter().map(|part| part.text.as_str()).collect();
@@ -141,6 +198,8 @@ mod tests {
             "call=1",
             "before=-1",
             "-range=1h",
+            "tz=Mars",
+            "refresh=1",
         ];
         assert_eq!(ignored, expected);
     }
@@ -205,7 +264,7 @@ mod tests {
             picks.sort();
             picks.dedup();
             let cursor = [Cursor::Newest, Cursor::Before(seq), Cursor::After(seq)][cursor];
-            let filter = Filter { picks, call: None, period, cursor };
+            let filter = Filter { picks, period, cursor, ..Filter::default() };
             let address = filter.to_string();
             let back = read(address.trim_start_matches('?'), &Zone::utc());
             prop_assert_eq!(&back.filter, &filter);

@@ -1,10 +1,15 @@
 //! What stands around every page.
 
-use crate::policy::Permissions;
-use crate::types::{Timestamp, ViewerName};
+use axum::http::{HeaderMap, header};
 
-use super::figures::{Watch, When};
-use super::headers::STYLE_NAME;
+use crate::audit::filter::Filter;
+use crate::types::ViewerName;
+
+use super::BASE;
+use super::figures::When;
+use super::filter::{COLUMNS, REFRESH, encode};
+use super::headers::{SCRIPT_NAME, STYLE_NAME};
+use super::visit::Visit;
 
 /// Who looks at a page.
 #[derive(Debug, Clone)]
@@ -15,15 +20,72 @@ pub(super) enum Guest {
     Anybody,
 }
 
+/// The pages of the navigation: the word, the name, the letter after `g`, where.
+const PAGES: [(&str, &str, char, &str); 2] = [
+    ("overview", "Overview", 'o', ""),
+    ("calls", "Calls", 'c', "/calls"),
+];
+
+/// A page of the navigation.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) name: &'static str,
+    pub(super) letter: char,
+    pub(super) href: String,
+    pub(super) is_here: bool,
+}
+
+/// How somebody wants the pages, kept in a cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Theme {
+    /// `light`, `dark`, or nothing to go by the system.
+    pub(super) colours: &'static str,
+    /// Whether single keys do nothing (WCAG 2.2, 2.1.4).
+    pub(super) is_without_keys: bool,
+}
+
+/// The cookie for the colours, and the one for keys.
+pub(super) const COLOURS_COOKIE: &str = "hayward-colours";
+pub(super) const KEYS_COOKIE: &str = "hayward-keys";
+
+impl Theme {
+    /// What the cookies of a request say.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(header::COOKIE).into_iter();
+        let pairs = lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
+        let mut theme = Self::default();
+        for (name, value) in pairs {
+            match (name, value) {
+                (COLOURS_COOKIE, "light") => theme.colours = "light",
+                (COLOURS_COOKIE, "dark") => theme.colours = "dark",
+                (KEYS_COOKIE, "off") => theme.is_without_keys = true,
+                _ => {}
+            }
+        }
+        theme
+    }
+}
+
 /// Head and foot of a page.
 #[derive(Debug)]
 pub(super) struct Frame {
     /// The name of the style sheet.
     pub(super) style: &'static str,
-    /// Which page of the navigation this is.
-    pub(super) here: &'static str,
+    /// The name of the script.
+    pub(super) script: &'static str,
+    pub(super) theme: Theme,
+    pub(super) pages: Vec<Page>,
     /// Who logged in.
     pub(super) viewer: Option<String>,
+    /// Seconds after which the page is loaded anew.
+    pub(super) refresh: Option<String>,
+    /// This very page, to come back to; for print and for the choice of colours.
+    pub(super) address: String,
+    /// The same as a value in an address.
+    pub(super) back: String,
     /// The zone of all times.
     pub(super) zone: String,
     /// When the page was made.
@@ -35,26 +97,30 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn new(
-        here: &'static str,
-        guest: &Guest,
-        permissions: &Permissions,
-        now: Timestamp,
-    ) -> Self {
-        let watch = Watch {
-            zone: permissions.zone(),
-            now,
+    pub(super) fn new(here: &'static str, visit: &Visit) -> Self {
+        let along = travelling(&visit.filter);
+        let page = |(word, name, letter, path): (&str, &'static str, char, &str)| Page {
+            name,
+            letter,
+            href: format!("{BASE}{path}{along}"),
+            is_here: word == here,
         };
+        let address = format!("{}{}", visit.path, visit.filter);
         Self {
             style: &STYLE_NAME,
-            here,
-            viewer: match guest {
+            script: &SCRIPT_NAME,
+            theme: visit.theme(),
+            pages: PAGES.into_iter().map(page).collect(),
+            viewer: match &visit.guest {
                 Guest::Viewer(name) => Some(name.to_string()),
                 Guest::Anybody => None,
             },
-            zone: permissions.zone().name().into(),
-            now: watch.tell(now),
-            revision: permissions.revision().short(),
+            refresh: visit.refresh().map(Into::into),
+            address: address.clone(),
+            back: encode(&address).to_string(),
+            zone: visit.zone.name().into(),
+            now: visit.watch().tell(visit.now),
+            revision: visit.permissions.revision().short(),
             complaints: Vec::new(),
         }
     }
@@ -63,6 +129,11 @@ impl Frame {
     pub(super) fn with(self, complaints: Vec<String>) -> Self {
         Self { complaints, ..self }
     }
+}
+
+/// What of a filter goes along to other pages.
+fn travelling(filter: &Filter) -> Filter {
+    filter.any_call().leaving(COLUMNS).leaving(REFRESH)
 }
 
 /// A text that leads somewhere.

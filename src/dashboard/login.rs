@@ -171,7 +171,7 @@ fn show(next: &str, problem: &'static str) -> Response {
 }
 
 /// An address of this dashboard; anything else becomes the overview, so that a login leads nowhere else.
-fn ours(next: &str) -> &str {
+pub(super) fn ours(next: &str) -> &str {
     let rest = next.strip_prefix(BASE);
     let within = rest.is_some_and(|rest| rest.starts_with(['/', '?']));
     let plain = next

@@ -4,17 +4,22 @@
 //! takes anything but GET. It works without scripts, and trusts none of the text it shows.
 
 mod calls;
+mod chart;
 mod failure;
 mod figures;
 mod filter;
+mod filters;
 mod frame;
 mod headers;
 mod label;
 mod login;
+mod look;
 mod overview;
 mod session;
 #[cfg(test)]
 mod tests;
+mod twins;
+mod visit;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,7 +29,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Redirect;
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
 use crate::clock::Clock;
 use crate::db::Readers;
@@ -127,18 +132,35 @@ impl fmt::Debug for Dashboard {
     }
 }
 
+/// The pages that only who is let in may read.
+fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
+    vec![("/", get(overview::page)), ("/calls", get(calls::page))]
+}
+
+/// The lists that have twins for programs, and what makes their rows.
+fn lists() -> Vec<(&'static str, twins::Making)> {
+    vec![]
+}
+
 /// The pages, to be nested at [`BASE`]; [`mount`] does.
 pub fn router(dashboard: Dashboard) -> Router {
     let style = format!("/{}", *headers::STYLE_NAME);
-    let pages = Router::new()
-        .route("/", get(overview::page))
-        .route("/calls", get(calls::page))
-        .route_layer(from_fn_with_state(dashboard.clone(), login::guard));
+    let script = format!("/{}", *headers::SCRIPT_NAME);
+    let guarded = pages()
+        .into_iter()
+        .fold(Router::new(), |router, (path, page)| {
+            router.route(path, page)
+        });
+    let guarded = lists().into_iter().fold(guarded, |router, (path, making)| {
+        twins::add(router, path, making)
+    });
     Router::new()
-        .merge(pages)
+        .merge(guarded.route_layer(from_fn_with_state(dashboard.clone(), login::guard)))
         .route("/login", get(login::page).post(login::log_in))
         .route("/logout", post(login::log_out))
+        .route("/look", get(look::choose))
         .route(&style, get(headers::style))
+        .route(&script, get(headers::script))
         .route("/icon.svg", get(headers::icon))
         .fallback(failure::elsewhere)
         .layer(DefaultBodyLimit::max(MAX_FORM))

@@ -1,9 +1,8 @@
 //! Is anything wrong? Who uses what? The page to open first.
 
 use askama::Template;
-use axum::Extension;
-use axum::extract::State;
 use axum::response::Response;
+use sqlx::SqliteConnection;
 use std::time::Duration;
 
 use crate::audit::filter::{Back, Filter, Key, Period};
@@ -11,11 +10,13 @@ use crate::audit::read::{self, CallRow, Day, Hour, Newest, Totals};
 use crate::budget::{OpenWindow, open_windows};
 use crate::types::{Timestamp, shown};
 
+use super::BASE;
+use super::chart::{Bar, Stack};
 use super::failure::{Failure, html};
 use super::figures::{Watch, When, change, count, until};
-use super::frame::{Frame, Guest, Link};
+use super::frame::{Frame, Link};
 use super::label::{Label, label};
-use super::{BASE, Dashboard, within};
+use super::visit::{Visit, reading};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -24,26 +25,16 @@ const ROWS: usize = 8;
 const REFUSALS: i64 = 8;
 const BUDGETS: i64 = 12;
 
-/// Units of the chart: 24 hours of 10, each with a bar of 8.
-const HOUR_WIDTH: usize = 10;
-const BAR_HEIGHT: i64 = 56;
-
 /// `GET /`.
-pub(super) async fn page(
-    State(dashboard): State<Dashboard>,
-    Extension(guest): Extension<Guest>,
-) -> Result<Response, Failure> {
-    let now = dashboard.clock.now();
-    let found = within(gather(&dashboard, now)).await?;
-    let permissions = dashboard.permissions();
-    let watch = Watch {
-        zone: permissions.zone(),
-        now,
-    };
+pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
+    let now = visit.now;
+    let found = reading(&visit, async |db| gather(db, now).await).await?;
+    let permissions = &visit.permissions;
+    let watch = visit.watch();
     let total = found.today.total();
-    let remarks = dashboard.remarks();
+    let remarks = visit.dashboard.remarks();
     Ok(html(&Overview {
-        frame: Frame::new("overview", &guest, &permissions, now).with(remarks.complaints),
+        frame: visit.frame("overview"),
         shadow: remarks.shadow,
         no_calls_yet: !found.has_calls,
         summary: summary(&found.today),
@@ -92,21 +83,20 @@ struct Found {
     has_calls: bool,
 }
 
-async fn gather(dashboard: &Dashboard, now: Timestamp) -> Result<Found, Failure> {
-    let mut db = dashboard.readers.page().await?;
+async fn gather(db: &mut SqliteConnection, now: Timestamp) -> Result<Found, Failure> {
     let mut found = Found {
         from: read::countable(earlier(now, DAY)),
-        budgets: open_windows(&mut db, now, BUDGETS).await?,
-        newest: read::newest(&mut db).await?,
+        budgets: open_windows(db, now, BUDGETS).await?,
+        newest: read::newest(db).await?,
         ..Found::default()
     };
-    if let Some(extent) = read::extent(&mut db).await? {
+    if let Some(extent) = read::extent(db).await? {
         let yesterday = found.from;
         found.events = Some(extent.events());
-        found.has_calls = read::has_calls(&mut db, extent).await?;
-        found.today = read::day(&mut db, extent, yesterday, now).await?;
-        found.before = read::totals(&mut db, extent, earlier(yesterday, DAY), yesterday).await?;
-        found.refusals = read::refusals(&mut db, REFUSALS, yesterday).await?;
+        found.has_calls = read::has_calls(db, extent).await?;
+        found.today = read::day(db, extent, yesterday, now).await?;
+        found.before = read::totals(db, extent, earlier(yesterday, DAY), yesterday).await?;
+        found.refusals = read::refusals(db, REFUSALS, yesterday).await?;
     }
     Ok(found)
 }
@@ -127,7 +117,7 @@ struct Overview {
     counted_from: Option<String>,
     counted: String,
     figures: Vec<Figure>,
-    chart: Chart,
+    chart: Stack,
     calls_allowed: String,
     budgets: Vec<Budget>,
     refusals: Vec<Refusal>,
@@ -149,33 +139,6 @@ struct Figure {
     change: String,
     /// Whether it is something to look at.
     bad: bool,
-}
-
-/// A bar an hour, oldest first.
-#[derive(Debug)]
-struct Chart {
-    summary: String,
-    bars: Vec<Bar>,
-    marks: Vec<String>,
-}
-
-/// One hour: three pieces on top of each other, in units of the chart.
-#[derive(Debug)]
-struct Bar {
-    href: String,
-    from: String,
-    to: String,
-    x: usize,
-    fine: Piece,
-    errors: Piece,
-    refused: Piece,
-}
-
-#[derive(Debug)]
-struct Piece {
-    number: i64,
-    y: i64,
-    height: i64,
 }
 
 #[derive(Debug)]
@@ -298,83 +261,30 @@ fn figures(today: &Day, before: Totals) -> Vec<Figure> {
     ]
 }
 
-fn chart(day: &Day, begin: Timestamp, watch: Watch<'_>) -> Chart {
-    let tallest = day.hours.iter().map(height).max().unwrap_or(0).max(1);
+fn chart(day: &Day, begin: Timestamp, watch: Watch<'_>) -> Stack {
     let hour = Duration::from_secs(3_600);
-    let mut from = begin;
-    let mut bars = Vec::new();
-    for (at, counted) in day.hours.iter().enumerate() {
-        let to = from.after(hour);
-        bars.push(bar(at, counted, tallest, from, to, watch));
-        from = to;
-    }
-    let marks = [0_u32, 8, 16].map(|hours| watch.tell_minutes(begin.after(hour * hours)).time);
-    let busiest = bars
-        .iter()
-        .zip(&day.hours)
-        .max_by_key(|(_, hour)| hour.calls);
-    let summary = busiest.map_or(String::new(), |(bar, hour)| {
-        format!(
-            "The busiest hour began at {} with {} calls.",
-            bar.from,
-            count(hour.calls)
-        )
+    let bars = day.hours.iter().zip(0_u32..).map(|(counted, at)| {
+        let from = begin.after(hour * at);
+        bar(counted, from, from.after(hour), watch)
     });
-    Chart {
-        summary,
-        bars,
-        marks: marks.into(),
-    }
+    Stack::new("Calls by the hour", "Hour", bars.collect())
 }
 
 /// Calls that ended in an hour may have begun in the one before, so errors can exceed the calls.
-fn height(hour: &Hour) -> i64 {
-    hour.calls.max(hour.refused.saturating_add(hour.errors))
-}
-
-fn bar(
-    at: usize,
-    hour: &Hour,
-    tallest: i64,
-    from: Timestamp,
-    to: Timestamp,
-    watch: Watch<'_>,
-) -> Bar {
-    let scaled = |number: i64| {
-        let height = number
-            .saturating_mul(BAR_HEIGHT)
-            .checked_div(tallest)
-            .unwrap_or(0);
-        // What happened at all can be seen.
-        if number > 0 { height.max(1) } else { 0 }
-    };
-    let mut top = BAR_HEIGHT;
-    let mut piece = |number: i64| {
-        let height = scaled(number);
-        top = top.saturating_sub(height).max(0);
-        Piece {
-            number,
-            y: top,
-            height,
-        }
-    };
-    let fine = hour
-        .calls
-        .saturating_sub(hour.refused)
-        .saturating_sub(hour.errors)
-        .max(0);
+fn bar(hour: &Hour, from: Timestamp, to: Timestamp, watch: Watch<'_>) -> Bar {
+    let rest = hour.calls.saturating_sub(hour.refused);
     let period = Period::Between {
         from: Some(from),
         to: Some(to),
     };
+    let (begins, ends) = (watch.tell_minutes(from).time, watch.tell_minutes(to).time);
     Bar {
         href: address(&Filter::default().during(period)),
-        from: watch.tell_minutes(from).time,
-        to: watch.tell_minutes(to).time,
-        x: at.saturating_mul(HOUR_WIDTH),
-        fine: piece(fine),
-        errors: piece(hour.errors),
-        refused: piece(hour.refused),
+        name: format!("{begins} to {ends}"),
+        mark: begins,
+        fine: rest.saturating_sub(hour.errors).max(0),
+        errors: hour.errors,
+        refused: hour.refused,
     }
 }
 

@@ -135,7 +135,7 @@ async fn health_says_how_many_there_are() {
 }
 
 /// Every route of the gateway, with the methods it takes. What is not listed is refused with 405, or is no route.
-const ROUTES: [(&str, &[&str]); 18] = [
+const ROUTES: [(&str, &[&str]); 19] = [
     ("/", &["GET"]),
     ("/mcp", &["POST", "DELETE"]),
     ("/mcp/", &["POST", "DELETE"]),
@@ -153,6 +153,7 @@ const ROUTES: [(&str, &[&str]); 18] = [
     ("/audit/calls", &["GET"]),
     ("/audit/login", &["GET", "POST"]),
     ("/audit/logout", &["POST"]),
+    ("/audit/look", &["GET"]),
     ("/audit/icon.svg", &["GET"]),
 ];
 
