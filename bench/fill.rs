@@ -27,6 +27,9 @@ const BATCHES: usize = 8;
 /// Tools of one server.
 const TOOLS_OF_A_SERVER: u64 = 10;
 
+/// The server whose calls cost money.
+const PAID_SERVER: u64 = 3;
+
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The database to make; it must not exist
@@ -201,16 +204,32 @@ impl Log {
         call: CallId,
         [agent, server]: [u64; 2],
     ) -> anyhow::Result<()> {
-        let charges = [
+        let mut charges = vec![
             charge(
                 &format!("agents.agent-{agent:03} calls/day@UTC"),
                 "1000000/day",
+                1,
             )?,
             charge(
                 &format!("servers.server-{server:02} calls/month@UTC"),
                 "10000000/month",
+                1,
             )?,
         ];
+        if server == PAID_SERVER {
+            // Half a cent and up; the agent and the server pay it out of one purse each.
+            let micros = 5_000 + 1_000 * self.dice.below(40);
+            charges.push(charge(
+                &format!("agents.agent-{agent:03} USD/month@UTC"),
+                "1000000 USD/month",
+                micros,
+            )?);
+            charges.push(charge(
+                &format!("servers.server-{server:02} USD/month@UTC"),
+                "10000000 USD/month",
+                micros,
+            )?);
+        }
         let hold = self.books.reserve(call, &charges, &Zone::utc(), self.now);
         let hold = hold.map_err(|shortage| anyhow::anyhow!("no room: {shortage:?}"))?;
         let held = hold.held().iter().map(|held| {
@@ -307,11 +326,11 @@ impl Log {
     }
 }
 
-fn charge(key: &str, limit: &str) -> anyhow::Result<Charge> {
+fn charge(key: &str, limit: &str, amount: u64) -> anyhow::Result<Charge> {
     Ok(Charge {
         key: BudgetKey::new(key),
         limit: limit.parse()?,
-        amount: 1,
+        amount,
         reported: None,
         refund: Refund::default(),
         place: Place {

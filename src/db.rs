@@ -34,8 +34,11 @@ const WAL_KEPT: &str = "67108864";
 const READERS: u32 = 4;
 
 /// Rows in one statement of a [`Bulk`], largest first. Close enough together that few statements make up any
-/// number, and few enough that those of all bulks stay in the statement cache, which has room for 100.
+/// number, and few enough that those of all bulks stay in the statement cache.
 const BULK_SIZES: [usize; 8] = [64, 32, 16, 8, 4, 3, 2, 1];
+
+/// Statements the writer keeps ready: all sizes of all bulks, and the rest.
+const STATEMENTS: usize = 256;
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +133,7 @@ pub async fn open(path: &Path, durability: Durability) -> Result<Writer, DbError
         .synchronous(synchronous)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS)
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")
         // What is deleted is also written over.
@@ -540,6 +544,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         11,
         "definitions",
         include_str!("../migrations/0011_definitions.sql"),
+    ),
+    (
+        12,
+        "coarse sums",
+        include_str!("../migrations/0012_coarse_sums.sql"),
     ),
 ];
 

@@ -101,6 +101,8 @@ mod plan {
         "audit/row.rs",
         "audit/verify/bodies.rs",
         "audit/seen.rs",
+        "audit/counts.rs",
+        "audit/histogram.rs",
     ];
     const IMPURE: &[&str] = &[
         "async fn",
@@ -135,9 +137,12 @@ mod plan {
         "audit/trace.rs",
         "audit/lookups.rs",
         "audit/rollups.rs",
+        "audit/coarse.rs",
+        "audit/coarse/",
         "audit/behind.rs",
         "audit/verify.rs",
         "audit/verify/source.rs",
+        "audit/verify/source/",
         "audit/verify/proof.rs",
         "audit/verify/quick.rs",
         "audit/read.rs",

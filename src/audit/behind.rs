@@ -3,15 +3,16 @@
 //! The events come from the writer's hands while they are there, and are read from the file otherwise: after a
 //! start, and after an upgrade of a file that never had lookups.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use sqlx::SqliteConnection;
 
+use super::coarse::Coarse;
 use super::log::{Chained, load_openings, load_piece};
 use super::lookups::Lists;
 use super::rollups::Rollups;
 use super::row::{self, EventRow};
-use super::seen::{Openings, closes};
+use super::seen::{Opened, Openings, closes};
 use super::{Head, Kind};
 use crate::db::{DbError, WriteTx};
 use crate::types::CallId;
@@ -100,14 +101,17 @@ pub(super) async fn load_mark(db: &mut SqliteConnection) -> Result<i64, DbError>
 
 async fn build(tx: &mut WriteTx<'_>, rows: &[EventRow<'_>]) -> Result<i64, DbError> {
     let mut openings = Openings::default();
-    openings.add(load_openings(tx.connection(), &opened_earlier(rows)).await?);
+    openings.add(load_earlier(tx.connection(), rows).await?);
     let (mut lists, mut rollups) = (Lists::default(), Rollups::default());
+    let mut coarse = Coarse::default();
     for seen in rows.iter().filter_map(|row| openings.see(row)) {
         lists.add(&seen);
         rollups.add(&seen);
+        coarse.add(&seen);
     }
     lists.write(tx).await?;
     rollups.write(tx).await?;
+    coarse.write(tx).await?;
     let mark = rows.last().map_or(0, |row| row.seq);
     sqlx::query("UPDATE lookup_mark SET seq = $1 WHERE one = 1")
         .bind(mark)
@@ -116,10 +120,51 @@ async fn build(tx: &mut WriteTx<'_>, rows: &[EventRow<'_>]) -> Result<i64, DbErr
     Ok(mark)
 }
 
+/// What opened the calls that close in these events and were opened before them, also when that was pruned.
+///
+/// # Errors
+/// When SQLite refuses.
+pub(super) async fn load_earlier(
+    db: &mut SqliteConnection,
+    rows: &[EventRow<'_>],
+) -> Result<Vec<(CallId, Opened)>, DbError> {
+    let earlier = opened_earlier(rows);
+    let mut found = load_openings(db, &earlier).await?;
+    if found.len() < earlier.len() {
+        let known: HashSet<CallId> = found.iter().map(|(call, _)| *call).collect();
+        let missing = |call: &CallId| earlier.contains(call) && !known.contains(call);
+        let carried = load_carried(db).await?.into_iter();
+        found.extend(carried.filter(|(call, _)| missing(call)));
+    }
+    Ok(found)
+}
+
+/// The openings of calls that were under way where the log goes on after what was pruned.
+async fn load_carried(db: &mut SqliteConnection) -> Result<Vec<(CallId, Opened)>, DbError> {
+    // An opening gave each of its names a number, unless there were too many names.
+    let text = "SELECT carried.value ->> 'seq', carried.value ->> 'event' ->> 'call', agent.id, server.id, tool.id
+        FROM pruned, json_each(seam, '$.carried') AS carried
+        LEFT JOIN name AS agent ON agent.text = carried.value ->> 'event' ->> 'agent'
+        LEFT JOIN name AS server ON server.text = carried.value ->> 'event' ->> 'server'
+        LEFT JOIN name AS tool ON tool.text = carried.value ->> 'event' ->> 'tool'
+        WHERE last_seq > 0 AND carried.value ->> 'event' ->> 'kind' = 'admitted'";
+    let rows: Vec<OpeningColumns> = sqlx::query_as(text).fetch_all(db).await?;
+    let carried = rows
+        .into_iter()
+        .filter_map(|(seq, call, agent, server, tool)| {
+            let ids = [agent, server, tool];
+            Some((call?.parse().ok()?, Opened { seq, ids }))
+        });
+    Ok(carried.collect())
+}
+
+/// Sequence and call of an opening, and the numbers of agent, server and tool.
+type OpeningColumns = (i64, Option<String>, Option<i64>, Option<i64>, Option<i64>);
+
 /// The calls that close in these events and were opened before them.
 fn opened_earlier(rows: &[EventRow<'_>]) -> Vec<CallId> {
     let mut earlier = Vec::new();
-    let mut here = std::collections::HashSet::new();
+    let mut here = HashSet::new();
     for row in rows {
         let Some(call) = row.call else { continue };
         if row.kind == Kind::Admitted.as_str() {

@@ -59,7 +59,7 @@ impl Dimension {
 pub(super) fn places(seen: &Seen<'_>, mut each: impl FnMut(Dimension, &str, i64)) {
     let seq = seen.seq;
     let (reason, named) = match seen.what {
-        What::Admitted { named } => ("", named),
+        What::Admitted { named, .. } => ("", named),
         What::Denied { reason, named, .. } => {
             each(Dimension::State, "denied", seq);
             (reason, named)

@@ -5,12 +5,15 @@ mod bodies;
 mod body;
 mod chain;
 mod checkpoint;
+mod coarse;
+mod counts;
 pub mod csv;
 mod definitions;
 mod event;
 mod export;
 pub mod filter;
 mod folds;
+mod histogram;
 mod log;
 mod lookups;
 mod prune;
@@ -27,12 +30,14 @@ pub use bodies::{Bodies, REDACTED_AT_ONCE, bodies_of, deleted_json, forget, whol
 pub use body::{Body, BodyKind};
 pub use chain::{Head, genesis, next_hash};
 pub use checkpoint::{Checkpoint, EVENTS, EVERY, PublicKey, Signed, SigningKey, bytes};
+pub use counts::Counts;
 pub use definitions::{Defined, load_definitions};
 pub use event::{Entry, Kind};
 pub use export::{
     Export, ExportError, Form, Line, Manifest, Paths, Plan, copy, plan, read_line, write_whole,
 };
 pub use folds::{Folds, Repeats};
+pub use histogram::{BUCKETS, Histogram};
 pub use log::{
     Chained, Names, append, contains, load_checkpoint, load_head, load_names, load_repeats,
     write_checkpoint, write_repeats,

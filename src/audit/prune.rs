@@ -125,7 +125,7 @@ pub async fn is_pruning(db: &mut SqliteConnection) -> Result<bool, DbError> {
 
 /// What goes with the events, in the order in which it goes. Events go last: as long as one is there, it is known
 /// that not everything has gone.
-const PIECES: [&str; 6] = [
+const PIECES: [&str; 15] = [
     "DELETE FROM lookup WHERE (chunk, dimension, term) IN (SELECT chunk, dimension, term FROM lookup
         WHERE chunk < (SELECT last_seq / $2 FROM pruned) LIMIT $1)",
     "DELETE FROM rollup WHERE (quarter_us, agent_id, server_id, tool_id) IN (
@@ -134,6 +134,32 @@ const PIECES: [&str; 6] = [
     "DELETE FROM rollup_refusal WHERE (quarter_us, agent_id, server_id, tool_id, reason) IN (
         SELECT quarter_us, agent_id, server_id, tool_id, reason FROM rollup_refusal
         WHERE quarter_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM all_quarter WHERE quarter_us IN (
+        SELECT quarter_us FROM all_quarter WHERE quarter_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM agent_hour WHERE (agent_id, hour_us) IN (
+        SELECT agent_id, hour_us FROM agent_hour
+        WHERE hour_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM tool_hour WHERE (server_id, tool_id, hour_us) IN (
+        SELECT server_id, tool_id, hour_us FROM tool_hour
+        WHERE hour_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM agent_day WHERE (day_us, agent_id) IN (
+        SELECT day_us, agent_id FROM agent_day
+        WHERE day_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM tool_day WHERE (day_us, server_id, tool_id) IN (
+        SELECT day_us, server_id, tool_id FROM tool_day
+        WHERE day_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM pair_day WHERE (day_us, agent_id, server_id, tool_id) IN (
+        SELECT day_us, agent_id, server_id, tool_id FROM pair_day
+        WHERE day_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM refusal_day WHERE (day_us, agent_id, server_id, tool_id, reason) IN (
+        SELECT day_us, agent_id, server_id, tool_id, reason FROM refusal_day
+        WHERE day_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM spend_quarter WHERE (quarter_us, agent_id, server_id, tool_id, unit) IN (
+        SELECT quarter_us, agent_id, server_id, tool_id, unit FROM spend_quarter
+        WHERE quarter_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    "DELETE FROM spend_day WHERE (day_us, agent_id, server_id, tool_id, unit) IN (
+        SELECT day_us, agent_id, server_id, tool_id, unit FROM spend_day
+        WHERE day_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
     "DELETE FROM refund WHERE call_id IN (
         SELECT call_id FROM refund WHERE seq <= (SELECT last_seq FROM pruned) AND $2 > 0 LIMIT $1)",
     "DELETE FROM body WHERE seq IN (

@@ -7,10 +7,18 @@
 mod calls;
 mod day;
 mod found;
+mod fresh;
+mod latency;
+mod names;
 mod places;
 pub mod replay;
 mod row;
+mod series;
+mod spend;
+mod sums;
 mod tail;
+#[cfg(test)]
+mod tests;
 mod uses;
 
 use sqlx::SqliteConnection;
@@ -20,7 +28,16 @@ use crate::types::Timestamp;
 
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
+pub use fresh::{FRESH, Fresh};
+pub use latency::{Took, latency_by_day};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
+pub use series::{
+    INTERVALS, agents_last_seen, series_agent, series_all, series_tool, tools_last_seen,
+};
+pub use spend::{LARGEST, Refused, Spent, refusals_between, spend_between};
+pub use sums::{
+    Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between, tools_between,
+};
 pub use tail::{Ended, ended_since};
 pub use uses::{Use, uses};
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use super::row::EventRow;
-use crate::types::CallId;
+use crate::types::{CallId, KeyParts, Unit};
 
 /// The event that opened a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +54,14 @@ impl Ending {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What<'a> {
     /// A call was let through.
     Admitted {
         /// Whether agent, server and tool have names.
         named: [bool; 3],
+        /// Bytes of what was asked.
+        bytes_in: i64,
     },
     /// A call was refused, or several alike.
     Denied {
@@ -80,6 +82,10 @@ pub(super) enum What<'a> {
         latency_us: Option<i64>,
         /// What its budgets were charged, together.
         charged: i64,
+        /// Bytes of the answer.
+        bytes_out: i64,
+        /// What it cost, by unit, in millionths: the most that one of its budgets in this unit was charged.
+        spent: Vec<(String, i64)>,
     },
     /// No event of a call.
     Other {
@@ -89,7 +95,7 @@ pub(super) enum What<'a> {
 }
 
 /// An event that counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen<'a> {
     pub(super) seq: i64,
     pub(super) at_us: i64,
@@ -112,7 +118,10 @@ struct Told<'a> {
     outcome: Option<Word<'a>>,
     latency_us: Option<i64>,
     count: Option<i64>,
-    budgets: Vec<Charge>,
+    bytes_in: Option<i64>,
+    bytes_out: Option<i64>,
+    #[serde(borrow)]
+    budgets: Vec<Charge<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -120,7 +129,9 @@ struct Told<'a> {
 struct Word<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Debug, Deserialize)]
-struct Charge {
+struct Charge<'a> {
+    #[serde(borrow)]
+    key: Option<Word<'a>>,
     #[serde(default)]
     charged: i64,
 }
@@ -142,11 +153,11 @@ impl Openings {
             "admitted" => {
                 let opened = Opened { seq: row.seq, ids };
                 self.0.extend(row.call.map(|call| (call, opened)));
-                let named = match ids {
-                    [Some(_), Some(_), Some(_)] => [true; 3],
-                    _ => told(row).named(),
-                };
-                What::Admitted { named }
+                let told = told(row);
+                What::Admitted {
+                    named: told.named(),
+                    bytes_in: told.bytes_in.unwrap_or(0),
+                }
             }
             "denied" => {
                 let told = told(row);
@@ -187,7 +198,28 @@ fn closed<'a>(row: &EventRow<'_>, opened: i64) -> Option<What<'a>> {
         ending: Ending::of(row.kind, is_ok)?,
         latency_us: told.latency_us,
         charged: charged.fold(0, i64::saturating_add),
+        bytes_out: told.bytes_out.unwrap_or(0),
+        spent: spent(&told.budgets),
     })
+}
+
+/// What a call cost in each unit of cost. Several budgets may count the same money: it was paid once.
+fn spent(budgets: &[Charge<'_>]) -> Vec<(String, i64)> {
+    let mut spent: Vec<(String, i64)> = Vec::new();
+    for Charge { key, charged } in budgets {
+        let Some(key) = key.as_ref().filter(|_| *charged > 0) else {
+            continue;
+        };
+        let unit = match Unit::of_key(KeyParts::of(&key.0).unit) {
+            Unit::Cost(unit) if !unit.is_empty() => unit,
+            Unit::Calls | Unit::Argument(_) | Unit::Cost(_) => continue,
+        };
+        match spent.iter_mut().find(|(known, _)| **known == *unit) {
+            Some((_, most)) => *most = (*most).max(*charged),
+            None => spent.push((unit.to_string(), *charged)),
+        }
+    }
+    spent
 }
 
 /// A text that cannot be read tells nothing; that it was changed is for `verify` to say.
@@ -225,7 +257,8 @@ mod tests {
         let opening = row(3, "admitted", r#"{"agent":"a","server":"b"}"#);
         let seen = openings.see(&opening).unwrap();
         let named = [true, true, false];
-        assert_eq!(seen.what, What::Admitted { named });
+        let bytes_in = 0;
+        assert_eq!(seen.what, What::Admitted { named, bytes_in });
         let meta =
             r#"{"outcome":"tool_error","latency_us":7,"budgets":[{"charged":2},{"charged":3}]}"#;
         let closing = EventRow {
@@ -239,9 +272,30 @@ mod tests {
             ending: Ending::Error,
             latency_us: Some(7),
             charged: 5,
+            bytes_out: 0,
+            spent: Vec::new(),
         };
         assert_eq!(seen.what, what);
         assert_eq!(openings.see(&closing), None, "a call closes once");
+    }
+
+    #[test]
+    fn a_call_cost_what_the_dearest_of_its_budgets_of_a_unit_was_charged() {
+        let mut openings = Openings::default();
+        openings.see(&row(3, "admitted", "{}")).unwrap();
+        let meta = r#"{"bytes_out":9,"budgets":[
+            {"key":"agents.a USD/day@UTC","charged":20000},{"key":"servers.b USD/month@UTC each agent=a","charged":30000},
+            {"key":"servers.b[c] calls/day@UTC","charged":1},{"key":"agents.a argument:pages/day@UTC","charged":7},
+            {"key":"agents.a tokens/total","charged":5},{"key":"agents.a EUR/day@UTC","charged":0},{"charged":8}]}"#;
+        let seen = openings.see(&row(4, "settled", meta)).unwrap();
+        let What::Closed {
+            spent, bytes_out, ..
+        } = seen.what
+        else {
+            panic!("{seen:?}");
+        };
+        assert_eq!(spent, [("USD".into(), 30_000), ("tokens".into(), 5)]);
+        assert_eq!(bytes_out, 9);
     }
 
     #[test]

@@ -22,7 +22,14 @@ impl BudgetKey {
 
     /// The pieces of `agents.clawd/images[imagine] calls/day@Europe/Berlin each agent=clawd tool=imagine`.
     pub fn parts(&self) -> KeyParts<'_> {
-        let (head, rest) = self.0.split_once(' ').unwrap_or((&self.0, ""));
+        KeyParts::of(&self.0)
+    }
+}
+
+impl<'a> KeyParts<'a> {
+    /// The pieces of a canonical text, as it stands in an event.
+    pub fn of(key: &'a str) -> Self {
+        let (head, rest) = key.split_once(' ').unwrap_or((key, ""));
         let (count, each) = rest.split_once(" each ").unwrap_or((rest, ""));
         let (unit, window) = count.split_once('/').unwrap_or((count, ""));
         // The name of the tool comes from an agent and stands last: whatever is in it is part of it.
@@ -34,7 +41,7 @@ impl BudgetKey {
             None => (None, each.strip_prefix("tool=")),
         };
         let (family, tools) = head.split_once('[').unwrap_or((head, ""));
-        KeyParts {
+        Self {
             family,
             tools,
             unit,

@@ -481,12 +481,18 @@ async fn whoever_changes_the_file_is_found_out() {
             events,
         })
     };
+    const HOUR_US: i64 = 3_600_000_000;
+    const DAY_US: i64 = 24 * HOUR_US;
     let images = "servers.images calls/day@UTC each agent=clawd";
     let last = 16_383;
     let lookup = Some(Fault::Lookup { first: 1, last });
     let at_us = events(&stopped.file).await[4].meta["at_us"]
         .as_i64()
         .unwrap();
+    let coarse = |table, unit| {
+        let at_us = at_us - at_us % unit;
+        Some(Fault::CoarseSums { table, at_us })
+    };
     let at_us = at_us - at_us % 900_000_000;
     let rollup = Some(Fault::Rollup { at_us });
     let table: Vec<(&'static str, Option<Fault>)> = vec![
@@ -548,7 +554,9 @@ async fn whoever_changes_the_file_is_found_out() {
         ),
         // Without any of it pages search the log itself.
         (
-            "DELETE FROM rollup; DELETE FROM rollup_refusal; DELETE FROM lookup; UPDATE lookup_mark SET seq = 0",
+            "DELETE FROM rollup; DELETE FROM rollup_refusal; DELETE FROM lookup; UPDATE lookup_mark SET seq = 0;
+             DELETE FROM all_quarter; DELETE FROM agent_hour; DELETE FROM tool_hour; DELETE FROM agent_day;
+             DELETE FROM tool_day; DELETE FROM pair_day; DELETE FROM refusal_day",
             None,
         ),
         ("UPDATE rollup SET admitted = admitted + 1 WHERE ok = 1", rollup.clone()),
@@ -557,6 +565,20 @@ async fn whoever_changes_the_file_is_found_out() {
         ("DELETE FROM rollup WHERE refused > 0", rollup.clone()),
         ("UPDATE rollup_refusal SET reason = 'rate'", rollup.clone()),
         ("DELETE FROM rollup_refusal", rollup),
+        ("UPDATE all_quarter SET admitted = admitted + 1", coarse("all_quarter", 900_000_000)),
+        ("DELETE FROM agent_hour", coarse("agent_hour", HOUR_US)),
+        ("UPDATE agent_hour SET agent_id = agent_id + 1", coarse("agent_hour", HOUR_US)),
+        ("UPDATE tool_hour SET ok = 0, errors = 1 WHERE ok = 1", coarse("tool_hour", HOUR_US)),
+        ("UPDATE agent_day SET latency_us = latency_us + 1", coarse("agent_day", DAY_US)),
+        ("UPDATE tool_day SET b00 = b00 + 1", coarse("tool_day", DAY_US)),
+        ("UPDATE tool_day SET bytes_in = 0", coarse("tool_day", DAY_US)),
+        ("DELETE FROM pair_day WHERE refused > 0", coarse("pair_day", DAY_US)),
+        ("UPDATE refusal_day SET reason = reason || ',' || char(10)", coarse("refusal_day", DAY_US)),
+        (
+            "INSERT INTO spend_quarter SELECT quarter_us, 1, 2, 3, 'USD', 5 FROM all_quarter LIMIT 1",
+            coarse("spend_quarter", 900_000_000),
+        ),
+        ("INSERT INTO spend_day SELECT day_us, 1, 2, 3, 'USD', 5 FROM agent_day", coarse("spend_day", DAY_US)),
         ("UPDATE lookup_mark SET seq = 5", lookup),
         (
             "INSERT INTO open_call VALUES (randomblob(16), 3)",

@@ -11,6 +11,7 @@ use super::seam::{Carried, Said, Seam, sha256_of};
 use super::{Fault, Known, Verified};
 use crate::audit::bodies::{Deleted, Stored};
 use crate::audit::chain::{Head, next_hash};
+use crate::audit::coarse::Table;
 use crate::audit::row::{self, EventRow};
 use crate::audit::{Kind, Pruned};
 use crate::db::LogId;
@@ -45,6 +46,8 @@ pub(super) enum Piece {
     Sums(String),
     /// Rows of the sums of refusals.
     Refusals(Vec<Refusal>),
+    /// Rows of a table of coarse sums, as lines.
+    Coarse(Table, String),
     /// That was all of it.
     End,
 }
@@ -131,6 +134,7 @@ impl Check {
                 // Rows that are none are missed where they should be.
                 let _ = self.derived.sums(&rows);
             }
+            Piece::Coarse(table, rows) => self.derived.coarse(table, &rows),
             Piece::Refusals(rows) => {
                 self.derived.refusals(&rows);
             }

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use super::Fault;
+use crate::audit::coarse::{self, Key, Table};
 use crate::audit::lookups::{self, CHUNK};
 use crate::audit::rollups::{self, Sums};
 use crate::audit::row::EventRow;
 use crate::audit::seen::{Openings, What};
+use crate::types::hex;
 
 /// One row of the lookups: stretch, dimension, term, places.
 pub(super) type Lookup = (i64, String, String, Vec<u8>);
@@ -33,6 +35,8 @@ pub(super) struct Derived {
     places: BTreeMap<i64, u64>,
     /// By quarter of an hour: the events less the tables.
     sums: BTreeMap<i64, u64>,
+    /// By table and by hour or day: the events less the tables.
+    coarse: BTreeMap<(Table, i64), u64>,
 }
 
 impl Default for Derived {
@@ -44,6 +48,7 @@ impl Default for Derived {
             openings: Openings::default(),
             places: BTreeMap::new(),
             sums: BTreeMap::new(),
+            coarse: BTreeMap::new(),
         }
     }
 }
@@ -88,6 +93,50 @@ impl Derived {
         if let What::Denied { reason, times, .. } = seen.what {
             self.count(cell.0, (cell.1, reason), times);
         }
+        coarse::parts(&seen, |table, key, text, added| {
+            let text = hex(text.as_bytes());
+            for (column, value) in added.values(table.shape().values) {
+                self.count_coarse(table, key, &text, (column, value));
+            }
+        });
+    }
+
+    /// The text is given as the digits of its bytes.
+    fn count_coarse(&mut self, table: Table, key: Key, text: &str, (column, value): (usize, i64)) {
+        let Some(begins) = key.get(table.shape().time).copied() else {
+            return;
+        };
+        if value != 0 && begins >= self.pruned.1 {
+            let number = self.secret.hash_one((table, key, text, column));
+            let sum = self.coarse.entry((table, begins)).or_default();
+            *sum = sum.wrapping_add(number.wrapping_mul(value.cast_unsigned()));
+        }
+    }
+
+    /// Takes rows of a table of coarse sums off: numbers, then the digits of the text, then numbers, with commas
+    /// between them, one row a line. What cannot be read stays and is missed.
+    pub(super) fn coarse(&mut self, table: Table, rows: &str) {
+        for row in rows.lines() {
+            let _ = self.coarse_row(table, row);
+        }
+    }
+
+    fn coarse_row(&mut self, table: Table, row: &str) -> Option<()> {
+        let shape = table.shape();
+        let mut fields = row.split(',');
+        let mut key = Key::default();
+        for number in key.iter_mut().take(shape.key.len()) {
+            *number = fields.next()?.parse().ok()?;
+        }
+        let text = match shape.text {
+            Some(_) => fields.next()?,
+            None => "",
+        };
+        for column in 0..shape.values.width() {
+            let value: i64 = fields.next()?.parse().ok()?;
+            self.count_coarse(table, key, text, (column, value.wrapping_neg()));
+        }
+        Some(())
     }
 
     fn count(&mut self, quarter: i64, what: impl Hash, value: i64) {
@@ -150,8 +199,14 @@ impl Derived {
             }
         });
         let sums = wrong(&self.sums).into_iter();
+        let coarse = self.coarse.iter().filter(|(_, sum)| **sum != 0);
+        let coarse = coarse.map(|((table, at_us), _)| Fault::CoarseSums {
+            table: table.shape().name,
+            at_us: *at_us,
+        });
         lookups
             .chain(sums.map(|at_us| Fault::Rollup { at_us }))
+            .chain(coarse)
             .collect()
     }
 }

@@ -73,6 +73,13 @@ pub enum Fault {
         /// The quarter of an hour, in microseconds since 1970.
         at_us: i64,
     },
+    /// Sums by the hour or the day are not those of the events.
+    CoarseSums {
+        /// The table they stand in.
+        table: &'static str,
+        /// The beginning of the time they are about, in microseconds since 1970.
+        at_us: i64,
+    },
     /// The head that was kept elsewhere is nowhere in this log.
     HeadNotFound,
     /// A checkpoint was taken of events that this log does not have any more.
@@ -160,6 +167,13 @@ impl fmt::Display for Fault {
                 f,
                 "the lookups of events {first} to {last} are not what the events say: calls may be hidden from the pages"
             ),
+            Self::CoarseSums { table, at_us } => {
+                let at = Timestamp::from_micros(*at_us).rfc3339_utc();
+                write!(
+                    f,
+                    "the sums of `{table}` from {at} are not what the events add up to"
+                )
+            }
             Self::Rollup { at_us } => {
                 let at = Timestamp::from_micros(*at_us).rfc3339_utc();
                 write!(

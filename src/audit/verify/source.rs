@@ -21,6 +21,8 @@ use crate::audit::trace;
 use crate::db::DbError;
 use crate::types::CallId;
 
+mod coarse;
+
 /// Events in one piece.
 const CHUNK: i64 = 2_048;
 
@@ -67,7 +69,8 @@ pub(super) async fn read(
         && ledger(&mut snapshot, pieces).await?
         && lookups(&mut snapshot, pieces).await?
         && sums(&mut snapshot, pieces).await?
-        && refusals(&mut snapshot, pieces).await?;
+        && refusals(&mut snapshot, pieces).await?
+        && coarse::send_all(&mut snapshot, pieces).await?;
     if wanted {
         send(pieces, Piece::End).await?;
     }

@@ -287,6 +287,15 @@ async fn a_log_without_lookups_gets_them_while_calls_go_on() {
         "DELETE FROM lookup",
         "DELETE FROM rollup",
         "DELETE FROM rollup_refusal",
+        "DELETE FROM all_quarter",
+        "DELETE FROM agent_hour",
+        "DELETE FROM tool_hour",
+        "DELETE FROM agent_day",
+        "DELETE FROM tool_day",
+        "DELETE FROM pair_day",
+        "DELETE FROM refusal_day",
+        "DELETE FROM spend_quarter",
+        "DELETE FROM spend_day",
         "UPDATE lookup_mark SET seq = 0",
     ] {
         sqlx::query(text).execute(tx.connection()).await.unwrap();

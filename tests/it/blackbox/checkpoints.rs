@@ -161,7 +161,14 @@ const REST: &str =
     UPDATE lookup_mark SET seq = 0;
     DELETE FROM lookup;
     DELETE FROM rollup;
-    DELETE FROM rollup_refusal";
+    DELETE FROM rollup_refusal;
+    DELETE FROM all_quarter;
+    DELETE FROM agent_hour;
+    DELETE FROM tool_hour;
+    DELETE FROM agent_day;
+    DELETE FROM tool_day;
+    DELETE FROM pair_day;
+    DELETE FROM refusal_day";
 
 /// What is done, and whether all hashes are computed anew; who notices with which code; what is said of it.
 type Row = (&'static str, Vec<String>, bool, [i32; 3], String);

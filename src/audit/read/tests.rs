@@ -1,0 +1,500 @@
+//! Sums of every kind beside a plain count over the events, wherever the mark stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+use sqlx::SqliteConnection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::audit::{Behind, Chained, Counts, Entry, Head, Kind, Names, append};
+use crate::db::{self, Durability, Readers, Writer};
+use crate::types::CallId;
+
+const QUARTER: i64 = 900_000_000;
+const HOUR: i64 = 4 * QUARTER;
+const DAY: i64 = 24 * HOUR;
+
+/// 2026-10-23T00:00:00Z: the clocks of Berlin go back two days later.
+const BEGIN: i64 = 1_792_713_600_000_000;
+/// How long there are events.
+const LENGTH: i64 = 5 * DAY;
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: i64) -> i64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        i64::try_from(self.0 >> 33).unwrap() % end
+    }
+}
+
+/// What an event says, in plain words.
+#[derive(Debug, Clone, Default)]
+struct Fact {
+    at_us: i64,
+    agent: String,
+    server: String,
+    /// None for a name that was made up.
+    tool: Option<String>,
+    counts: Counts,
+    latency_us: Option<i64>,
+    bytes: [i64; 2],
+    reason: Option<String>,
+    spent: BTreeMap<&'static str, i64>,
+}
+
+/// A log and what stands in it.
+struct World {
+    _folder: TempDir,
+    writer: Writer,
+    events: Vec<Chained>,
+    facts: Vec<Fact>,
+    readers: Readers,
+}
+
+fn event(kind: Kind, call: CallId, fact: &Fact, tool: &str) -> Entry {
+    let mut entry = Entry::new(kind);
+    entry.call = Some(call);
+    entry.agent = Some(fact.agent.parse().unwrap());
+    entry.server = Some(fact.server.parse().unwrap());
+    entry.tool = Some(tool.into());
+    entry
+}
+
+/// Three thousand events: calls of five agents to nine tools of three servers that end some minutes later, refusals
+/// alike that are one event, names that are made up, and events that belong to no call.
+fn happenings(dice: &mut Dice) -> Vec<(i64, Entry, Fact)> {
+    let mut all = Vec::new();
+    let mut known = BTreeSet::new();
+    for number in 0..1_500_u64 {
+        let at_us = BEGIN + LENGTH * i64::try_from(number).unwrap() / 1_500 + dice.below(1_000);
+        let mut entropy = [0; 10];
+        entropy[..8].copy_from_slice(&number.to_be_bytes());
+        let call = CallId::new(Timestamp::from_micros(at_us), entropy);
+        let (agent, tool) = (dice.below(5), dice.below(9));
+        let mut fact = Fact {
+            at_us,
+            agent: format!("agent-{agent}"),
+            server: format!("server-{}", tool / 3),
+            tool: Some(format!("tool-{tool}")),
+            ..Fact::default()
+        };
+        let tool = fact.tool.clone().unwrap();
+        if dice.below(50) == 0 {
+            let fact = Fact {
+                at_us,
+                ..Fact::default()
+            };
+            all.push((at_us, Entry::new(Kind::Policy), fact));
+        }
+        if dice.below(5) == 0 {
+            let made_up = dice.below(3) == 0;
+            let tool = if made_up {
+                format!("made-up-{number}")
+            } else {
+                tool
+            };
+            let times = if dice.below(4) == 0 { 7 } else { 1 };
+            fact.tool = known.contains(&tool).then(|| tool.clone());
+            fact.counts.refused = times;
+            let reason = ["budget", "not_granted"][usize::try_from(dice.below(2)).unwrap()];
+            fact.reason = Some(reason.into());
+            let mut entry = event(Kind::Denied, call, &fact, &tool);
+            entry.reason = Some(reason.into());
+            if times > 1 {
+                entry = entry.number("count", u64::try_from(times).unwrap());
+            }
+            all.push((at_us, entry, fact));
+            continue;
+        }
+        known.insert(tool.clone());
+        let mut end = fact.clone();
+        fact.counts.admitted = 1;
+        fact.bytes[0] = dice.below(900);
+        let entry = event(Kind::Admitted, call, &fact, &tool);
+        let bytes_in = u64::try_from(fact.bytes[0]).unwrap();
+        all.push((at_us, entry.number("bytes_in", bytes_in), fact));
+        if dice.below(20) > 0 {
+            end.at_us = at_us + dice.below(2 * HOUR);
+            all.push((end.at_us, ending(dice, call, &mut end), end));
+        }
+    }
+    all.sort_by_key(|(at_us, ..)| *at_us);
+    all
+}
+
+/// The end of a call; its event names nobody.
+fn ending(dice: &mut Dice, call: CallId, fact: &mut Fact) -> Entry {
+    let which = dice.below(12);
+    let (kind, outcome) = match which {
+        0 => (Kind::Settled, "tool_error"),
+        1 => (Kind::Failed, "timed_out"),
+        2 => (Kind::Released, "unreachable"),
+        3 => (Kind::Abandoned, "abandoned"),
+        _ => (Kind::Settled, "ok"),
+    };
+    let counts = &mut fact.counts;
+    match which {
+        0 => counts.errors = 1,
+        1 => counts.failed = 1,
+        2 => counts.released = 1,
+        3 => counts.abandoned = 1,
+        _ => counts.ok = 1,
+    }
+    let latency_us = dice.below(9) * dice.below(9) * dice.below(2_000_000);
+    fact.latency_us = Some(latency_us);
+    fact.counts.latency_us = latency_us;
+    fact.bytes[1] = dice.below(90_000);
+    let cents = 10_000 * (1 + dice.below(40));
+    let mut budgets = vec![serde_json::json!({"key": "agents.a calls/day@UTC", "charged": 1})];
+    if fact.server == "server-1" {
+        for (key, charged) in [
+            ("agents.a USD/day@UTC", cents),
+            ("servers.s USD/month@UTC", cents / 2),
+        ] {
+            budgets.push(serde_json::json!({"key": key, "charged": charged}));
+        }
+        budgets.push(serde_json::json!({"key": "pool tokens/total", "charged": 17}));
+        fact.spent = BTreeMap::from([("USD", cents), ("tokens", 17)]);
+    }
+    let mut entry = Entry::new(kind)
+        .text("outcome", outcome)
+        .number("latency_us", u64::try_from(latency_us).unwrap())
+        .number("bytes_out", u64::try_from(fact.bytes[1]).unwrap())
+        .json("budgets", serde_json::Value::from(budgets).to_string());
+    entry.call = Some(call);
+    entry
+}
+
+impl World {
+    async fn new(seed: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let mut writer = db::open(&path, Durability::Process).await.unwrap();
+        let id = writer
+            .identity([3; 16], Timestamp::default())
+            .await
+            .unwrap();
+        let (mut head, mut names) = (Head::empty(id), Names::default());
+        let (mut events, mut facts) = (Vec::new(), Vec::new());
+        for (at_us, entry, fact) in happenings(&mut Dice(seed)) {
+            let at = Timestamp::from_micros(at_us);
+            events.push(Chained::after(&mut head, id, &mut names, &entry, at));
+            facts.push(fact);
+        }
+        let mut tx = writer.begin().await.unwrap();
+        append(&mut tx, &mut names, &events).await.unwrap();
+        tx.commit().await.unwrap();
+        let readers = Readers::open(&path).await.unwrap();
+        Self {
+            _folder: folder,
+            writer,
+            events,
+            facts,
+            readers,
+        }
+    }
+
+    /// Builds sums of so many events, handed over as they came.
+    async fn build(&mut self, behind: &mut Behind, until: usize) {
+        let done = usize::try_from(self.mark().await).unwrap();
+        behind.note(self.events[done..until].to_vec());
+        while usize::try_from(self.mark().await).unwrap() < until {
+            let mut tx = self.writer.begin().await.unwrap();
+            let mark = behind.build(&mut tx).await.unwrap();
+            tx.commit().await.unwrap();
+            behind.built(mark);
+        }
+    }
+
+    async fn mark(&self) -> i64 {
+        let mut page = self.readers.page().await.unwrap();
+        crate::audit::behind::load_mark(&mut page).await.unwrap()
+    }
+
+    fn between(&self, from: i64, to: i64) -> impl Iterator<Item = &Fact> {
+        let facts = self.facts.iter();
+        facts.filter(move |fact| (from..to).contains(&fact.at_us) && !fact.agent.is_empty())
+    }
+
+    fn sum<'a>(&'a self, from: i64, to: i64, is_meant: impl Fn(&Fact) -> bool + 'a) -> Counts {
+        let mut sum = Counts::default();
+        self.between(from, to)
+            .filter(|fact| is_meant(fact))
+            .for_each(|fact| sum.add(&fact.counts));
+        sum
+    }
+
+    /// Sums by whatever a fact is given.
+    fn by<K: Ord>(&self, span: Span, key: impl Fn(&Fact) -> Option<K>) -> BTreeMap<K, Counts> {
+        let mut sums = BTreeMap::<K, Counts>::new();
+        for fact in self.between(span.from().micros(), span.to().micros()) {
+            if let Some(key) = key(fact) {
+                sums.entry(key).or_default().add(&fact.counts);
+            }
+        }
+        sums
+    }
+
+    fn took(&self, from: i64, to: i64, is_meant: impl Fn(&Fact) -> bool) -> Took {
+        let mut took = Took::default();
+        for fact in self.between(from, to).filter(|fact| is_meant(fact)) {
+            if let Some(latency_us) = fact.latency_us {
+                took.times.count(latency_us);
+            }
+            took.bytes_in += fact.bytes[0];
+            took.bytes_out += fact.bytes[1];
+        }
+        took
+    }
+}
+
+fn tool_of(fact: &Fact) -> Option<(String, String)> {
+    Some((fact.server.clone(), fact.tool.clone()?))
+}
+
+/// The days of UTC that a time touches.
+fn touched(span: Span) -> (i64, i64) {
+    let (from, to) = (span.from().micros(), span.to().micros());
+    (from - from % DAY, to + (DAY - to % DAY) % DAY)
+}
+
+/// Times that begin and end within days, at their ends, before and after everything, and within one day.
+fn spans(dice: &mut Dice) -> Vec<Span> {
+    let mut spans = vec![
+        (BEGIN, BEGIN + LENGTH),
+        (BEGIN - DAY, BEGIN + 9 * DAY),
+        (BEGIN + DAY, BEGIN + 3 * DAY),
+        (BEGIN + DAY + 5 * QUARTER, BEGIN + DAY + 9 * QUARTER),
+        (BEGIN + DAY, BEGIN + DAY),
+    ];
+    for _ in 0..6 {
+        let (one, other) = (dice.below(LENGTH), dice.below(LENGTH));
+        spans.push((BEGIN + one.min(other), BEGIN + one.max(other)));
+    }
+    let at = Timestamp::from_micros;
+    let spans = spans.into_iter();
+    spans
+        .map(|(from, to)| Span::new(at(from), at(to)))
+        .collect()
+}
+
+async fn compare_lists(world: &World, db: &mut SqliteConnection, fresh: &Fresh, span: Span) {
+    let agents = agents_between(db, fresh, span).await.unwrap();
+    assert!(agents.is_sorted_by(|one, next| one.1.calls() >= next.1.calls()));
+    let expected = world.by(span, |fact| Some(fact.agent.clone()));
+    assert_eq!(
+        agents.into_iter().collect::<BTreeMap<_, _>>(),
+        expected,
+        "{span:?}"
+    );
+
+    let tools = tools_between(db, fresh, span).await.unwrap();
+    assert!(tools.is_sorted_by(|one, next| one.counts.calls() >= next.counts.calls()));
+    let days = touched(span);
+    for tool in &tools {
+        let name = Some((tool.server.clone(), tool.tool.clone()));
+        let expected = world.took(days.0, days.1, |fact| tool_of(fact) == name);
+        assert_eq!(tool.took, expected, "{span:?}");
+    }
+    let tools = tools
+        .into_iter()
+        .map(|tool| ((tool.server, tool.tool), tool.counts));
+    let expected = world.by(span, tool_of);
+    assert_eq!(tools.collect::<BTreeMap<_, _>>(), expected, "{span:?}");
+
+    let tools = agent_tools_between(db, fresh, "agent-2", span)
+        .await
+        .unwrap();
+    let expected = world.by(span, |fact| {
+        tool_of(fact).filter(|_| fact.agent == "agent-2")
+    });
+    assert_eq!(
+        tools.into_iter().collect::<BTreeMap<_, _>>(),
+        expected,
+        "{span:?}"
+    );
+
+    let one = ("server-1", "tool-4");
+    let agents = tool_agents_between(db, fresh, one, span).await.unwrap();
+    let is_one = |fact: &Fact| tool_of(fact) == Some((one.0.into(), one.1.into()));
+    let expected = world.by(span, |fact| is_one(fact).then(|| fact.agent.clone()));
+    assert_eq!(
+        agents.into_iter().collect::<BTreeMap<_, _>>(),
+        expected,
+        "{span:?}"
+    );
+}
+
+async fn compare_spend(world: &World, db: &mut SqliteConnection, fresh: &Fresh, span: Span) {
+    let (from, to) = (span.from().micros(), span.to().micros());
+    let (mut refused, mut spent) = (BTreeMap::new(), BTreeMap::new());
+    for fact in world.between(from, to) {
+        let who = (fact.agent.clone(), fact.server.clone(), fact.tool.clone());
+        if let Some(reason) = &fact.reason {
+            *refused.entry((who.clone(), reason.clone())).or_insert(0) += fact.counts.refused;
+        }
+        for (unit, amount) in &fact.spent {
+            *spent.entry((who.clone(), (*unit).to_owned())).or_insert(0) += amount;
+        }
+    }
+    let found = refusals_between(db, fresh, span).await.unwrap().into_iter();
+    let found = found.map(|row| {
+        let who = (row.agent.unwrap(), row.server.unwrap(), row.tool);
+        ((who, row.reason), row.times)
+    });
+    assert_eq!(found.collect::<BTreeMap<_, _>>(), refused, "{span:?}");
+    let found = spend_between(db, fresh, span).await.unwrap().into_iter();
+    let found = found.map(|row| {
+        let who = (row.agent.unwrap(), row.server.unwrap(), row.tool);
+        ((who, row.unit), row.micros)
+    });
+    assert_eq!(found.collect::<BTreeMap<_, _>>(), spent, "{span:?}");
+}
+
+async fn compare_series(world: &World, db: &mut SqliteConnection, fresh: &Fresh) {
+    // Days of Berlin: the third has 25 hours, and the summer's begin at 22:00 UTC.
+    let days = (23..29_i8).map(|day| {
+        let day = date(2026, 10, day).to_zoned(TimeZone::get("Europe/Berlin").unwrap());
+        Timestamp::from_jiff(day.unwrap().timestamp())
+    });
+    let days: Vec<Timestamp> = days.collect();
+    let lengths: Vec<i64> = days
+        .windows(2)
+        .map(|two| (two[1].micros() - two[0].micros()) / HOUR)
+        .collect();
+    assert_eq!(lengths, [24, 24, 25, 24, 24]);
+    let hours = (0..=48).map(|hour| Timestamp::from_micros(BEGIN + DAY + hour * HOUR));
+    for edges in [days, hours.collect()] {
+        let expected = |is_meant: &dyn Fn(&Fact) -> bool| -> Vec<Counts> {
+            let pairs = edges.windows(2);
+            let sums = pairs.map(|two| world.sum(two[0].micros(), two[1].micros(), is_meant));
+            sums.collect()
+        };
+        let all = series_all(db, fresh, &edges).await.unwrap();
+        assert_eq!(all, expected(&|_| true));
+        let agent = series_agent(db, fresh, "agent-1", &edges).await.unwrap();
+        assert_eq!(agent, expected(&|fact| fact.agent == "agent-1"));
+        let server = series_tool(db, fresh, ("server-2", None), &edges)
+            .await
+            .unwrap();
+        assert_eq!(server, expected(&|fact| fact.server == "server-2"));
+        let tool = ("server-0", Some("tool-1"));
+        let tool = series_tool(db, fresh, tool, &edges).await.unwrap();
+        assert_eq!(
+            tool,
+            expected(&|fact| fact.tool.as_deref() == Some("tool-1"))
+        );
+        let nobody = series_agent(db, fresh, "nobody", &edges).await.unwrap();
+        assert_eq!(nobody, vec![Counts::default(); edges.len() - 1]);
+    }
+}
+
+async fn compare_days(world: &World, db: &mut SqliteConnection, fresh: &Fresh, span: Span) {
+    for tool in [None, Some("tool-4")] {
+        let found = latency_by_day(db, fresh, ("server-1", tool), span)
+            .await
+            .unwrap();
+        let (from, to) = touched(span);
+        let is_meant = |fact: &Fact| {
+            fact.server == "server-1" && tool.is_none_or(|tool| fact.tool.as_deref() == Some(tool))
+        };
+        let days = (from..to).step_by(usize::try_from(DAY).unwrap());
+        let expected = days.map(|day| {
+            (
+                Timestamp::from_micros(day),
+                world.took(day, day + DAY, is_meant),
+            )
+        });
+        let expected: Vec<_> = expected
+            .filter(|(_, took)| *took != Took::default())
+            .collect();
+        assert_eq!(found, expected, "{span:?}");
+    }
+}
+
+async fn compare_last_seen(world: &World, db: &mut SqliteConnection, fresh: &Fresh, mark: usize) {
+    let mut agents = BTreeMap::new();
+    let mut tools = BTreeMap::new();
+    for (fact, seq) in world.facts.iter().zip(1..) {
+        let at_us = if seq > mark {
+            fact.at_us
+        } else {
+            fact.at_us - fact.at_us % HOUR
+        };
+        if fact.counts.calls() == 0 {
+            continue;
+        }
+        let at = Timestamp::from_micros(at_us);
+        agents.insert(fact.agent.clone(), at);
+        if let Some(tool) = tool_of(fact) {
+            tools.insert(tool, at);
+        }
+    }
+    let found = agents_last_seen(db, fresh).await.unwrap();
+    assert_eq!(found.into_iter().collect::<BTreeMap<_, _>>(), agents);
+    let found = tools_last_seen(db, fresh).await.unwrap();
+    assert_eq!(found.into_iter().collect::<BTreeMap<_, _>>(), tools);
+}
+
+async fn compare(world: &World, dice: &mut Dice, mark: usize) {
+    let mut page = world.readers.page().await.unwrap();
+    let extent = extent(&mut page).await.unwrap().unwrap();
+    let fresh = Fresh::load(&mut page, extent).await.unwrap();
+    assert_eq!(fresh.missing(), None);
+    for span in spans(dice) {
+        compare_lists(world, &mut page, &fresh, span).await;
+        compare_spend(world, &mut page, &fresh, span).await;
+        compare_days(world, &mut page, &fresh, span).await;
+    }
+    compare_series(world, &mut page, &fresh).await;
+    compare_last_seen(world, &mut page, &fresh, mark).await;
+}
+
+#[tokio::test]
+async fn sums_are_those_of_a_plain_count_wherever_the_mark_stands() {
+    for seed in 1..3 {
+        let mut world = World::new(seed).await;
+        let (mut behind, mut dice) = (Behind::default(), Dice(seed + 100));
+        let all = world.events.len();
+        for mark in [0, 700, 1_900, all] {
+            world.build(&mut behind, mark).await;
+            compare(&world, &mut dice, mark).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn sums_that_are_built_from_the_file_are_those_that_were_built_from_memory() {
+    let mut world = World::new(7).await;
+    let all = world.events.len();
+    let mut behind = Behind::default();
+    while usize::try_from(world.mark().await).unwrap() < all {
+        let mut tx = world.writer.begin().await.unwrap();
+        let mark = behind.build(&mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+        behind.built(mark);
+    }
+    compare(&world, &mut Dice(5), all).await;
+}
+
+#[test]
+fn a_time_is_whole_days_and_what_is_left_at_both_ends() {
+    let at = |hours: i64| Timestamp::from_micros(hours * HOUR);
+    for ((from, to), days, rest) in [
+        ((24, 72), (24, 72), [(24, 24), (72, 72)]),
+        ((23, 73), (24, 72), [(23, 24), (72, 73)]),
+        ((25, 49), (49, 49), [(25, 49), (49, 49)]),
+        ((25, 47), (47, 47), [(25, 47), (47, 47)]),
+    ] {
+        let pieces = Span::new(at(from), at(to)).pieces();
+        let hours = |(from, to): (i64, i64)| (from / HOUR, to / HOUR);
+        assert_eq!((hours(pieces.days), pieces.rest.map(hours)), (days, rest));
+    }
+}
