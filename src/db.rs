@@ -541,6 +541,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "definitions",
         include_str!("../migrations/0011_definitions.sql"),
     ),
+    (
+        13,
+        "looks and rules",
+        include_str!("../migrations/0013_looks_and_rules.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -4,10 +4,12 @@
 //! [`SCAN`] sequence numbers are searched at once, and [`COUNTED`] events counted; whoever asks is told
 //! how far it went.
 
+mod accesses;
 mod calls;
 mod day;
 mod found;
 mod places;
+mod policies;
 pub mod replay;
 mod row;
 mod tail;
@@ -18,8 +20,10 @@ use sqlx::SqliteConnection;
 use crate::db::DbError;
 use crate::types::Timestamp;
 
+pub use accesses::{AccessRow, accesses};
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
+pub use policies::{PolicyRow, PolicyText, policies, policy_text};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use tail::{Ended, ended_since};
 pub use uses::{Use, uses};

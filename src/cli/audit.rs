@@ -233,6 +233,7 @@ pub(super) fn exit_code(fault: &Fault) -> u8 {
         | Fault::Body { .. }
         | Fault::Lookup { .. }
         | Fault::Rollup { .. }
+        | Fault::Rules { .. }
         | Fault::Export { .. } => 2,
         Fault::Missing { .. } | Fault::BodyMissing { .. } | Fault::Pruned { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,

@@ -7,6 +7,7 @@ use super::derived::{Derived, Lookup, Refusal};
 use super::ledger::{Difference, LedgerTables};
 use super::marks::Marks;
 use super::meta::Meta;
+use super::rules::{Rules, RulesRow};
 use super::seam::{Carried, Said, Seam, sha256_of};
 use super::{Fault, Known, Verified};
 use crate::audit::bodies::{Deleted, Stored};
@@ -45,6 +46,8 @@ pub(super) enum Piece {
     Sums(String),
     /// Rows of the sums of refusals.
     Refusals(Vec<Refusal>),
+    /// Texts of policy files.
+    Rules(Vec<RulesRow>),
     /// That was all of it.
     End,
 }
@@ -61,6 +64,7 @@ pub(super) struct Check {
     calls: Calls,
     bodies: Bodies,
     derived: Derived,
+    rules: Rules,
     /// What was pruned, until the event comes that says so.
     pruned: Option<(i64, Head, String)>,
     begins_after: i64,
@@ -89,6 +93,7 @@ impl Check {
             calls: Calls::default(),
             bodies: Bodies::default(),
             derived: Derived::default(),
+            rules: Rules::default(),
             pruned: None,
             begins_after: 0,
             has_tables: false,
@@ -134,6 +139,10 @@ impl Check {
             Piece::Refusals(rows) => {
                 self.derived.refusals(&rows);
             }
+            Piece::Rules(rows) => {
+                let faults = self.rules.faults(&rows);
+                self.report(faults);
+            }
             Piece::End => {
                 self.has_tables = true;
                 let faults = self.bodies.missing();
@@ -163,6 +172,7 @@ impl Check {
             self.report([wrong("the names in them are not what they were")]);
         }
         self.derived.go_on(last.seq, until.micros());
+        self.rules.go_on(last.seq);
         for carried in &seam.carried {
             self.carried(carried);
         }
@@ -241,6 +251,7 @@ impl Check {
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
+        self.rules.event(seq, &meta);
         self.bodies.event(seq, &meta);
         let fault = self.calls.event(seq, &meta);
         self.report(fault);
