@@ -9,12 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use futures_util::FutureExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::audit::{self, Fault, Head, Known, Redactor, SigningKey};
+use crate::audit::{self, Accessed, Fault, Head, Known, Redactor, SigningKey};
 use crate::clock::Clock;
 use crate::config::Loaded;
 use crate::dashboard::{Access, Dashboard, Remarks};
@@ -135,6 +136,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         commit: source
             .as_ref()
             .and_then(|source| source.commit(revisions.0.0, revisions.0.0)),
+        text: policy.text,
         shadow,
         upstreams,
         database,
@@ -233,10 +235,26 @@ fn routes(
         crate::gateway::random(),
     );
     let rules = Arc::clone(gateway);
-    let pages = pages.with_remarks(Arc::new(move || remarks(&rules.policy_state())));
+    let log = Arc::clone(gateway);
+    let pages = pages
+        .with_remarks(Arc::new(move || remarks(&rules.policy_state())))
+        .with_recording(Arc::new(move |accessed| {
+            record(Arc::clone(&log), accessed).boxed()
+        }))
+        .with_news(gateway.news());
     http::router(Arc::clone(gateway), clock)
         .merge(dashboard::mount(pages))
         .layer(from_fn_with_state(Arc::new(hosts), http::guard))
+}
+
+/// Says whether it is written down now that somebody used the pages.
+async fn record(gateway: Arc<Gateway>, accessed: Accessed) -> bool {
+    let recorded = gateway.note_accessed(&accessed).await;
+    if let Err(error) = &recorded {
+        let what = accessed.what.as_str();
+        tracing::warn!(what, %error, "somebody used the dashboard, which is not written down");
+    }
+    recorded.is_ok()
 }
 
 /// What the pages say about the rules.

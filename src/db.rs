@@ -550,6 +550,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "coarse sums",
         include_str!("../migrations/0012_coarse_sums.sql"),
     ),
+    (
+        13,
+        "looks and rules",
+        include_str!("../migrations/0013_looks_and_rules.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -221,6 +221,7 @@ impl Reloader {
             permissions: Arc::new(loaded.permissions),
             connections: loaded.connections,
             commit: found.commit,
+            text: loaded.text,
         };
         let (revision, commit) = (edition.permissions.revision(), edition.commit.clone());
         match self.gateway.put_in_force(edition, &self.environment).await {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{AgentName, CallId, ServerName, Timestamp};
+use crate::types::{AgentName, CallId, RulesText, ServerName, Timestamp};
 
 use super::Body;
 
@@ -56,6 +56,8 @@ pub enum Kind {
     Pruned,
     /// Definitions of a server's tools were seen that were not known, or are other ones than before.
     Tools,
+    /// Somebody used the dashboard: logged in or out, was refused, opened a body, took a list or a report away.
+    Accessed,
 }
 
 impl Kind {
@@ -81,6 +83,7 @@ impl Kind {
         Self::Exported,
         Self::Pruned,
         Self::Tools,
+        Self::Accessed,
     ];
 
     /// The word in the column and in the hashed text.
@@ -107,6 +110,7 @@ impl Kind {
             Self::Exported => "exported",
             Self::Pruned => "pruned",
             Self::Tools => "tools",
+            Self::Accessed => "accessed",
         }
     }
 
@@ -130,7 +134,8 @@ impl Kind {
             | Self::Unfrozen
             | Self::Exported
             | Self::Pruned
-            | Self::Tools => false,
+            | Self::Tools
+            | Self::Accessed => false,
         }
     }
 
@@ -156,7 +161,8 @@ impl Kind {
             | Self::Unfrozen
             | Self::Exported
             | Self::Pruned
-            | Self::Tools => false,
+            | Self::Tools
+            | Self::Accessed => false,
         }
     }
 }
@@ -189,6 +195,8 @@ pub struct Entry {
     pub details: Vec<(Cow<'static, str>, String)>,
     /// What is kept of the arguments or the result, beside the chain; the event covers it.
     pub body: Option<Arc<Body>>,
+    /// The text of the policy file that comes into force, kept beside the chain; the event names its digest.
+    pub rules: Option<Box<RulesText>>,
 }
 
 impl Entry {
@@ -203,6 +211,7 @@ impl Entry {
             reason: None,
             details: Vec::new(),
             body: None,
+            rules: None,
         }
     }
 
@@ -221,6 +230,12 @@ impl Entry {
     /// Adds a value that is JSON already.
     pub fn json(mut self, key: &'static str, value: String) -> Self {
         self.details.push((key.into(), value));
+        self
+    }
+
+    /// Has the text of these rules kept.
+    pub fn with_rules(mut self, rules: RulesText) -> Self {
+        self.rules = Some(Box::new(rules));
         self
     }
 
@@ -307,6 +322,7 @@ impl Entry {
                 .map(|(key, value)| (Cow::Owned(key), value))
                 .collect(),
             body: None,
+            rules: None,
         }
     }
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 
 use crate::db::{Bulk, DbError, LogId, WriteTx};
-use crate::types::{AgentName, CallId, ServerName, Timestamp, hex};
+use crate::types::{AgentName, CallId, RulesText, ServerName, Timestamp, hex};
 
 use super::folds::{Folds, Repeats};
 use super::row::EventRow;
 use super::seen::Opened;
-use super::{Body, Entry, Head, Kind, bodies};
+use super::{Body, Entry, Head, Kind, bodies, rules};
 
 /// Names the log numbers. Whatever comes beyond stands only in an event's text, so that an agent that makes
 /// names up cannot fill the memory.
@@ -60,6 +60,7 @@ pub struct Chained {
     meta: String,
     hash: [u8; 32],
     body: Option<Arc<Body>>,
+    rules: Option<Box<RulesText>>,
 }
 
 /// The numbers that stand for names in the log.
@@ -156,6 +157,7 @@ impl Chained {
             meta,
             hash: head.hash,
             body: entry.body.clone(),
+            rules: entry.rules.clone(),
         }
     }
 
@@ -208,7 +210,11 @@ pub async fn append(
     let bodies = events
         .iter()
         .filter_map(|event| Some((event.seq, event.body.as_deref()?)));
-    bodies::add(tx, &bodies.collect::<Vec<_>>()).await
+    bodies::add(tx, &bodies.collect::<Vec<_>>()).await?;
+    let rules = events
+        .iter()
+        .filter_map(|event| Some((event.seq, event.rules.as_deref()?)));
+    rules::add(tx, &rules.collect::<Vec<_>>()).await
 }
 
 /// Reads the end of the chain, and the time of the last event: time in the log never goes back.

@@ -1,5 +1,6 @@
 //! The log: events that are only ever added, chained by hash, read back page by page and verified.
 
+mod accessed;
 mod behind;
 mod bodies;
 mod body;
@@ -21,10 +22,12 @@ pub mod read;
 mod redact;
 mod rollups;
 mod row;
+mod rules;
 mod seen;
 mod trace;
 mod verify;
 
+pub use accessed::{Accessed, Deed, TakenAs};
 pub use behind::Behind;
 pub use bodies::{Bodies, REDACTED_AT_ONCE, bodies_of, deleted_json, forget, whole_result};
 pub use body::{Body, BodyKind};

@@ -4,6 +4,7 @@
 //! [`SCAN`] sequence numbers are searched at once, and [`COUNTED`] events counted; whoever asks is told
 //! how far it went.
 
+mod accesses;
 mod calls;
 mod day;
 mod found;
@@ -11,6 +12,7 @@ mod fresh;
 mod latency;
 mod names;
 mod places;
+mod policies;
 pub mod replay;
 mod row;
 mod series;
@@ -26,10 +28,12 @@ use sqlx::SqliteConnection;
 use crate::db::DbError;
 use crate::types::Timestamp;
 
+pub use accesses::{AccessRow, accesses};
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
+pub use policies::{PolicyRow, PolicyText, policies, policy_text};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{
     INTERVALS, agents_last_seen, series_agent, series_all, series_tool, tools_last_seen,

@@ -148,6 +148,11 @@ impl Redactor {
                 *json = Walk::new(&finder, None, json, false).redact();
             }
         }
+        if let Some(rules) = entry.rules.as_mut()
+            && let Some(redacted) = finder.text(rules.text())
+        {
+            **rules = rules.with_text(&redacted);
+        }
         entry
     }
 

@@ -25,6 +25,7 @@ mod meta;
 mod proof;
 mod quick;
 mod refunds;
+mod rules;
 mod seam;
 mod source;
 

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use super::problem::Span;
 use crate::types::{ISSUERS, is_prose, is_rest_of_token, is_token_byte};
 
 /// Words that announce a secret in a header.
@@ -16,6 +17,16 @@ pub(super) fn mask(text: &str) -> String {
         cover(&mut masked, range);
     }
     masked
+}
+
+/// The text of a file without these stretches of it, and without everything else that looks like a secret. What
+/// cannot be seen stays as it is.
+pub(super) fn without_secrets(text: &str, hidden: &[Span]) -> String {
+    let mut shown = text.to_owned();
+    for span in hidden {
+        cover(&mut shown, span.start..span.end);
+    }
+    mask(&shown)
 }
 
 /// Whether some part of the text looks like a token of ours or of a known issuer.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::policy::{Keeping, Parts, Permissions};
-use crate::types::{Connection, Revision, ServerName, Zone};
+use crate::types::{Connection, Revision, RulesText, ServerName, Zone};
 
 use super::agent;
 use super::budget;
@@ -15,6 +15,7 @@ use super::file_test::{self, Aim, Cast, FileTest};
 use super::grant::{Ground, denials};
 use super::invisible;
 use super::keys;
+use super::mask::without_secrets;
 use super::node::{Node, Value};
 use super::placeholder::{self, Values};
 use super::problem::{Code, Finding, Findings, quote};
@@ -40,6 +41,8 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
     /// What the file says of itself.
     pub tests: Vec<FileTest>,
+    /// The file as the log may keep it.
+    pub text: RulesText,
     sheet: Sheet,
 }
 
@@ -103,6 +106,7 @@ fn read(file_name: &str, text: &str, values: Values<'_>) -> Result<Loaded, Probl
     });
     let failed = findings.any_error();
     let sheet = Sheet::new(file_name, text, &findings.hidden);
+    let shown = without_secrets(text, &findings.hidden);
     let found = sheet.diagnostics(findings.list);
     match read {
         Some((parts, connections, tests)) if !failed => Ok(Loaded {
@@ -110,6 +114,7 @@ fn read(file_name: &str, text: &str, values: Values<'_>) -> Result<Loaded, Probl
             connections,
             warnings: found,
             tests,
+            text: RulesText::new(text, &shown),
             sheet,
         }),
         Some(_) | None => Err(Problems::new(found)),

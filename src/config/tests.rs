@@ -5,6 +5,7 @@ mod capture;
 mod conditions;
 mod every_key;
 mod good;
+mod kept;
 mod schema;
 mod wrong_access;
 mod wrong_limits;

@@ -4,16 +4,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use askama::Template;
-use axum::Form;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, Form};
 use serde::Deserialize;
 
+use crate::audit::{Accessed, Deed};
 use crate::policy::Permissions;
-use crate::types::{Timestamp, TokenHash};
+use crate::types::{Peer, Timestamp, TokenHash, ViewerName};
 
 use super::failure::{Message, html};
 use super::filter::encode;
@@ -207,9 +208,11 @@ pub(super) async fn page(
 /// `POST /login`.
 pub(super) async fn log_in(
     State(dashboard): State<Dashboard>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     typed: Result<Form<Typed>, FormRejection>,
 ) -> Response {
+    let did = |what, viewer: Option<&ViewerName>| did(what, viewer, peer.as_ref());
     if is_from_elsewhere(&headers) {
         return from_elsewhere();
     }
@@ -219,6 +222,8 @@ pub(super) async fn log_in(
     }
     let Ok(Form(Typed { token, next })) = typed else {
         dashboard.attempts.note_failure(running);
+        // The answer is no, whatever becomes of the record.
+        dashboard.record(did(Deed::RefusedLogin, None)).await;
         return refused("", UNKNOWN);
     };
     let hash = TokenHash::of(token.trim());
@@ -226,6 +231,10 @@ pub(super) async fn log_in(
     let now = dashboard.clock.now();
     if let Some(viewer) = permissions.viewer_by_token(&hash, now) {
         let session = dashboard.signer.seal(&Session::begin(viewer, &hash, now));
+        // Nobody reads the log unrecorded.
+        if !dashboard.record(did(Deed::Login, Some(&viewer.name))).await {
+            return unrecorded();
+        }
         tracing::info!(viewer = %viewer.name, "a viewer logged in");
         return with_cookie(Redirect::to(ours(&next)), &headers, &session);
     }
@@ -236,6 +245,7 @@ pub(super) async fn log_in(
         UNKNOWN
     };
     tracing::warn!("a token that belongs to no viewer was refused at the dashboard");
+    dashboard.record(did(Deed::RefusedLogin, None)).await;
     refused(&next, problem)
 }
 
@@ -243,6 +253,25 @@ const UNKNOWN: &str = "No viewer has this token. Check that it was copied whole,
     permissions.yaml whether it has ended.";
 const AGENT: &str = "This token belongs to an agent. Agents use tools; they do not read the log. Ask for a \
     viewer's token instead, and give the agent a new one if this was not the place to paste it.";
+
+/// Who did what, from where.
+fn did(what: Deed, viewer: Option<&ViewerName>, peer: Option<&Extension<Peer>>) -> Accessed {
+    Accessed {
+        viewer: viewer.cloned(),
+        address: peer.map(|Extension(Peer(address))| *address),
+        ..Accessed::new(what)
+    }
+}
+
+fn unrecorded() -> Response {
+    Message::new(
+        "This login cannot be written down",
+        "The log cannot be written now, and nobody reads it without a line in it that says so. The gateway's own log \
+         says why it cannot. Try again in a moment.",
+    )
+    .then("/audit/login", "Try again")
+    .answer(StatusCode::SERVICE_UNAVAILABLE)
+}
 
 fn refused(next: &str, problem: &'static str) -> Response {
     (StatusCode::FORBIDDEN, show(next, problem)).into_response()
@@ -260,9 +289,20 @@ fn too_many(wait: Duration) -> Response {
 }
 
 /// `POST /logout`.
-pub(super) async fn log_out(headers: HeaderMap) -> Response {
+pub(super) async fn log_out(
+    State(dashboard): State<Dashboard>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Response {
     if is_from_elsewhere(&headers) {
         return from_elsewhere();
+    }
+    let (permissions, now) = (dashboard.permissions(), dashboard.clock.now());
+    // Whoever is not logged in writes nothing into the log.
+    if let Some(session) = session(&dashboard, &permissions, &headers, now) {
+        let left = did(Deed::Logout, Some(&session.viewer), peer.as_ref());
+        // The cookie goes, whatever becomes of the record.
+        dashboard.record(left).await;
     }
     with_cookie(Redirect::to("/audit/login"), &headers, "")
 }

@@ -30,7 +30,10 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Redirect;
 use axum::routing::{MethodRouter, get, post};
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
+use crate::audit::Accessed;
 use crate::clock::Clock;
 use crate::db::Readers;
 use crate::policy::Permissions;
@@ -72,12 +75,18 @@ pub struct Remarks {
 /// What is to be said about the rules, asked for once a request.
 pub type Remarking = Arc<dyn Fn() -> Remarks + Send + Sync>;
 
+/// Writes down who did what with the dashboard, which itself holds no writer. Resolves to true once that is durable,
+/// and to false when it cannot be written.
+pub type Recording = Arc<dyn Fn(Accessed) -> BoxFuture<'static, bool> + Send + Sync>;
+
 /// What the pages are made from.
 #[derive(Clone)]
 pub struct Dashboard {
     readers: Readers,
     permissions: PermissionsInForce,
     remarks: Option<Remarking>,
+    recording: Option<Recording>,
+    news: Option<watch::Receiver<i64>>,
     clock: Arc<dyn Clock>,
     access: Access,
     signer: Signer,
@@ -97,6 +106,8 @@ impl Dashboard {
             readers,
             permissions,
             remarks: None,
+            recording: None,
+            news: None,
             clock,
             access,
             signer: Signer::new(&key),
@@ -109,6 +120,36 @@ impl Dashboard {
         Self {
             remarks: Some(remarks),
             ..self
+        }
+    }
+
+    /// Has it written down who logs in and out, and what is taken away.
+    pub fn with_recording(self, recording: Recording) -> Self {
+        Self {
+            recording: Some(recording),
+            ..self
+        }
+    }
+
+    /// Hears the sequence of the last durable event whenever there are more.
+    pub fn with_news(self, news: watch::Receiver<i64>) -> Self {
+        Self {
+            news: Some(news),
+            ..self
+        }
+    }
+
+    /// Tells the sequence of the last durable event, after each commit; nothing where nobody tells it to us.
+    pub fn news(&self) -> Option<watch::Receiver<i64>> {
+        self.news.clone()
+    }
+
+    /// Writes down what somebody did. Says whether that is durable; without a log to write to there is nothing to
+    /// write down.
+    async fn record(&self, accessed: Accessed) -> bool {
+        match &self.recording {
+            Some(recording) => recording(accessed).await,
+            None => true,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The pages through their real router, over a real file.
 
+mod recorded;
 mod sample;
 
 use std::collections::BTreeSet;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::audit::{Entry, Kind};
 use crate::budget::RateLimits;
 use crate::policy::{Permissions, ToolLock};
-use crate::types::{Connection, Revision, Secret, ServerName, Timestamp, TokenHash};
+use crate::types::{Connection, Revision, RulesText, Secret, ServerName, Timestamp, TokenHash};
 use crate::upstream::SetupError;
 
 use super::shadow::Shadow;
@@ -23,6 +23,8 @@ pub struct Edition {
     pub connections: BTreeMap<ServerName, Connection>,
     /// The git commit it is taken from, as far as that is known.
     pub commit: Option<Arc<str>>,
+    /// The file, to be kept.
+    pub text: RulesText,
 }
 
 /// Why new rules are not in force.
@@ -179,7 +181,8 @@ impl Gateway {
             since: self.clock.now(),
             shadow: before.shadow.clone(),
         };
-        self.recorder.note(next.entry()).await?;
+        let entry = next.entry().with_rules(edition.text);
+        self.recorder.note(entry).await?;
         // Whoever comes with the new rules finds their servers.
         self.forwarder.replace(upstreams);
         self.in_force.send_replace(Arc::new(next));

@@ -70,13 +70,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{Entry, Head, Kind, Redactor, SigningKey, load_definitions};
+use crate::audit::{Accessed, Entry, Head, Kind, Redactor, SigningKey, load_definitions};
 use crate::budget::{Concurrency, RateLimits};
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Readers, Writer as Database};
 use crate::policy::{Permissions, UngrantedStyle, may_see_server};
 use crate::protocol::{Json, LogLevel, Method, Object, RequestId};
-use crate::types::{AgentName, ServerName};
+use crate::types::{AgentName, RulesText, ServerName};
 use crate::upstream::{Era, Lane, Upstreams};
 
 pub(crate) use opening::client_name;
@@ -206,6 +206,8 @@ pub struct Setup {
     pub permissions: Arc<Permissions>,
     /// The git commit they are taken from, as far as that is known.
     pub commit: Option<Arc<str>>,
+    /// Their file, to be kept.
+    pub text: RulesText,
     /// Rules that decide nothing and are only compared with.
     pub shadow: Option<Arc<Permissions>>,
     /// The servers.
@@ -239,6 +241,7 @@ pub struct Gateway {
     file: PathBuf,
     forwarder: Forwarder,
     recorder: Recorder,
+    news: watch::Receiver<i64>,
     redactor: Arc<Redactor>,
     concurrency: Concurrency,
     catalog: Catalog,
@@ -274,6 +277,7 @@ impl Gateway {
         let Setup {
             permissions,
             commit,
+            text,
             shadow,
             upstreams,
             mut database,
@@ -296,7 +300,9 @@ impl Gateway {
             since: clock.now(),
             shadow: shadow.map(|rules| Arc::new(Shadow::new(rules, clock.now()))),
         };
-        let first = first.chain([in_force.entry()]).collect();
+        let in_force_now = in_force.entry().with_rules(text);
+        let first = first.chain([in_force_now]);
+        let first = first.map(|entry| redactor.entry(entry)).collect();
         let defined = load_definitions(database.connection()).await?;
         let writer = Writer::start(
             database,
@@ -306,7 +312,7 @@ impl Gateway {
             Checkpoints::new(signing_key, checkpoints),
         )
         .await?;
-        let head = writer.head();
+        let (head, news) = (writer.head(), writer.news());
         let (jobs, job_queue) = mpsc::channel(QUEUE);
         let (closings, closing_queue) = mpsc::unbounded_channel();
         let recorder = Recorder::new(jobs, closings, writer.health(), Arc::clone(&redactor));
@@ -320,6 +326,7 @@ impl Gateway {
             forwarder: Forwarder::new(upstreams, built_in, Arc::clone(&clock)),
             file,
             recorder,
+            news,
             redactor,
             catalog: Catalog::default(),
             annotations: Annotations::default(),
@@ -345,6 +352,19 @@ impl Gateway {
     /// The servers of those rules.
     pub fn upstreams(&self) -> Arc<Upstreams> {
         self.forwarder.upstreams()
+    }
+
+    /// The sequence of the last event that is durable, whenever there are more. Ends with the writer.
+    pub fn news(&self) -> watch::Receiver<i64> {
+        self.news.clone()
+    }
+
+    /// Writes down that somebody used the dashboard.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub async fn note_accessed(&self, accessed: &Accessed) -> Result<(), Unrecorded> {
+        self.recorder.note(accessed.to_entry()).await
     }
 
     /// Whether a server's own endpoint is open to an agent.

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
@@ -157,6 +157,8 @@ pub(super) struct Writer {
     head: Head,
     /// The end of the chain at the last commit that held; whatever is read back must have it.
     written: Head,
+    /// Tells whoever watches how far that is.
+    news: watch::Sender<i64>,
     names: Names,
     books: Books,
     last_at: Timestamp,
@@ -244,6 +246,7 @@ impl Writer {
             log,
             head: Head::empty(log),
             written: Head::empty(log),
+            news: watch::Sender::new(0),
             names: Names::default(),
             books: Books::default(),
             last_at: Timestamp::from_micros(i64::MIN),
@@ -281,6 +284,12 @@ impl Writer {
     /// The end of the chain.
     pub(super) fn head(&self) -> Head {
         self.head
+    }
+
+    /// Tells the sequence of the last event that is durable, after each commit; the writer waits for nobody who
+    /// watches.
+    pub(super) fn news(&self) -> watch::Receiver<i64> {
+        self.news.subscribe()
     }
 
     /// Tells whether the log can be written.

@@ -1,4 +1,4 @@
-//! Networks that callers may come from, such as `10.20.0.0/16`.
+//! Networks that callers may come from, such as `10.20.0.0/16`, and where one does come from.
 
 // An address is a number like another; `core` has it without any socket.
 use core::net::{IpAddr, Ipv6Addr};
@@ -11,6 +11,10 @@ pub struct Network {
     address: IpAddr,
     prefix: u32,
 }
+
+/// Whose connection a request came over. Headers that name another address are not believed: anyone can send them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
 
 /// Why a text is no network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use hayward::audit::read;
 use hayward::dashboard::Access;
+use hayward::db::Readers;
 use serde_json::json;
 
-use super::support::{FakeUpstream, World, token};
+use super::support::{FakeUpstream, World, find, token};
 
 const POLICY: &str = r#"
 servers: {images: {url: "@images", budgets: [2/day]}}
@@ -117,6 +119,58 @@ async fn a_viewer_gets_in_and_an_agent_does_not() {
     let viewer = world.agent("governance").post("/mcp", "{}").send().await;
     assert_eq!(viewer.status, 401);
     world.stop().await;
+}
+
+#[tokio::test]
+async fn who_looks_stands_in_the_log_and_is_no_call() {
+    let mut world = world(Access::Viewers).await;
+    let stranger = world.stranger();
+    let post = async |path: &str, cookie: &str, body: String| {
+        let form = stranger.request("POST", path).header("cookie", cookie);
+        let form = form.header("content-type", "application/x-www-form-urlencoded");
+        form.body(body).send().await
+    };
+    let log_in = async |name: &str| {
+        let body = format!("token={}", token(name));
+        post("/audit/login", "", body).await
+    };
+    assert_eq!(log_in("nobody").await.status, 403);
+    let viewer = log_in("governance").await;
+    let cookie = viewer.header("set-cookie").unwrap();
+    let cookie = cookie.split(';').next().unwrap().to_string();
+    let page = stranger.get("/audit/calls").header("cookie", &cookie);
+    assert_eq!(page.send().await.status, 200);
+    post("/audit/logout", &cookie, String::new()).await;
+    let events = world.events().await;
+    let told: Vec<_> = find(&events, "accessed")
+        .iter()
+        .map(|event| {
+            [
+                event.text("what"),
+                event.text("viewer"),
+                event.text("address"),
+            ]
+        })
+        .map(|told| told.join(" "))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "refused_login  127.0.0.1",
+            "login governance 127.0.0.1",
+            "logout governance 127.0.0.1"
+        ]
+    );
+    // It verifies, too: see `halt`.
+    world.halt().await;
+    let readers = Readers::open(world.file()).await.unwrap();
+    let mut connection = readers.pool().acquire().await.unwrap();
+    let ended = read::ended_since(&mut connection, 0).await.unwrap();
+    assert_eq!((ended.rows.len(), ended.is_closed), (0, true));
+    let told = read::accesses(&mut connection, 1, None).await.unwrap();
+    assert_eq!(told[0].what, "logout");
+    drop(connection);
+    readers.close().await;
 }
 
 #[tokio::test]

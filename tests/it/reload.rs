@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use hayward::app::Reloaded;
+use hayward::audit::{read, verify};
 use hayward::config;
+use hayward::db::{self, Durability, Readers};
 use hayward::policy::sees_alike;
 use hayward::types::Timestamp;
 use serde_json::{Value, json};
@@ -626,4 +628,58 @@ async fn a_shadow_decides_nothing_and_is_counted() {
         ]
     );
     world.stop().await;
+}
+
+#[tokio::test]
+async fn every_file_that_came_into_force_is_kept_once_and_verified_with_the_log() {
+    let mut world = world(&granting("imagine")).await;
+    assert_eq!(world.reload(&granting("blend")).await, Reloaded::Changed);
+    assert_eq!(world.reload(&granting("imagine")).await, Reloaded::Changed);
+    let broken = granting("blend").replace("notes]", "nots]");
+    let refused = world.reload(&broken).await;
+    assert!(matches!(refused, Reloaded::Refused(_)));
+    let leaked = format!("{}# ghp_0123456789abcdefghij\n", granting("blend"));
+    assert_eq!(world.reload(&leaked).await, Reloaded::Changed);
+    let head = world.halt().await;
+
+    let readers = Readers::open(world.file()).await.unwrap();
+    let mut connection = readers.pool().acquire().await.unwrap();
+    let rows = read::policies(&mut connection).await.unwrap();
+    let mut kept = Vec::new();
+    for row in &rows {
+        let text = read::policy_text(&mut connection, &row.revision).await;
+        kept.push(text.unwrap().unwrap());
+    }
+    let texts: Vec<_> = kept.iter().map(|kept| &*kept.text).collect();
+    let (imagine, blend) = (
+        world.filled(&granting("imagine")),
+        world.filled(&granting("blend")),
+    );
+    assert_eq!(texts[1..], [&*imagine, &*blend, &*imagine]);
+    assert!(kept[1..].iter().all(|kept| kept.is_whole));
+    assert!(!kept[0].is_whole && !texts[0].contains("0123456789abcdefghij"));
+    assert_eq!(
+        (rows[3].seq, kept[1].seq),
+        (2, 2),
+        "kept with its first event"
+    );
+    assert_eq!((rows[0].until, rows[1].until), (None, Some(rows[0].at)));
+    drop(connection);
+
+    for (change, faults) in [
+        (
+            "UPDATE policy_file SET text = text || ' ' WHERE is_whole = 1",
+            2,
+        ),
+        ("UPDATE policy_file SET seq = 1", 3),
+    ] {
+        let mut database = db::open(world.file(), Durability::Process).await.unwrap();
+        let mut tx = database.begin().await.unwrap();
+        sqlx::query(change).execute(tx.connection()).await.unwrap();
+        tx.commit().await.unwrap();
+        database.close().await.unwrap();
+        let verified = verify(&readers, Some(head.hash), |_| ()).await.unwrap();
+        assert_eq!(verified.faults.len(), faults, "{:?}", verified.faults);
+    }
+    readers.close().await;
 }

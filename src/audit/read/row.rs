@@ -84,7 +84,8 @@ impl CallState {
             | Kind::Unfrozen
             | Kind::Exported
             | Kind::Pruned
-            | Kind::Tools => Self::Open,
+            | Kind::Tools
+            | Kind::Accessed => Self::Open,
         }
     }
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::Kind;
 use super::*;
-use crate::types::new_token;
+use crate::types::{RulesText, new_token};
 
 fn redactor(secrets: &[&str]) -> Redactor {
     let secrets = secrets
@@ -391,4 +391,21 @@ fn what_is_learned_again_makes_nothing_longer_and_nothing_is_forgotten() {
     for text in ["a first-secret", "a second-secret"] {
         assert!(redactor.text(text).contains("[redacted:"), "{text}");
     }
+}
+
+#[test]
+fn rules_are_kept_without_live_secrets_and_with_their_placeholders() {
+    let redactor = Redactor::new(vec![Secret::new("orange-juice".into())]);
+    let kept = |text: &str| {
+        let entry = Entry::new(Kind::Policy).with_rules(RulesText::new(text, text));
+        *redactor.entry(entry).rules.unwrap()
+    };
+    let hash = TokenHash::of("x").to_policy_form();
+    let sound = format!(
+        "headers: {{Authorization: 'Bearer ${{GITHUB_TOKEN}}', X: '${{file:key}}'}}\nagents: {{a: {{token_hash: \"{hash}\"}}}}"
+    );
+    assert!(kept(&sound).is_whole(), "{}", kept(&sound).text());
+    let leaking = kept("# the key is orange-juice\nservers: {}");
+    assert!(!leaking.is_whole() && !leaking.text().contains("orange-juice"));
+    assert!(leaking.text().ends_with("\nservers: {}"));
 }

@@ -7,6 +7,7 @@ use super::derived::{Derived, Lookup, Refusal};
 use super::ledger::{Difference, LedgerTables};
 use super::marks::Marks;
 use super::meta::Meta;
+use super::rules::{Rules, RulesRow};
 use super::seam::{Carried, Said, Seam, sha256_of};
 use super::{Fault, Known, Verified};
 use crate::audit::bodies::{Deleted, Stored};
@@ -48,6 +49,8 @@ pub(super) enum Piece {
     Refusals(Vec<Refusal>),
     /// Rows of a table of coarse sums, as lines.
     Coarse(Table, String),
+    /// Texts of policy files.
+    Rules(Vec<RulesRow>),
     /// That was all of it.
     End,
 }
@@ -64,6 +67,7 @@ pub(super) struct Check {
     calls: Calls,
     bodies: Bodies,
     derived: Derived,
+    rules: Rules,
     /// What was pruned, until the event comes that says so.
     pruned: Option<(i64, Head, String)>,
     begins_after: i64,
@@ -92,6 +96,7 @@ impl Check {
             calls: Calls::default(),
             bodies: Bodies::default(),
             derived: Derived::default(),
+            rules: Rules::default(),
             pruned: None,
             begins_after: 0,
             has_tables: false,
@@ -138,6 +143,10 @@ impl Check {
             Piece::Refusals(rows) => {
                 self.derived.refusals(&rows);
             }
+            Piece::Rules(rows) => {
+                let faults = self.rules.faults(&rows);
+                self.report(faults);
+            }
             Piece::End => {
                 self.has_tables = true;
                 let faults = self.bodies.missing();
@@ -167,6 +176,7 @@ impl Check {
             self.report([wrong("the names in them are not what they were")]);
         }
         self.derived.go_on(last.seq, until.micros());
+        self.rules.go_on(last.seq);
         for carried in &seam.carried {
             self.carried(carried);
         }
@@ -245,6 +255,7 @@ impl Check {
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
+        self.rules.event(seq, &meta);
         self.bodies.event(seq, &meta);
         let fault = self.calls.event(seq, &meta);
         self.report(fault);

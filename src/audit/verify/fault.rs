@@ -80,6 +80,11 @@ pub enum Fault {
         /// The beginning of the time they are about, in microseconds since 1970.
         at_us: i64,
     },
+    /// The text of a policy file is not the one that its event names.
+    Rules {
+        /// The event that it says it was kept with.
+        seq: i64,
+    },
     /// The head that was kept elsewhere is nowhere in this log.
     HeadNotFound,
     /// A checkpoint was taken of events that this log does not have any more.
@@ -181,6 +186,10 @@ impl fmt::Display for Fault {
                     "the sums of the quarter of an hour from {at} are not what the events add up to"
                 )
             }
+            Self::Rules { seq } => write!(
+                f,
+                "event {seq}: the text that is kept of its policy file is not what was in force"
+            ),
             Self::HeadNotFound => f.write_str(
                 "the expected head is not in this log: it was cut, rolled back or replaced",
             ),

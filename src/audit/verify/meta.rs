@@ -57,6 +57,9 @@ pub(super) struct Meta<'a> {
     /// The call whose cost this event gives back.
     #[serde(borrow)]
     pub(super) refunds: Option<Text<'a>>,
+    /// The revision of the rules.
+    #[serde(borrow)]
+    pub(super) policy: Option<Text<'a>>,
     /// What became of the wall clock.
     #[serde(borrow)]
     pub(super) clock: Option<Text<'a>>,

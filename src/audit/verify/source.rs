@@ -13,6 +13,7 @@ use tokio::sync::mpsc::Sender;
 use super::check::Piece;
 use super::derived::Lookup;
 use super::ledger::{LedgerTables, Refunded, Sums};
+use super::rules::RulesRow;
 use crate::audit::behind::load_mark;
 use crate::audit::bodies::{deleted, stored};
 use crate::audit::load_pruned;
@@ -70,7 +71,8 @@ pub(super) async fn read(
         && lookups(&mut snapshot, pieces).await?
         && sums(&mut snapshot, pieces).await?
         && refusals(&mut snapshot, pieces).await?
-        && coarse::send_all(&mut snapshot, pieces).await?;
+        && coarse::send_all(&mut snapshot, pieces).await?
+        && rules(&mut snapshot, pieces).await?;
     if wanted {
         send(pieces, Piece::End).await?;
     }
@@ -290,6 +292,24 @@ async fn refusals(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
         from = next_quarter(db, next, until).await?;
     }
     Ok(true)
+}
+
+/// One at a time: each may be a megabyte.
+async fn rules(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
+    let text = "SELECT revision, seq, text, is_whole FROM policy_file WHERE revision > $1
+        ORDER BY revision LIMIT 1";
+    let mut after = String::new();
+    loop {
+        let row: Option<RulesRow> = sqlx::query_as(text)
+            .bind(&after)
+            .fetch_optional(&mut *db)
+            .await?;
+        let Some(row) = row else { return Ok(true) };
+        after.clone_from(&row.0);
+        if !send(pieces, Piece::Rules(vec![row])).await? {
+            return Ok(false);
+        }
+    }
 }
 
 async fn next_quarter(

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::audit::{Behind, Chained, Entry, Head, Kind, Names, append};
 use crate::clock::ManualClock;
-use crate::dashboard::{Access, Dashboard, mount};
+use crate::dashboard::{Access, Dashboard, Recording, mount};
 use crate::db::{Durability, LogId, Readers, WriteTx, Writer, open};
 use crate::policy::{
     Agent, Capture, Parts, Permissions, Place, RefusalStyle, Token, UngrantedStyle, Viewer,
@@ -216,6 +216,18 @@ impl Sample {
         let in_force = Arc::new(move || Arc::clone(&permissions));
         let dashboard = Dashboard::new(readers, in_force, self.clock.clone(), access, [9; 32]);
         // The folder stays as long as its pages.
+        mount(dashboard).layer(Extension(Arc::clone(&self.folder)))
+    }
+
+    /// The pages for viewers, with what is done with them written down like this.
+    pub(super) async fn recording_router(&self, recording: Recording) -> Router {
+        let path = self.folder.path().join("log.db");
+        let readers = Readers::open(&path).await.unwrap();
+        let permissions = Arc::new(permissions());
+        let in_force = Arc::new(move || Arc::clone(&permissions));
+        let clock = self.clock.clone();
+        let dashboard = Dashboard::new(readers, in_force, clock, Access::Viewers, [9; 32]);
+        let dashboard = dashboard.with_recording(recording);
         mount(dashboard).layer(Extension(Arc::clone(&self.folder)))
     }
 

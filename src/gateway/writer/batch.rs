@@ -259,6 +259,7 @@ impl Writer {
         self.database.ensure_in_place()?;
         self.keys.forget_closed();
         self.written = self.head;
+        self.news.send_replace(self.head.seq);
         self.pruning.has_rest |= batch.pruned.is_some();
         self.events_since_checkpoint = self
             .events_since_checkpoint

@@ -2,6 +2,7 @@
 
 mod honest;
 mod model;
+mod news;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ use crate::types::BudgetKey;
 struct Desk {
     folder: TempDir,
     recorder: Recorder,
+    news: watch::Receiver<i64>,
     writing: JoinHandle<Result<Head, DbError>>,
 }
 
@@ -48,6 +50,7 @@ impl Desk {
                 writer.health(),
                 Arc::new(Redactor::new(Vec::new())),
             ),
+            news: writer.news(),
             writing: tokio::spawn(writer.run(job_queue, closing_queue)),
         }
     }

@@ -1,0 +1,169 @@
+//! Which rules were in force when, and the files they stood in.
+
+use std::fmt;
+
+use sqlx::SqliteConnection;
+
+use crate::db::DbError;
+use crate::types::Timestamp;
+
+/// Events that are looked at; every start of a gateway is one.
+const EVENTS: i64 = 10_000;
+
+/// The most rows that are told.
+const MAX_ROWS: usize = 1_000;
+
+/// A span of time in which the same rules decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyRow {
+    /// The sequence of the event with which it began.
+    pub seq: i64,
+    /// Since when.
+    pub at: Timestamp,
+    /// Until when; nothing for those that are in force.
+    pub until: Option<Timestamp>,
+    /// The revision, 64 hexadecimal digits.
+    pub revision: String,
+    /// The git commit the file was taken from, as far as it was known.
+    pub commit: Option<String>,
+    /// Whether [`policy_text`] has the file.
+    pub text_kept: bool,
+}
+
+/// What is kept of a policy file. Its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PolicyText {
+    /// The text, with placeholders as they were written.
+    pub text: String,
+    /// Whether that is the file to the byte; if not, something that looked like a secret was taken out.
+    pub is_whole: bool,
+    /// The sequence of the event with which it was kept.
+    pub seq: i64,
+}
+
+impl fmt::Debug for PolicyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PolicyText(event {})", self.seq)
+    }
+}
+
+const ROWS: &str = "SELECT seq, at_us, coalesce(meta ->> '$.policy', ''), meta ->> '$.commit',
+        EXISTS (SELECT 1 FROM policy_file WHERE revision = meta ->> '$.policy')
+    FROM event WHERE kind = 'policy' ORDER BY seq DESC LIMIT $1";
+
+/// Which rules were in force when, newest first: starts of a gateway with the same file are one span. At most 1,000
+/// spans, from the last 10,000 events about it; the oldest of them may have begun earlier.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn policies(db: &mut SqliteConnection) -> Result<Vec<PolicyRow>, DbError> {
+    let events: Vec<(i64, i64, String, Option<String>, bool)> =
+        sqlx::query_as(ROWS).bind(EVENTS).fetch_all(db).await?;
+    let mut rows: Vec<PolicyRow> = Vec::new();
+    for (seq, at_us, revision, commit, text_kept) in events {
+        let at = Timestamp::from_micros(at_us);
+        if let Some(next) = rows.last_mut()
+            && (&next.revision, &next.commit) == (&revision, &commit)
+        {
+            (next.seq, next.at) = (seq, at);
+            continue;
+        }
+        if rows.len() >= MAX_ROWS {
+            break;
+        }
+        let until = rows.last().map(|next| next.at);
+        rows.push(PolicyRow {
+            seq,
+            at,
+            until,
+            revision,
+            commit,
+            text_kept,
+        });
+    }
+    Ok(rows)
+}
+
+/// The text of a policy file, by the digits of its revision; `None` when it is not kept: it came into force before
+/// texts were, or is larger than 1 MiB.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn policy_text(
+    db: &mut SqliteConnection,
+    revision: &str,
+) -> Result<Option<PolicyText>, DbError> {
+    let text = "SELECT text, is_whole, seq FROM policy_file WHERE revision = $1";
+    let found: Option<(String, bool, i64)> = sqlx::query_as(text)
+        .bind(revision)
+        .fetch_optional(db)
+        .await?;
+    Ok(found.map(|(text, is_whole, seq)| PolicyText {
+        text,
+        is_whole,
+        seq,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Chained, Entry, Head, Kind, Names, append};
+    use crate::db::{Durability, LogId, open};
+    use crate::types::RulesText;
+
+    const LOG: LogId = LogId([7; 16]);
+
+    #[tokio::test]
+    async fn starts_with_the_same_rules_are_one_span_and_each_text_is_kept_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let mut writer = open(&path, Durability::Process).await.unwrap();
+        let (mut head, mut names) = (Head::empty(LOG), Names::default());
+        let rules = |text: &str, commit: &str| {
+            let rules = RulesText::new(text, text);
+            let revision = rules.revision().to_string();
+            let entry = Entry::new(Kind::Policy).text("policy", &revision);
+            entry.text("commit", commit).with_rules(rules)
+        };
+        let large = "#".repeat(1024 * 1024 + 1);
+        let entries = [
+            rules("a", "1"),
+            rules("a", "1"),
+            rules("b", "2"),
+            Entry::new(Kind::Started),
+            rules("a", "3"),
+            rules(&large, "3"),
+        ];
+        let mut events = Vec::new();
+        for (second, entry) in (0..).zip(&entries) {
+            let at = Timestamp::from_micros(second);
+            events.push(Chained::after(&mut head, LOG, &mut names, entry, at));
+        }
+        let mut tx = writer.begin().await.unwrap();
+        append(&mut tx, &mut names, &events).await.unwrap();
+        tx.commit().await.unwrap();
+        let db = writer.connection();
+        let rows = policies(db).await.unwrap();
+        let told = rows.iter().map(|row| {
+            let until = row.until.map(Timestamp::micros);
+            (row.seq, until, row.commit.as_deref(), row.text_kept)
+        });
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [
+                (6, None, Some("3"), false),
+                (5, Some(5), Some("3"), true),
+                (3, Some(4), Some("2"), true),
+                (1, Some(2), Some("1"), true),
+            ]
+        );
+        let kept = policy_text(db, &rows[1].revision).await.unwrap().unwrap();
+        assert_eq!((&*kept.text, kept.is_whole, kept.seq), ("a", true, 1));
+        assert_eq!(policy_text(db, &rows[0].revision).await.unwrap(), None);
+        let plan = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {ROWS}"));
+        let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(plan).fetch_all(db).await.unwrap();
+        let by_index = |(_, _, _, step): &(i64, i64, i64, String)| step.contains("event_policy");
+        assert!(plan.iter().any(by_index), "{plan:?}");
+    }
+}
