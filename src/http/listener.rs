@@ -1,7 +1,6 @@
 //! Takes connections and serves them with hyper's own builder: only there are the timers really installed.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use crate::types::Peer;
 
 use super::patience::Patient;
 
@@ -49,10 +50,6 @@ impl Default for Limits {
         }
     }
 }
-
-/// Whose connection a request came over. Headers that name another address are not believed: anyone can send them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) IpAddr);
 
 /// Pause after an accept that failed, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

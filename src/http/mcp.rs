@@ -15,13 +15,13 @@ use crate::gateway::{
 use crate::protocol::{
     CLIENT_INFO, META, Message, MessageError, Object, Posted, RequestId, Version, readable_id,
 };
+use crate::types::Peer;
 
 use tokio::sync::mpsc;
 
 use super::batch::ready;
 use super::classify::{Class, Hints, Unclear, classify, is_claimed};
 use super::in_session::asking;
-use super::listener::Peer;
 use super::resume::Owner;
 use super::{Front, bearer, body, delivery, headers, refuse, refuse_to, refuse_unread, respond};
 

@@ -25,7 +25,7 @@ pub use limit::{Limit, LimitError, Rate, RatePeriod};
 pub use names::{
     AgentName, BUILT_IN, Name, NameError, PoolName, RoleName, ServerName, ViewerName, kind,
 };
-pub use network::{Network, NetworkError};
+pub use network::{Network, NetworkError, Peer};
 pub use secret::Secret;
 pub use time::{Timestamp, Zone, ZoneError};
 pub use token::{TOKEN_PREFIX, TOKEN_RANDOM_BYTES, checksum_holds, looks_like_ours, new_token};
