@@ -9,10 +9,19 @@ use super::headers::STYLE_NAME;
 /// Who looks at a page.
 #[derive(Debug, Clone)]
 pub(super) enum Guest {
-    /// Somebody who logged in.
-    Viewer(ViewerName),
+    /// A viewer, and how they came in.
+    Viewer(ViewerName, Came),
     /// Anybody, because the dashboard is open.
     Anybody,
+}
+
+/// How a viewer came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    /// With a token, at the login page.
+    ByToken,
+    /// A trusted reverse proxy said so in a header, as it does with every request.
+    ByHeader,
 }
 
 /// Head and foot of a page.
@@ -22,8 +31,10 @@ pub(super) struct Frame {
     pub(super) style: &'static str,
     /// Which page of the navigation this is.
     pub(super) here: &'static str,
-    /// Who logged in.
+    /// Who looks, unless anybody may.
     pub(super) viewer: Option<String>,
+    /// Whether there is a login to end.
+    pub(super) can_log_out: bool,
     /// The zone of all times.
     pub(super) zone: String,
     /// When the page was made.
@@ -49,9 +60,10 @@ impl Frame {
             style: &STYLE_NAME,
             here,
             viewer: match guest {
-                Guest::Viewer(name) => Some(name.to_string()),
+                Guest::Viewer(name, _) => Some(name.to_string()),
                 Guest::Anybody => None,
             },
+            can_log_out: matches!(guest, Guest::Viewer(_, Came::ByToken)),
             zone: permissions.zone().name().into(),
             now: watch.tell(now),
             revision: permissions.revision().short(),

@@ -29,6 +29,7 @@ use axum::routing::{get, post};
 use crate::clock::Clock;
 use crate::db::Readers;
 use crate::policy::Permissions;
+use crate::types::Network;
 
 use failure::Failure;
 use login::Attempts;
@@ -46,7 +47,7 @@ const MAX_FORM: usize = 4_096;
 /// Who may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever logs in with a viewer's token.
+    /// Whoever logs in with a viewer's token, or comes with a viewer's header through a trusted proxy.
     Viewers,
     /// Everybody who reaches the listener: `--open-dashboard`.
     Open,
@@ -75,6 +76,7 @@ pub struct Dashboard {
     remarks: Option<Remarking>,
     clock: Arc<dyn Clock>,
     access: Access,
+    trusted_proxies: Arc<[Network]>,
     signer: Signer,
     attempts: Arc<Attempts>,
 }
@@ -94,6 +96,7 @@ impl Dashboard {
             remarks: None,
             clock,
             access,
+            trusted_proxies: Arc::default(),
             signer: Signer::new(&key),
             attempts: Arc::default(),
         }
@@ -103,6 +106,14 @@ impl Dashboard {
     pub fn with_remarks(self, remarks: Remarking) -> Self {
         Self {
             remarks: Some(remarks),
+            ..self
+        }
+    }
+
+    /// Believes the reverse proxies in these networks what they say of viewers in headers.
+    pub fn behind(self, proxies: &[Network]) -> Self {
+        Self {
+            trusted_proxies: proxies.into(),
             ..self
         }
     }
