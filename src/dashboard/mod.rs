@@ -37,6 +37,7 @@ use crate::audit::Accessed;
 use crate::clock::Clock;
 use crate::db::Readers;
 use crate::policy::Permissions;
+use crate::types::Network;
 
 use failure::Failure;
 use login::Attempts;
@@ -54,7 +55,7 @@ const MAX_FORM: usize = 4_096;
 /// Who may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever logs in with a viewer's token.
+    /// Whoever logs in with a viewer's token, or comes with a viewer's header through a trusted proxy.
     Viewers,
     /// Everybody who reaches the listener: `--open-dashboard`.
     Open,
@@ -89,6 +90,7 @@ pub struct Dashboard {
     news: Option<watch::Receiver<i64>>,
     clock: Arc<dyn Clock>,
     access: Access,
+    trusted_proxies: Arc<[Network]>,
     signer: Signer,
     attempts: Arc<Attempts>,
 }
@@ -110,6 +112,7 @@ impl Dashboard {
             news: None,
             clock,
             access,
+            trusted_proxies: Arc::default(),
             signer: Signer::new(&key),
             attempts: Arc::default(),
         }
@@ -127,6 +130,14 @@ impl Dashboard {
     pub fn with_recording(self, recording: Recording) -> Self {
         Self {
             recording: Some(recording),
+            ..self
+        }
+    }
+
+    /// Believes the reverse proxies in these networks what they say of viewers in headers.
+    pub fn behind(self, proxies: &[Network]) -> Self {
+        Self {
+            trusted_proxies: proxies.into(),
             ..self
         }
     }
