@@ -241,14 +241,15 @@ fn routes(
         crate::gateway::random(),
     );
     let rules = Arc::clone(gateway);
-    let log = Arc::clone(gateway);
+    let (log, servers) = (Arc::clone(gateway), Arc::clone(gateway));
     let pages = pages
         .behind(trusted_proxies)
         .with_remarks(Arc::new(move || remarks(&rules.policy_state())))
         .with_recording(Arc::new(move |accessed| {
             record(Arc::clone(&log), accessed).boxed()
         }))
-        .with_news(gateway.news());
+        .with_news(gateway.news())
+        .with_servers(Arc::new(move || servers.server_states()));
     http::router(Arc::clone(gateway), clock)
         .merge(dashboard::mount(pages))
         .layer(from_fn_with_state(Arc::new(hosts), http::guard))

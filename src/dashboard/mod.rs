@@ -37,7 +37,7 @@ use crate::audit::Accessed;
 use crate::clock::Clock;
 use crate::db::Readers;
 use crate::policy::Permissions;
-use crate::types::Network;
+use crate::types::{Network, ServerState};
 
 use failure::Failure;
 use login::Attempts;
@@ -80,6 +80,9 @@ pub type Remarking = Arc<dyn Fn() -> Remarks + Send + Sync>;
 /// and to false when it cannot be written.
 pub type Recording = Arc<dyn Fn(Accessed) -> BoxFuture<'static, bool> + Send + Sync>;
 
+/// How the servers do, asked for once a request.
+pub type Servers = Arc<dyn Fn() -> Vec<ServerState> + Send + Sync>;
+
 /// What the pages are made from.
 #[derive(Clone)]
 pub struct Dashboard {
@@ -88,6 +91,7 @@ pub struct Dashboard {
     remarks: Option<Remarking>,
     recording: Option<Recording>,
     news: Option<watch::Receiver<i64>>,
+    servers: Option<Servers>,
     clock: Arc<dyn Clock>,
     access: Access,
     trusted_proxies: Arc<[Network]>,
@@ -110,6 +114,7 @@ impl Dashboard {
             remarks: None,
             recording: None,
             news: None,
+            servers: None,
             clock,
             access,
             trusted_proxies: Arc::default(),
@@ -148,6 +153,20 @@ impl Dashboard {
             news: Some(news),
             ..self
         }
+    }
+
+    /// Says how the servers do, too.
+    pub fn with_servers(self, servers: Servers) -> Self {
+        Self {
+            servers: Some(servers),
+            ..self
+        }
+    }
+
+    /// How the servers do, by name; none where nobody says so.
+    pub fn servers(&self) -> Vec<ServerState> {
+        let servers = self.servers.as_ref();
+        servers.map(|servers| servers()).unwrap_or_default()
     }
 
     /// Tells the sequence of the last durable event, after each commit; nothing where nobody tells it to us.
