@@ -22,6 +22,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod uses;
+mod whole;
 
 use sqlx::SqliteConnection;
 
@@ -33,7 +34,7 @@ pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
-pub use policies::{PolicyRow, PolicyText, policies, policy_text};
+pub use policies::{PolicyRow, PolicyText, policies, policy_text, revision_of};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{
     INTERVALS, agents_last_seen, series_agent, series_all, series_tool, tools_last_seen,
@@ -44,6 +45,7 @@ pub use sums::{
 };
 pub use tail::{Ended, ended_since};
 pub use uses::{Use, uses};
+pub use whole::{Chain, Facts, Held, KeptBody, WholeCall, neighbours, whole_call};
 
 /// Sequence numbers that one page searches at most.
 pub const SCAN: i64 = 200_000;

@@ -174,6 +174,17 @@ fn view(row: &CallRow, filter: &Filter, watch: Watch<'_>) -> Row {
     }
 }
 
+/// What was asked for, in short: `images / imagine`, `notes / resources/read notes://today`.
+pub(super) fn target(row: &CallRow) -> String {
+    let opening = &row.opening;
+    let tool = opening.tool.as_deref().map(|tool| shown::name(tool).to_string());
+    let what = tool.or_else(|| method(row)).unwrap_or_else(|| "the gateway".into());
+    match opening.server.as_deref() {
+        Some(server) => format!("{} / {what}", shown::name(server)),
+        None => what,
+    }
+}
+
 /// What was asked for, when it was no tool: `resources/read notes://today`.
 fn method(row: &CallRow) -> Option<String> {
     let method = row.opening.method.as_deref()?;
@@ -185,7 +196,7 @@ fn method(row: &CallRow) -> Option<String> {
 }
 
 /// How the call ended, in the word of the event where that says more than the state.
-fn word(row: &CallRow) -> String {
+pub(super) fn word(row: &CallRow) -> String {
     let outcome = row
         .closing
         .as_ref()

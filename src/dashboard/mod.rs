@@ -3,6 +3,8 @@
 //! Read-only by construction: it holds reading connections and no writer, and no route but login and logout
 //! takes anything but GET. It works without scripts, and trusts none of the text it shows.
 
+mod call;
+mod call_text;
 mod calls;
 mod chart;
 mod failure;

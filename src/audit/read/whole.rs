@@ -160,7 +160,7 @@ async fn later(db: &mut SqliteConnection, call: CallId) -> Result<Vec<Chain>, Db
     let text = format!(
         "{COLUMNS} WHERE e.seq IN (SELECT seq FROM refund WHERE call_id = $1
             UNION SELECT seq FROM (SELECT seq, meta FROM event WHERE kind = 'redacted' OR kind = 'pruned'
-                ORDER BY seq DESC LIMIT $3) WHERE meta ->> 'of' = $2) ORDER BY e.seq"
+                ORDER BY seq DESC LIMIT $3) WHERE meta ->> 'redacts' = $2) ORDER BY e.seq"
     );
     let rows: Vec<Columns> = sqlx::query_as(sqlx::AssertSqlSafe(text))
         .bind(call.as_bytes().as_slice())
