@@ -346,6 +346,13 @@ impl Filter {
         }
     }
 
+    /// With a word that travels along.
+    pub fn along_with(&self, word: &'static str, value: &str) -> Self {
+        let mut filter = self.newest_first();
+        filter.along.insert(word, value.into());
+        filter
+    }
+
     /// Without a word that travels along.
     pub fn leaving(&self, word: &str) -> Self {
         let mut filter = self.newest_first();

@@ -16,8 +16,8 @@ use crate::policy::ViewerScope;
 use crate::types::{CallId, Peer, Timestamp, shown};
 
 use super::BASE;
+use super::call_row::{target, word};
 use super::call_text::{curl, explain, sentence, test};
-use super::calls::{target, word};
 use super::failure::{Failure, html};
 use super::figures::{When, count, size, span};
 use super::frame::{Frame, Guest, Link};
@@ -292,14 +292,20 @@ fn facts(call: &WholeCall, filter: &Filter) -> Vec<Fact> {
         plain("Method", said(&opening.method)),
         plain("Asked for", said(&opening.target)),
         linked("Refused because", picked(Key::Reason, &opening.reason)),
-        plain("Times", opening.count.filter(|n| *n > 1).map(|n| n.to_string())),
+        plain(
+            "Times",
+            opening.count.filter(|n| *n > 1).map(|n| n.to_string()),
+        ),
         plain("Protocol", spoke),
         noted("Client", said(&opening.client), "as it calls itself"),
         noted("Session", said(&facts.session), "as the agent calls it"),
         linked("Goes on with", continues),
         plain("Idempotency key", said(&facts.idempotency_key)),
         plain("Request", opening.bytes_in.map(size)),
-        plain("Answer", closing.and_then(|closing| closing.bytes_out).map(size)),
+        plain(
+            "Answer",
+            closing.and_then(|closing| closing.bytes_out).map(size),
+        ),
         plain("Error", closing.and_then(|closing| said(&closing.error))),
     ];
     all.into_iter().flatten().collect()
@@ -358,7 +364,11 @@ fn counted(call: &WholeCall) -> Vec<Counted> {
         Counted {
             name: shown::name(&held.key).to_string(),
             limit: amount(held.limit),
-            before: amount(held.used.saturating_add(held.held).saturating_sub(held.amount)),
+            before: amount(
+                held.used
+                    .saturating_add(held.held)
+                    .saturating_sub(held.amount),
+            ),
             taken: amount(held.amount),
             charged: cost.map_or("not settled".into(), |cost| amount(cost.charged)),
         }
@@ -383,7 +393,11 @@ fn amount(amount: u64) -> String {
 
 fn body_shown(body: &KeptBody) -> Option<BodyShown> {
     let text = body.text.as_deref()?;
-    let cut = if body.is_truncated { "; only its beginning is kept" } else { "" };
+    let cut = if body.is_truncated {
+        "; only its beginning is kept"
+    } else {
+        ""
+    };
     Some(BodyShown {
         name: match body.kind {
             BodyKind::Arguments => "Arguments",

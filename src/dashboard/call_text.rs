@@ -4,7 +4,7 @@ use crate::audit::BodyKind;
 use crate::audit::read::{CallRow, CallState, KeptBody};
 use crate::types::shown;
 
-use super::calls::target;
+use super::call_row::target;
 use super::figures::span;
 
 /// The longest arguments that are put into a request to paste, in bytes.
@@ -13,14 +13,21 @@ const LONGEST_ARGUMENTS: usize = 4_096;
 /// What happened, in one sentence.
 pub(super) fn sentence(row: &CallRow) -> String {
     let opening = &row.opening;
-    let agent = opening.agent.as_deref().map(|agent| shown::name(agent).to_string());
+    let agent = opening
+        .agent
+        .as_deref()
+        .map(|agent| shown::name(agent).to_string());
     let who = agent.unwrap_or_else(|| "Somebody without a known token".into());
     let what = target(row);
     let closing = row.closing.as_ref();
     let took = closing.and_then(|closing| closing.latency_us).map(span);
-    let after = took.map(|took| format!(" after {took}")).unwrap_or_default();
+    let after = took
+        .map(|took| format!(" after {took}"))
+        .unwrap_or_default();
     let error = closing.and_then(|closing| closing.error.as_deref());
-    let error = error.map(|error| format!(": {}", shown::sentence(error))).unwrap_or_default();
+    let error = error
+        .map(|error| format!(": {}", shown::sentence(error)))
+        .unwrap_or_default();
     match row.state {
         CallState::Denied => {
             let reason = opening.reason.as_deref().unwrap_or("unknown");
@@ -29,7 +36,9 @@ pub(super) fn sentence(row: &CallRow) -> String {
         }
         CallState::Open => format!("{who} called {what}; it is under way, or its gateway stopped."),
         CallState::Ok => format!("{who} called {what} and was answered{after}."),
-        CallState::Error => format!("{who} called {what}; the server answered with an error{after}."),
+        CallState::Error => {
+            format!("{who} called {what}; the server answered with an error{after}.")
+        }
         CallState::Failed => format!(
             "{who} called {what}; what the server did is not known{after}{error}. It counts as done."
         ),
@@ -37,7 +46,9 @@ pub(super) fn sentence(row: &CallRow) -> String {
             format!("{who} called {what}, which the server never saw{error}. It cost nothing.")
         }
         CallState::Abandoned => {
-            format!("{who} called {what}; the gateway stopped in the middle of it. It counts as done.")
+            format!(
+                "{who} called {what}; the gateway stopped in the middle of it. It counts as done."
+            )
         }
     }
 }

@@ -70,6 +70,8 @@ pub(super) enum Failure {
     Hidden,
     /// It cannot be written down that somebody looks.
     Unrecorded,
+    /// As many lists are being taken away as may be at once.
+    Crowded,
 }
 
 impl From<DbError> for Failure {
@@ -102,6 +104,12 @@ impl IntoResponse for Failure {
                 "Not now",
                 "Opening this is written down in the log, and the log cannot be written at the moment. Nothing is shown \
                  without that.",
+            )
+            .answer(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Crowded => Message::new(
+                "Too many at once",
+                "Four lists are being sent already. Try again when one of them is done; `hayward audit export` has no such \
+                 limit.",
             )
             .answer(StatusCode::SERVICE_UNAVAILABLE),
             Self::Database(error) => {

@@ -7,7 +7,7 @@ use crate::types::ViewerName;
 
 use super::BASE;
 use super::figures::When;
-use super::filter::{COLUMNS, REFRESH, encode};
+use super::filter::{COLUMNS, REFRESH, VALUES, encode};
 use super::headers::{SCRIPT_NAME, STYLE_NAME};
 use super::visit::Visit;
 
@@ -145,7 +145,10 @@ impl Frame {
 
 /// What of a filter goes along to other pages.
 fn travelling(filter: &Filter) -> Filter {
-    filter.any_call().leaving(COLUMNS).leaving(REFRESH)
+    let words = [COLUMNS, REFRESH, VALUES];
+    words
+        .iter()
+        .fold(filter.any_call(), |filter, word| filter.leaving(word))
 }
 
 /// A text that leads somewhere.

@@ -4,6 +4,9 @@
 //! takes anything but GET. It works without scripts, and trusts none of the text it shows.
 
 mod call;
+mod call_export;
+mod call_row;
+mod call_tail;
 mod call_text;
 mod calls;
 mod chart;
@@ -21,6 +24,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod twins;
+mod values;
 mod visit;
 
 use std::fmt;
@@ -33,7 +37,8 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Redirect;
 use axum::routing::{MethodRouter, get, post};
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::audit::Accessed;
 use crate::clock::Clock;
@@ -44,6 +49,7 @@ use crate::types::{Network, ServerState};
 use failure::Failure;
 use login::Attempts;
 use session::Signer;
+use twins::Form;
 
 /// Where the application puts these routes; every link begins with it.
 pub const BASE: &str = "/audit";
@@ -99,6 +105,11 @@ pub struct Dashboard {
     trusted_proxies: Arc<[Network]>,
     signer: Signer,
     attempts: Arc<Attempts>,
+    /// Places for people who watch calls as they end, and for lists that are taken away.
+    watchers: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+    /// When the gateway stops, nobody watches any more.
+    stop: CancellationToken,
 }
 
 impl Dashboard {
@@ -122,7 +133,15 @@ impl Dashboard {
             trusted_proxies: Arc::default(),
             signer: Signer::new(&key),
             attempts: Arc::default(),
+            watchers: Arc::new(Semaphore::new(call_tail::WATCHERS)),
+            exports: Arc::new(Semaphore::new(call_export::EXPORTS)),
+            stop: CancellationToken::new(),
         }
+    }
+
+    /// Sends nobody away before this is cancelled, and everybody who watches then.
+    pub fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
     }
 
     /// Says this about the rules, too.
@@ -224,6 +243,10 @@ pub fn router(dashboard: Dashboard) -> Router {
         .fold(Router::new(), |router, (path, page)| {
             router.route(path, page)
         });
+    let guarded = Form::ALL.into_iter().fold(guarded, |router, form| {
+        let export = async move |peer, visit| call_export::export(form, peer, visit).await;
+        router.route(&format!("/calls.{}", form.suffix()), get(export))
+    });
     let guarded = lists().into_iter().fold(guarded, |router, (path, making)| {
         twins::add(router, path, making)
     });

@@ -116,7 +116,8 @@ pub async fn revision_of(
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
     }
-    let text = "SELECT revision FROM policy_file WHERE revision >= $1 AND revision < $1 || 'g' LIMIT 2";
+    let text =
+        "SELECT revision FROM policy_file WHERE revision >= $1 AND revision < $1 || 'g' LIMIT 2";
     let found: Vec<String> = sqlx::query_scalar(text)
         .bind(digits.to_ascii_lowercase())
         .fetch_all(db)
