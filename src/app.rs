@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use axum::Router;
 use axum::middleware::from_fn_with_state;
 use futures_util::FutureExt;
 use tokio::net::TcpListener;

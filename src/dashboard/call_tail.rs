@@ -121,19 +121,17 @@ impl Watcher {
         self.sender.send(text.into()).await.is_ok()
     }
 
-    /// What ended since the last look; `None` when the log cannot be read, or is closed.
+    /// What ended since the last look; `None` when the log cannot be read.
     async fn told(&mut self) -> Option<String> {
         let mut db = self.visit.dashboard.readers.page().await.ok()?;
-        let mut text = String::new();
-        let (mut rows, mut more) = (0_usize, 0_usize);
+        let (mut told, mut more) = (Vec::new(), 0_usize);
         let now = self.visit.dashboard.clock.now();
         loop {
             let ended = ended_since(&mut db, self.from).await.ok()?;
             self.from = ended.seq;
             for row in ended.rows.iter().filter(|row| self.filter.keeps(row, now)) {
-                if rows < ROWS_A_SECOND {
-                    rows = rows.saturating_add(1);
-                    self.print(row, &mut text);
+                if told.len() < ROWS_A_SECOND {
+                    told.extend(self.print(row));
                 } else {
                     more = more.saturating_add(1);
                 }
@@ -143,18 +141,19 @@ impl Watcher {
             }
         }
         if more > 0 {
-            text.push_str(&format!("id: {}\nevent: more\ndata: {more}\n\n", self.from));
+            told.push(format!("event: more\ndata: {more}\n\n"));
         }
-        Some(text)
+        // Only the last one has a number: who hears but some of them is told all of them again.
+        if let Some(last) = told.last_mut() {
+            *last = format!("id: {}\n{last}", self.from);
+        }
+        Some(told.concat())
     }
 
-    fn print(&self, row: &CallRow, text: &mut String) {
+    fn print(&self, row: &CallRow) -> Option<String> {
         let row = Row::new(row, &self.filter, self.columns, self.visit.watch());
-        let Ok(html) = row.render() else {
-            return;
-        };
         // A line break would end the data (HTML Living Standard, 9.2.6); in a row of a table it means nothing.
-        let html = html.replace(['\n', '\r'], " ");
-        text.push_str(&format!("id: {}\nevent: call\ndata: {html}\n\n", self.from));
+        let html = row.render().ok()?.replace(['\n', '\r'], " ");
+        Some(format!("event: call\ndata: {html}\n\n"))
     }
 }

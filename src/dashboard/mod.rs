@@ -226,7 +226,13 @@ impl fmt::Debug for Dashboard {
 
 /// The pages that only who is let in may read.
 fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
-    vec![("/", get(overview::page)), ("/calls", get(calls::page))]
+    vec![
+        ("/", get(overview::page)),
+        ("/calls", get(calls::page)),
+        ("/calls/tail", get(call_tail::tail)),
+        ("/calls/{id}", get(call::page)),
+        ("/calls/{id}/bodies", get(call::bodies)),
+    ]
 }
 
 /// The lists that have twins for programs, and what makes their rows.
