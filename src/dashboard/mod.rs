@@ -3,7 +3,10 @@
 //! Read-only by construction: it holds reading connections and no writer, and no route but login and logout
 //! takes anything but GET. It works without scripts, and trusts none of the text it shows.
 
+mod agent;
+mod agents;
 mod calls;
+mod changes;
 mod chart;
 mod failure;
 mod figures;
@@ -12,14 +15,21 @@ mod filters;
 mod frame;
 mod headers;
 mod label;
+mod latency;
 mod login;
 mod look;
 mod overview;
+mod pairs;
+mod server;
+mod servers;
 mod session;
+mod slices;
 #[cfg(test)]
 mod tests;
+mod tool;
 mod twins;
 mod visit;
+mod who;
 
 use std::fmt;
 use std::sync::Arc;
@@ -175,12 +185,20 @@ impl fmt::Debug for Dashboard {
 
 /// The pages that only who is let in may read.
 fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
-    vec![("/", get(overview::page)), ("/calls", get(calls::page))]
+    vec![
+        ("/", get(overview::page)),
+        ("/calls", get(calls::page)),
+        ("/agents", get(agents::page)),
+        ("/agents/{name}", get(agent::page)),
+        ("/servers", get(servers::page)),
+        ("/servers/{name}", get(server::page)),
+        ("/servers/{name}/tools/{tool}", get(tool::page)),
+    ]
 }
 
 /// The lists that have twins for programs, and what makes their rows.
 fn lists() -> Vec<(&'static str, twins::Making)> {
-    vec![]
+    vec![("/agents", agents::table), ("/servers", servers::table)]
 }
 
 /// The pages, to be nested at [`BASE`]; [`mount`] does.

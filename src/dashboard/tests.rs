@@ -2,6 +2,7 @@
 
 mod recorded;
 mod sample;
+mod who;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -434,7 +435,13 @@ fn routes() -> Vec<String> {
 
 /// A route with names of the sample in it.
 fn filled(path: &str) -> String {
-    path.to_owned()
+    let whose = if path.contains("/servers/") {
+        "outline"
+    } else {
+        "clawd"
+    };
+    path.replace("{name}", whose)
+        .replace("{tool}", "search_documents")
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
-use sqlx::SqliteConnection;
+use sqlx::{Connection, SqliteConnection};
 
 use crate::audit::filter::{Back, Filter, Period};
+use crate::db::DbError;
 use crate::policy::Permissions;
 use crate::types::{Timestamp, Zone};
 
@@ -128,14 +129,18 @@ impl FromRequestParts<Dashboard> for Visit {
     }
 }
 
-/// Reads through one connection for as long as a page may take.
+/// Reads through one connection for as long as a page may take, everything as it was at one moment.
 pub(super) async fn reading<T>(
     visit: &Visit,
     read: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     super::within(async {
         let mut db = visit.dashboard.readers.page().await?;
-        read(&mut db).await
+        // Sums and the events that have none yet must be of the same moment, or some of them count twice.
+        let mut moment = db.begin().await.map_err(DbError::from)?;
+        let found = read(&mut moment).await?;
+        moment.commit().await.map_err(DbError::from)?;
+        Ok(found)
     })
     .await
 }
