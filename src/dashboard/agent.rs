@@ -34,7 +34,7 @@ use limits::Limited;
 /// The newest refusals that are shown.
 const REFUSALS: usize = 8;
 /// Tools that are shown, the busiest ones.
-const TOOLS: usize = 50;
+const TOOLS: usize = 25;
 
 /// `GET /agents/{name}`.
 pub(super) async fn page(Path(name): Path<String>, visit: Visit) -> Result<Response, Failure> {

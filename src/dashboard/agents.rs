@@ -38,6 +38,9 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
         default: Period::Last(Back::MONTH),
     };
     let is_short = found.pairs_from.is_some();
+    let asked = visit.filter.wanted(visit.now).agents;
+    let mut pairs = found.pairs.clone();
+    pairs.retain(|pair| who::keeps(&asked, &pair.agent));
     let rows = known.iter().map(|agent| row(agent, &links, watch));
     Ok(html(&Agents {
         frame: visit.frame("agents"),
@@ -53,7 +56,7 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
             (from.line(), to.line())
         }),
         is_filtered: !visit.filter.picks.is_empty(),
-        heat: heat(&found.pairs, &links, is_short),
+        heat: heat(&pairs, &links, is_short),
         rows: rows.collect(),
     }))
 }
@@ -113,7 +116,7 @@ async fn gather(db: &mut SqliteConnection, stretch: Stretch) -> Result<Found, Fa
         counts: read::agents_between(db, &fresh, span).await?,
         seen: read::agents_last_seen(db, &fresh).await?,
         spent: read::spend_between(db, &fresh, span).await?,
-        pairs: read::pairs_between(db, &fresh, recent).await?,
+        pairs: read::pairs_between(db, &fresh, None, recent).await?,
         pairs_from,
         missing: fresh.missing(),
     })
@@ -203,8 +206,8 @@ fn lead(known: &[Known<'_>], in_rules: usize, time: &str) -> String {
         (off, "is switched off", "are switched off"),
         (
             wide,
-            "holds grants that nobody used",
-            "hold grants that nobody used",
+            "holds grants that let nothing through",
+            "hold grants that let nothing through",
         ),
         (
             gone,
@@ -245,6 +248,8 @@ struct Row {
     href: String,
     owner: String,
     tags: Vec<Tag>,
+    /// Whether the rules know it no longer.
+    is_gone: bool,
     seen: Option<When>,
     numbers: [Number; 3],
     spend: String,
@@ -281,6 +286,7 @@ fn row(agent: &Known<'_>, links: &Links, watch: Watch<'_>) -> Row {
             .map(|owner| shown::name(owner).to_string())
             .unwrap_or_default(),
         tags,
+        is_gone: rule.is_none(),
         seen: agent.seen.map(|at| watch.tell_minutes(at)),
         numbers: links.numbers(&agent.counts, &[(Key::Agent, name)]),
         spend: agent.spend.clone(),

@@ -10,6 +10,9 @@ use super::who::percent;
 
 const MILLION: i64 = 1_000_000;
 
+/// Marks under the chart, at most.
+const MARKS: i64 = 6;
+
 /// The lines of the chart: how many of a hundred, the name, the look.
 const LINES: [(u8, &str, &str); 3] = [
     (50, "p50", "first"),
@@ -65,12 +68,24 @@ pub(super) fn lines(days: &[(Timestamp, Took)], of: Span) -> Option<Lines> {
     let told = Told {
         title: "How long calls took".into(),
         summary,
-        marks: vec![told(first), told(last)],
+        marks: marks(first, last),
         columns: columns.into(),
         rows: rows.collect(),
     };
     let tell = |micros: i64| span(u64::try_from(micros).unwrap_or(0));
     Some(Lines::new(told, lines.collect(), None, tell))
+}
+
+/// Days under the left edges of equal parts of the chart, at most six.
+fn marks(first: Timestamp, last: Timestamp) -> Vec<String> {
+    const DAY_US: i64 = 86_400_000_000;
+    let days = last.micros().saturating_sub(first.micros()) / DAY_US;
+    let parts = days.clamp(1, MARKS);
+    let begins = |part: i64| {
+        let day = (days.saturating_mul(part) / parts).saturating_mul(DAY_US);
+        Timestamp::from_micros(first.micros().saturating_add(day))
+    };
+    (0..parts).map(|part| told(begins(part))).collect()
 }
 
 /// Where a day stands between the first and the last, in millionths; an only one in the middle.

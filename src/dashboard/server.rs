@@ -22,7 +22,7 @@ use super::frame::{Frame, Link};
 use super::latency;
 use super::slices::Slices;
 use super::visit::{Visit, reading};
-use super::who::{self, Links, Number, Tag, calls_word, in_time, percent, percentiles, things};
+use super::who::{self, Links, Number, Tag, calls_word, in_time, percent, percentiles};
 
 /// Tools that are shown, the busiest ones.
 const TOOLS: usize = 200;
@@ -132,9 +132,9 @@ async fn gather(
     let recent = Span::new(Back::days(31).before(span.to()).max(span.from()), span.to());
     let mut counted = read::tools_between(db, &fresh, span).await?;
     counted.retain(|tool| tool.server == name);
-    let pairs = read::pairs_between(db, &fresh, recent).await?;
+    let pairs = read::pairs_between(db, &fresh, Some(name), recent).await?;
     let mut callers: HashMap<String, usize> = HashMap::new();
-    for pair in pairs.into_iter().filter(|pair| pair.server == name) {
+    for pair in pairs {
         let agents = callers.entry(pair.tool).or_default();
         *agents = agents.saturating_add(1);
     }
@@ -180,10 +180,7 @@ fn sums(tools: &[ToolCounts]) -> (Counts, Histogram) {
 
 fn lead(counts: &Counts, times: &Histogram, tools: usize, time: &str) -> String {
     if counts.calls() == 0 {
-        return format!(
-            "It was not called {time}. {} of it known.",
-            known_tools(tools)
-        );
+        return format!("It was not called {time}. {}.", known_tools(tools));
     }
     let took = match times.percentile(95) {
         Some(micros) => format!(
@@ -193,7 +190,7 @@ fn lead(counts: &Counts, times: &Histogram, tools: usize, time: &str) -> String 
         None => String::new(),
     };
     format!(
-        "It took {} {time}: {} of those that ended went wrong{took}. {} of it known.",
+        "It took {} {time}: {} of those that ended went wrong{took}. {}.",
         calls_word(counts.calls()),
         percent(counts.bad(), counts.ended()),
         known_tools(tools)
@@ -201,8 +198,13 @@ fn lead(counts: &Counts, times: &Histogram, tools: usize, time: &str) -> String 
 }
 
 fn known_tools(tools: usize) -> String {
-    let verb = if tools == 1 { "is" } else { "are" };
-    format!("{} {verb}", things(tools, "tool", "tools"))
+    let known = i64::try_from(tools).unwrap_or(i64::MAX);
+    let known = figures::count(known);
+    match tools {
+        0 => "No tool of it is known".into(),
+        1 => "One tool of it is known".into(),
+        _ => format!("{known} tools of it are known"),
+    }
 }
 
 #[derive(Debug, Template)]
@@ -238,6 +240,7 @@ struct Row {
     took: [String; 3],
     agents: usize,
     changed: usize,
+    is_listed: bool,
 }
 
 fn row(tool: &ToolCounts, found: &Found, links: &Links) -> Row {
@@ -255,5 +258,6 @@ fn row(tool: &ToolCounts, found: &Found, links: &Links) -> Row {
         took: percentiles(&tool.took.times),
         agents: found.callers.get(name).copied().unwrap_or(0),
         changed: changed.count(),
+        is_listed: found.definitions.iter().any(|row| row.tool == name),
     }
 }

@@ -167,7 +167,7 @@ fn lead(known: &[Known<'_>], time: &str) -> String {
     let bad = known.iter().filter(|server| is_bad(&server.counts)).count();
     let changed = known.iter().map(|server| server.changed).sum::<usize>();
     let health = match bad {
-        0 => "On none of them more than one call in twenty went wrong",
+        0 => "On none of them did more than one call in twenty go wrong",
         1 => "On one of them more than one call in twenty went wrong",
         _ => "On some of them more than one call in twenty went wrong",
     };
@@ -221,6 +221,7 @@ struct Row {
     tools: String,
     changed: usize,
     new: usize,
+    is_listed: bool,
 }
 
 fn row(server: &Known<'_>, links: &Links, watch: Watch<'_>) -> Row {
@@ -240,6 +241,7 @@ fn row(server: &Known<'_>, links: &Links, watch: Watch<'_>) -> Row {
         tools: count(i64::try_from(server.tools()).unwrap_or(i64::MAX)),
         changed: server.changed,
         new: server.new,
+        is_listed: !server.listed.is_empty(),
     }
 }
 

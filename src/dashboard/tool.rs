@@ -30,7 +30,7 @@ use access::{May, Pin};
 /// Changes of the definition that are shown, the newest ones.
 const CHANGES: usize = 50;
 /// Agents that are shown, the busiest ones.
-const AGENTS: usize = 100;
+const AGENTS: usize = 12;
 
 /// `GET /servers/{name}/tools/{tool}`.
 pub(super) async fn page(
@@ -125,6 +125,8 @@ struct OneTool {
     classes: Vec<Class>,
     may: Vec<May>,
     did: Vec<Did>,
+    /// How many called less often, and all calls.
+    more: Option<Link>,
     ends: Vec<End>,
     reasons: Vec<(String, Number)>,
     changes: Vec<Change>,
@@ -175,10 +177,9 @@ fn view(
         default: Period::Last(Back::MONTH),
     };
     let asked = visit.filter.wanted(visit.now).agents;
-    let agents = found
-        .agents
-        .iter()
-        .filter(|(name, counts)| who::keeps(&asked, name) && counts.calls() > 0);
+    let agents = found.agents.iter();
+    let agents = agents.filter(|(name, counts)| who::keeps(&asked, name) && counts.calls() > 0);
+    let more = agents.clone().count().saturating_sub(AGENTS);
     let agents = agents
         .take(AGENTS)
         .map(|(name, of_agent)| did(name, of_agent, &counts, &which, links));
@@ -212,6 +213,10 @@ fn view(
         classes: latency::classes(&took.times),
         may: access::who_may(visit, (server, tool), links),
         did: agents.collect(),
+        more: (more > 0).then(|| Link {
+            href: links.calls(&which),
+            text: things(more, "more agent", "more agents"),
+        }),
         ends: ends(&counts, &which, links),
         reasons: reasons(&found.refused, &which, links),
         changes: changes(definitions, links, watch, CHANGES),

@@ -1,12 +1,12 @@
 //! Who called what between two instants: by agent and tool, and for one agent by the day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fresh::{Fresh, Noted};
 use super::names::{Texts, number};
-use super::sums::{DAYS, Question, SUMMED, Span, ask, busy, counted};
+use super::sums::{DAYS, Question, SUMMED, Span, ask, busy, counted, qualified};
 use crate::audit::coarse::{DAY_US, begins};
 use crate::audit::counts::Counts;
 use crate::db::DbError;
@@ -25,24 +25,24 @@ pub struct Pair {
     pub counts: Counts,
 }
 
-/// Who called what, the most frequent first. Reads a row for each agent, tool and day: ask for a month at most. Names
-/// that were only ever refused have no number and are left out.
+/// Who called what, of all servers or of one, the most frequent first. Reads a row for each agent, tool and day: ask for
+/// a month at most. Names that were only ever refused have no number and are left out.
 ///
 /// # Errors
 /// When SQLite refuses.
 pub async fn pairs_between(
     db: &mut SqliteConnection,
     fresh: &Fresh,
+    server: Option<&str>,
     span: Span,
 ) -> Result<Vec<Pair>, DbError> {
-    let question = Question {
-        days: "SELECT agent_id, server_id, tool_id, COUNTS FROM pair_day WHERE day_us >= $1 AND day_us < $2
-            GROUP BY agent_id, server_id, tool_id",
-        quarters: "SELECT agent_id, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
-            GROUP BY agent_id, server_id, tool_id",
-        ids: &[],
+    let sums = match server {
+        None => ask(db, (fresh, span), OF_ALL, |noted: &Noted| Some(noted.ids)).await?,
+        Some(server) => match number(db, server).await? {
+            Some(server) => of_server(db, fresh, server, span).await?,
+            None => return Ok(Vec::new()),
+        },
     };
-    let sums = ask(db, (fresh, span), question, |noted: &Noted| Some(noted.ids)).await?;
     let texts = Texts::load(db, sums.keys().flatten().copied()).await?;
     let pairs = sums
         .into_iter()
@@ -55,12 +55,48 @@ pub async fn pairs_between(
             })
         });
     let mut pairs: Vec<Pair> = pairs.collect();
-    pairs.sort_by(|one, other| {
-        let names = |pair: &Pair| (pair.agent.clone(), pair.server.clone(), pair.tool.clone());
+    pairs.sort_unstable_by(|one, other| {
         let by_calls = busy(&one.counts).cmp(&busy(&other.counts));
         by_calls.then_with(|| names(one).cmp(&names(other)))
     });
     Ok(pairs)
+}
+
+fn names(pair: &Pair) -> [&str; 3] {
+    [&pair.agent, &pair.server, &pair.tool]
+}
+
+const OF_ALL: Question<'static> = Question {
+    days: "SELECT agent_id, server_id, tool_id, COUNTS FROM pair_day WHERE day_us >= $1 AND day_us < $2
+        GROUP BY agent_id, server_id, tool_id",
+    quarters: "SELECT agent_id, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
+        GROUP BY agent_id, server_id, tool_id",
+    ids: &[],
+};
+
+/// Looks for the rows of one server under each agent of a day.
+async fn of_server(
+    db: &mut SqliteConnection,
+    fresh: &Fresh,
+    server: i64,
+    span: Span,
+) -> Result<HashMap<[i64; 3], Counts>, DbError> {
+    let days = format!(
+        "{DAYS} SELECT pair_day.agent_id, server_id, tool_id, COUNTS FROM day
+        CROSS JOIN agent_day ON agent_day.day_us = begins
+        CROSS JOIN pair_day ON pair_day.day_us = begins AND pair_day.agent_id = agent_day.agent_id AND server_id = $3
+        GROUP BY pair_day.agent_id, tool_id"
+    )
+    .replace("COUNTS", &qualified("pair_day"));
+    let question = Question {
+        days: &days,
+        quarters:
+            "SELECT agent_id, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
+            AND server_id = $3 GROUP BY agent_id, tool_id",
+        ids: &[server],
+    };
+    let key = |noted: &Noted| (noted.ids[1] == server).then_some(noted.ids);
+    ask(db, (fresh, span), question, key).await
 }
 
 /// How often an agent called a tool on a day of UTC.

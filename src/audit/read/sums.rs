@@ -223,7 +223,7 @@ pub async fn tool_agents_between(
 }
 
 /// The sums of all counts of one of several tables.
-fn qualified(table: &str) -> String {
+pub(super) fn qualified(table: &str) -> String {
     SUMMED.replace("sum(", &format!("sum({table}."))
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Limited {
     /// Of a bar 100 units wide.
     pub(super) used_width: u64,
     pub(super) held_width: u64,
+    /// Whether anything was taken in a window that still runs.
+    pub(super) is_running: bool,
     pub(super) resets: Option<When>,
     pub(super) resets_in: String,
     pub(super) path: String,
@@ -85,6 +87,7 @@ fn row(visit: &Visit, drawn: &Drawn, count: Option<&CountAt>) -> Limited {
         is_frozen: count.is_some_and(|count| count.is_frozen),
         used_width,
         held_width: both.saturating_sub(used_width),
+        is_running: count.is_some(),
         resets: ends.map(|span| visit.watch().tell_minutes(span.ends)),
         resets_in: ends
             .map(|span| until(visit.now, span.ends))

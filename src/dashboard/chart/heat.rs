@@ -25,7 +25,8 @@ pub(in crate::dashboard) struct Heat {
 #[derive(Debug)]
 pub(in crate::dashboard) struct HeatRow {
     pub(in crate::dashboard) name: Link,
-    /// A number for each column, and where what it counts is listed.
+    /// A number for each column, and where what it counts is listed; without an address it is the rest of something
+    /// and has no shade.
     pub(in crate::dashboard) cells: Vec<(i64, String)>,
 }
 
@@ -39,6 +40,7 @@ struct Drawn {
 struct Cell {
     shade: i64,
     text: String,
+    is_none: bool,
     href: String,
 }
 
@@ -52,15 +54,21 @@ impl Heat {
         rows: Vec<HeatRow>,
     ) -> Self {
         let all = rows.iter().flat_map(|row| &row.cells);
-        let most = all.map(|(number, _)| *number).max().unwrap_or(0);
+        let single = all.filter(|(_, href)| !href.is_empty());
+        let most = single.map(|(number, _)| *number).max().unwrap_or(0);
         let rows = rows.into_iter().map(|row| Drawn {
             name: row.name,
             cells: row
                 .cells
                 .into_iter()
                 .map(|(number, href)| Cell {
-                    shade: shade(number, most),
+                    shade: if href.is_empty() {
+                        0
+                    } else {
+                        shade(number, most)
+                    },
                     text: count(number),
+                    is_none: number == 0,
                     href,
                 })
                 .collect(),
