@@ -24,7 +24,7 @@ use super::figures::{Watch, When, count};
 use super::filters::{self, Filters, Offer};
 use super::frame::{Frame, Link};
 use super::slices::Slices;
-use super::visit::{Visit, reading};
+use super::visit::Visit;
 use super::who::{self, Links, Number, Tag, calls_word, in_time, things};
 
 use days::Days;
@@ -40,7 +40,8 @@ const TOOLS: usize = 25;
 pub(super) async fn page(Path(name): Path<String>, visit: Visit) -> Result<Response, Failure> {
     let links = Links::new(&visit);
     let times = Times::of(&visit);
-    let found = reading(&visit, async |db| gather(db, &visit, &name, &times).await).await?;
+    let found =
+        who::at_one_moment(&visit, async |db| gather(db, &visit, &name, &times).await).await?;
     let permissions = &visit.permissions;
     let agent = name
         .parse::<AgentName>()

@@ -21,7 +21,7 @@ use super::filters::{self, Filters, Offer};
 use super::frame::Frame;
 use super::pairs;
 use super::twins::{self, Datum, Table, Twin};
-use super::visit::{Stretch, Visit, reading};
+use super::visit::{Stretch, Visit};
 use super::who::{self, Links, Number, Tag, in_time, things};
 
 /// Who called what is read for so long at most.
@@ -103,7 +103,7 @@ struct Found {
 
 async fn find(visit: &Visit) -> Result<Found, Failure> {
     let stretch = visit.stretch(Back::MONTH);
-    reading(visit, async |db| gather(db, stretch).await).await
+    who::at_one_moment(visit, async |db| gather(db, stretch).await).await
 }
 
 async fn gather(db: &mut SqliteConnection, stretch: Stretch) -> Result<Found, Failure> {

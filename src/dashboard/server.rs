@@ -21,7 +21,7 @@ use super::filters::{self, Filters, Offer};
 use super::frame::{Frame, Link};
 use super::latency;
 use super::slices::Slices;
-use super::visit::{Visit, reading};
+use super::visit::Visit;
 use super::who::{self, Links, Number, Tag, calls_word, in_time, percent, percentiles};
 
 /// Tools that are shown, the busiest ones.
@@ -35,7 +35,8 @@ pub(super) async fn page(Path(name): Path<String>, visit: Visit) -> Result<Respo
     let stretch = visit.stretch(Back::MONTH);
     let span = Span::new(stretch.from, stretch.to);
     let slices = Slices::of(stretch, &visit.zone);
-    let found = reading(&visit, async |db| gather(db, &name, span, &slices).await).await?;
+    let found =
+        who::at_one_moment(&visit, async |db| gather(db, &name, span, &slices).await).await?;
     let permissions = &visit.permissions;
     let rule = rule(permissions, &name);
     let is_logged = found.seen.iter().any(|((server, _), _)| *server == name);

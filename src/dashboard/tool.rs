@@ -22,7 +22,7 @@ use super::filters::{self, Filters, Offer};
 use super::frame::{Frame, Link};
 use super::latency::{self, Class};
 use super::slices::Slices;
-use super::visit::{Visit, reading};
+use super::visit::Visit;
 use super::who::{self, Links, Number, Tag, in_time, percent, percentiles, things};
 
 use access::{May, Pin};
@@ -42,7 +42,8 @@ pub(super) async fn page(
     let span = Span::new(stretch.from, stretch.to);
     let slices = Slices::of(stretch, &visit.zone);
     let asked = (server.as_str(), tool.as_str());
-    let found = reading(&visit, async |db| gather(db, asked, span, &slices).await).await?;
+    let found =
+        who::at_one_moment(&visit, async |db| gather(db, asked, span, &slices).await).await?;
     let mut definitions = found.definitions.clone();
     definitions.retain(|row| row.tool == tool);
     let names = access::named(&visit.permissions, &server);

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
-use sqlx::{Connection, SqliteConnection};
 
 use crate::audit::filter::{Back, Filter, Period};
-use crate::db::DbError;
+use crate::db::PageReader;
 use crate::policy::Permissions;
 use crate::types::{Timestamp, Zone};
 
@@ -129,18 +128,14 @@ impl FromRequestParts<Dashboard> for Visit {
     }
 }
 
-/// Reads through one connection for as long as a page may take, everything as it was at one moment.
+/// Reads through one connection for as long as a page may take.
 pub(super) async fn reading<T>(
     visit: &Visit,
-    read: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Failure>,
+    read: impl AsyncFnOnce(&mut PageReader) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     super::within(async {
         let mut db = visit.dashboard.readers.page().await?;
-        // Sums and the events that have none yet must be of the same moment, or some of them count twice.
-        let mut moment = db.begin().await.map_err(DbError::from)?;
-        let found = read(&mut moment).await?;
-        moment.commit().await.map_err(DbError::from)?;
-        Ok(found)
+        read(&mut db).await
     })
     .await
 }

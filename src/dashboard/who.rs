@@ -7,11 +7,12 @@ use std::sync::Arc;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use sqlx::SqliteConnection;
+use sqlx::{Connection, SqliteConnection};
 
 use crate::audit::filter::{Back, Filter, Key, Period};
 use crate::audit::read::{self, Fresh, Picks, Spent};
 use crate::audit::{Counts, Histogram};
+use crate::db::DbError;
 use crate::policy::{Agent, deciding};
 use crate::types::{CallId, ServerName, Timestamp, Unit, shown};
 
@@ -20,10 +21,25 @@ use super::failure::{Failure, html};
 use super::figures::{count, span};
 use super::filter::{COLUMNS, REFRESH, encode};
 use super::frame::{Frame, Link};
-use super::visit::Visit;
+use super::visit::{Visit, reading};
 
 /// Names alike enough to suggest one for the other (Jaro-Winkler, from 0 to 1).
 const ALIKE: f64 = 0.8;
+
+/// Reads everything as it was at one moment: sums and the events that have none yet must belong together, or some count
+/// twice.
+pub(super) async fn at_one_moment<T>(
+    visit: &Visit,
+    read: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    reading(visit, async |db| {
+        let mut moment = db.begin().await.map_err(DbError::from)?;
+        let found = read(&mut moment).await?;
+        moment.commit().await.map_err(DbError::from)?;
+        Ok(found)
+    })
+    .await
+}
 
 /// The events that no sums cover yet; none of an empty log.
 pub(super) async fn fresh(db: &mut SqliteConnection) -> Result<Fresh, Failure> {
