@@ -128,6 +128,11 @@ impl Back {
         Self { count, unit }
     }
 
+    /// A count of days.
+    pub const fn days(count: u16) -> Self {
+        Self::of(count, Unit::Days)
+    }
+
     /// A count of hours.
     pub const fn hours(count: u16) -> Self {
         Self::of(count, Unit::Hours)

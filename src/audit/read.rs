@@ -7,10 +7,12 @@
 mod accesses;
 mod calls;
 mod day;
+mod definitions;
 mod found;
 mod fresh;
 mod latency;
 mod names;
+mod pairs;
 mod places;
 mod policies;
 pub mod replay;
@@ -32,8 +34,10 @@ use crate::types::Timestamp;
 pub use accesses::{AccessRow, accesses};
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
+pub use definitions::{DefinitionRow, definition_rows};
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
+pub use pairs::{Pair, ToolDay, agent_tool_days, pairs_between};
 pub use policies::{PolicyRow, PolicyText, policies, policy_text, revision_of};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{

@@ -8,7 +8,10 @@ mod call_export;
 mod call_row;
 mod call_tail;
 mod call_text;
+mod agent;
+mod agents;
 mod calls;
+mod changes;
 mod chart;
 mod failure;
 mod figures;
@@ -17,15 +20,22 @@ mod filters;
 mod frame;
 mod headers;
 mod label;
+mod latency;
 mod login;
 mod look;
 mod overview;
+mod pairs;
+mod server;
+mod servers;
 mod session;
+mod slices;
 #[cfg(test)]
 mod tests;
+mod tool;
 mod twins;
 mod values;
 mod visit;
+mod who;
 
 use std::fmt;
 use std::sync::Arc;
@@ -232,12 +242,17 @@ fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
         ("/calls/tail", get(call_tail::tail)),
         ("/calls/{id}", get(call::page)),
         ("/calls/{id}/bodies", get(call::bodies)),
+        ("/agents", get(agents::page)),
+        ("/agents/{name}", get(agent::page)),
+        ("/servers", get(servers::page)),
+        ("/servers/{name}", get(server::page)),
+        ("/servers/{name}/tools/{tool}", get(tool::page)),
     ]
 }
 
 /// The lists that have twins for programs, and what makes their rows.
 fn lists() -> Vec<(&'static str, twins::Making)> {
-    vec![]
+    vec![("/agents", agents::table), ("/servers", servers::table)]
 }
 
 /// The pages, to be nested at [`BASE`]; [`mount`] does.

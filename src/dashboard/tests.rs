@@ -2,6 +2,7 @@
 
 mod recorded;
 mod sample;
+mod who;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -434,7 +435,14 @@ fn routes() -> Vec<String> {
 
 /// A route with names of the sample in it.
 fn filled(path: &str) -> String {
+    let whose = if path.contains("/servers/") {
+        "outline"
+    } else {
+        "clawd"
+    };
     path.replace("{id}", "019aa0f0-0000-7000-8000-000000000000")
+        .replace("{name}", whose)
+        .replace("{tool}", "search_documents")
 }
 
 #[tokio::test]
