@@ -13,6 +13,7 @@ mod latency;
 mod names;
 mod places;
 mod policies;
+mod rare;
 pub mod replay;
 mod row;
 mod series;
@@ -21,6 +22,7 @@ mod sums;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod uses;
 
 use sqlx::SqliteConnection;
@@ -34,6 +36,7 @@ pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals,
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
 pub use policies::{PolicyRow, PolicyText, policies, policy_text};
+pub use rare::{RARE, RareEvent, rare_events};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{
     INTERVALS, agents_last_seen, series_agent, series_all, series_tool, tools_last_seen,
@@ -43,6 +46,7 @@ pub use sums::{
     Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between, tools_between,
 };
 pub use tail::{Ended, ended_since};
+pub use trust::{Absence, Checkpointed, Cut, Trust, absences, trust};
 pub use uses::{Use, uses};
 
 /// Sequence numbers that one page searches at most.

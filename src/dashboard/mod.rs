@@ -3,22 +3,34 @@
 //! Read-only by construction: it holds reading connections and no writer, and no route but login and logout
 //! takes anything but GET. It works without scripts, and trusts none of the text it shows.
 
+mod access;
+mod budget;
+mod budget_chart;
+mod budget_row;
+mod budgets;
 mod calls;
 mod chart;
+mod counters;
 mod failure;
 mod figures;
 mod filter;
 mod filters;
 mod frame;
 mod headers;
+mod integrity;
 mod label;
 mod login;
 mod look;
 mod overview;
+mod policies;
+mod policy;
+mod policy_diff;
 mod session;
 #[cfg(test)]
 mod tests;
+mod text_diff;
 mod twins;
+mod visible;
 mod visit;
 
 use std::fmt;
@@ -175,12 +187,26 @@ impl fmt::Debug for Dashboard {
 
 /// The pages that only who is let in may read.
 fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
-    vec![("/", get(overview::page)), ("/calls", get(calls::page))]
+    vec![
+        ("/", get(overview::page)),
+        ("/calls", get(calls::page)),
+        ("/budgets", get(budgets::page)),
+        ("/budgets/{id}", get(budget::page)),
+        ("/policy", get(policies::page)),
+        ("/policy/{revision}", get(policy::page)),
+        ("/policy/diff/{pair}", get(policy_diff::page)),
+        ("/integrity", get(integrity::page)),
+        ("/access", get(access::page)),
+    ]
 }
 
 /// The lists that have twins for programs, and what makes their rows.
 fn lists() -> Vec<(&'static str, twins::Making)> {
-    vec![]
+    vec![
+        ("/budgets", budgets::table),
+        ("/policy", policies::table),
+        ("/access", access::table),
+    ]
 }
 
 /// The pages, to be nested at [`BASE`]; [`mount`] does.

@@ -1,7 +1,10 @@
 //! The pages through their real router, over a real file.
 
+mod budgets;
+mod policies;
 mod recorded;
 mod sample;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -434,7 +437,15 @@ fn routes() -> Vec<String> {
 
 /// A route with names of the sample in it.
 fn filled(path: &str) -> String {
-    path.to_owned()
+    let names = [
+        ("{id}", "1"),
+        ("{revision}", "0123"),
+        ("{pair}", "0123..4567"),
+    ];
+    let path = path.to_owned();
+    names
+        .into_iter()
+        .fold(path, |path, (slot, name)| path.replace(slot, name))
 }
 
 #[tokio::test]
