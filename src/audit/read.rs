@@ -35,7 +35,7 @@ pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
-pub use policies::{PolicyRow, PolicyText, policies, policy_text};
+pub use policies::{PolicyRow, PolicyText, calls_under, policies, policy_text};
 pub use rare::{RARE, RareEvent, rare_events};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{

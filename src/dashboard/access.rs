@@ -193,9 +193,9 @@ fn sees(scopes: &[ViewerScope]) -> &'static str {
     let sees = |scope| scopes.contains(&scope);
     match (sees(ViewerScope::Arguments), sees(ViewerScope::Results)) {
         (false, false) => "who called what",
-        (true, false) => "and arguments",
-        (false, true) => "and results",
-        (true, true) => "and arguments and results",
+        (true, false) => "who called what, with arguments",
+        (false, true) => "who called what, with results",
+        (true, true) => "who called what, with arguments and results",
     }
 }
 

@@ -87,6 +87,7 @@ pub(super) async fn page(Path(id): Path<String>, visit: Visit) -> Result<Respons
         more_agents: agents.map_or(0, |agents| agents.len().saturating_sub(20)),
         chart: budget_chart::burn_down(&row.label, &steps, watch),
         is_rolling: is_rolling(&row.label.window),
+        never_ends: open.span.never_ends(),
         windows: windows(&found, &row.label, &base, watch),
         all_calls: calls_at(&calls_of(&row.label, open.span, &base).with(Key::Decision, "allowed")),
         calls: calls(&found, &row.label, watch),
@@ -257,6 +258,7 @@ struct Budget {
     more_agents: usize,
     chart: Option<super::chart::Lines>,
     is_rolling: bool,
+    never_ends: bool,
     windows: Vec<WindowRow>,
     all_calls: String,
     calls: Vec<TakenRow>,
@@ -425,7 +427,11 @@ fn event_row(event: &RareEvent, key: &BudgetKey, label: &Label, watch: Watch<'_>
             .filter(|given| *given > 0)
             .map(|given| amount(&label.unit, given))
             .unwrap_or_default(),
-        by: text("by"),
+        by: if event.kind == Kind::Seeded {
+            "the gateway".into()
+        } else {
+            text("by")
+        },
         why: text("why"),
     }
 }

@@ -41,7 +41,7 @@ impl Steps {
             return Self::rolling(found, &label, watch.now);
         }
         let last = found.windows.first().copied();
-        let window = found.window.or(last).unwrap_or_else(|| PastWindow {
+        let window = found.window.or(last).unwrap_or(PastWindow {
             span: Span {
                 starts: watch.now,
                 ends: watch.now,

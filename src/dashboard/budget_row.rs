@@ -104,9 +104,13 @@ pub(super) fn calls_of(label: &Label, span: Span, base: &Filter) -> Filter {
         .exact_tools()
         .iter()
         .fold(filter, |filter, tool| filter.with(Key::Tool, tool));
+    // One that never ends began before there was anything to count.
+    if span.never_ends() {
+        return filter.during(Period::Ever);
+    }
     filter.during(Period::Between {
         from: Some(span.starts),
-        to: Some(span.ends).filter(|_| !span.never_ends()),
+        to: Some(span.ends),
     })
 }
 

@@ -1,7 +1,5 @@
 //! What was in force when? Every version of the rules, how many calls it decided, and how many of them it refused.
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::response::Response;
 use futures_util::FutureExt;
@@ -27,9 +25,8 @@ use super::visit::{Visit, reading};
 const ROWS: usize = 100;
 const TABLE_ROWS: usize = 1_000;
 
-/// How long rules must have been in force before it is said how they decide: calls are counted to the quarter of an
-/// hour.
-const COUNTABLE: Duration = Duration::from_secs(3_600);
+/// Of these, the newest are counted to the event.
+const EXACT: usize = 20;
 
 /// Digits of a revision that people see.
 const DIGITS: usize = 12;
@@ -114,7 +111,8 @@ async fn versions(visit: &Visit, most: usize) -> Result<(Vec<Version>, usize), F
         // What gets its sums while it is read would count twice.
         let mut db = db.begin().await.map_err(DbError::from)?;
         let rows = read::policies(&mut db).await?;
-        let counts = counted(&mut db, &rows, most, now).await?;
+        let newest = rows.get(..most.min(rows.len())).unwrap_or_default();
+        let counts = counted(&mut db, newest, now).await?;
         Ok((rows, counts))
     })
     .await?;
@@ -137,20 +135,13 @@ async fn versions(visit: &Visit, most: usize) -> Result<(Vec<Version>, usize), F
 async fn counted(
     db: &mut SqliteConnection,
     rows: &[PolicyRow],
-    most: usize,
     now: Timestamp,
 ) -> Result<Vec<Counts>, DbError> {
     let Some(extent) = read::extent(db).await? else {
         return Ok(Vec::new());
     };
     let fresh = Fresh::load(db, extent).await?;
-    let begins = rows.iter().take(most).rev().map(|row| row.at);
-    // The last edge lies behind everything there is, also within this quarter of an hour.
-    let end = now.after(Duration::from_secs(900));
-    let edges: Vec<Timestamp> = begins.chain([end]).collect();
-    let mut counts = read::series_all(db, &fresh, &edges).await?;
-    counts.reverse();
-    Ok(counts)
+    read::calls_under(db, &fresh, rows, EXACT, now).await
 }
 
 #[derive(Debug, Template)]
@@ -236,9 +227,7 @@ fn summary(versions: &[Version], all: usize, in_force: &str, watch: Watch<'_>) -
         return String::new();
     };
     let (calls, refused) = (newest.counts.calls(), newest.counts.refused);
-    let is_young = watch.now.since(newest.row.at) < COUNTABLE;
     let decided = match (calls, refused) {
-        _ if is_young => "what they decide is counted after the first hour".to_owned(),
         (0, _) => "they have decided no call yet".to_owned(),
         (calls, refused) => format!(
             "of {} calls they refused {} ({})",
