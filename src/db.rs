@@ -555,6 +555,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "looks and rules",
         include_str!("../migrations/0013_looks_and_rules.sql"),
     ),
+    (
+        14,
+        "rare events",
+        include_str!("../migrations/0014_rare_events.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

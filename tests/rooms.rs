@@ -26,7 +26,9 @@ mod plan {
         ("http", &["types", "protocol", "clock", "gateway"]),
         (
             "dashboard",
-            &["types", "policy", "clock", "db", "audit", "budget"],
+            &[
+                "types", "policy", "clock", "db", "config", "budget", "audit", "review",
+            ],
         ),
         ("review", &["types", "policy", "config", "budget", "audit"]),
         ("example", &["types", "protocol"]),

@@ -15,6 +15,7 @@ mod names;
 mod pairs;
 mod places;
 mod policies;
+mod rare;
 pub mod replay;
 mod row;
 mod series;
@@ -23,6 +24,7 @@ mod sums;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod uses;
 mod whole;
 
@@ -38,7 +40,8 @@ pub use definitions::{DefinitionRow, definition_rows};
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
 pub use pairs::{Pair, ToolDay, agent_tool_days, pairs_between};
-pub use policies::{PolicyRow, PolicyText, policies, policy_text, revision_of};
+pub use policies::{PolicyRow, PolicyText, calls_under, policies, policy_text, revision_of};
+pub use rare::{RARE, RareEvent, rare_events};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{
     INTERVALS, agents_last_seen, series_agent, series_all, series_tool, tools_last_seen,
@@ -48,6 +51,7 @@ pub use sums::{
     Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between, tools_between,
 };
 pub use tail::{Ended, ended_since};
+pub use trust::{Absence, Checkpointed, Cut, Trust, absences, trust};
 pub use uses::{Use, uses};
 pub use whole::{Chain, Facts, Held, KeptBody, WholeCall, neighbours, whole_call};
 

@@ -10,15 +10,22 @@ mod call_tail;
 mod call_text;
 mod agent;
 mod agents;
+mod access;
+mod budget;
+mod budget_chart;
+mod budget_row;
+mod budgets;
 mod calls;
 mod changes;
 mod chart;
+mod counters;
 mod failure;
 mod figures;
 mod filter;
 mod filters;
 mod frame;
 mod headers;
+mod integrity;
 mod label;
 mod latency;
 mod login;
@@ -27,13 +34,18 @@ mod overview;
 mod pairs;
 mod server;
 mod servers;
+mod policies;
+mod policy;
+mod policy_diff;
 mod session;
 mod slices;
 #[cfg(test)]
 mod tests;
+mod text_diff;
 mod tool;
 mod twins;
 mod values;
+mod visible;
 mod visit;
 mod who;
 
@@ -247,12 +259,25 @@ fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
         ("/servers", get(servers::page)),
         ("/servers/{name}", get(server::page)),
         ("/servers/{name}/tools/{tool}", get(tool::page)),
+        ("/budgets", get(budgets::page)),
+        ("/budgets/{id}", get(budget::page)),
+        ("/policy", get(policies::page)),
+        ("/policy/{revision}", get(policy::page)),
+        ("/policy/diff/{pair}", get(policy_diff::page)),
+        ("/integrity", get(integrity::page)),
+        ("/access", get(access::page)),
     ]
 }
 
 /// The lists that have twins for programs, and what makes their rows.
 fn lists() -> Vec<(&'static str, twins::Making)> {
-    vec![("/agents", agents::table), ("/servers", servers::table)]
+    vec![
+        ("/agents", agents::table),
+        ("/servers", servers::table),
+        ("/budgets", budgets::table),
+        ("/policy", policies::table),
+        ("/access", access::table),
+    ]
 }
 
 /// The pages, to be nested at [`BASE`]; [`mount`] does.

@@ -1,7 +1,10 @@
 //! The pages through their real router, over a real file.
 
+mod budgets;
+mod policies;
 mod recorded;
 mod sample;
+mod trust;
 mod who;
 
 use std::collections::BTreeSet;
@@ -435,14 +438,24 @@ fn routes() -> Vec<String> {
 
 /// A route with names of the sample in it.
 fn filled(path: &str) -> String {
-    let whose = if path.contains("/servers/") {
-        "outline"
+    let is_server = path.contains("/servers/");
+    let whose = if is_server { "outline" } else { "clawd" };
+    let id = if path.contains("/calls/") {
+        "019aa0f0-0000-7000-8000-000000000000"
     } else {
-        "clawd"
+        "1"
     };
-    path.replace("{id}", "019aa0f0-0000-7000-8000-000000000000")
-        .replace("{name}", whose)
-        .replace("{tool}", "search_documents")
+    let names = [
+        ("{id}", id),
+        ("{name}", whose),
+        ("{tool}", "search_documents"),
+        ("{revision}", "0123"),
+        ("{pair}", "0123..4567"),
+    ];
+    let path = path.to_owned();
+    names
+        .into_iter()
+        .fold(path, |path, (slot, name)| path.replace(slot, name))
 }
 
 #[tokio::test]
