@@ -555,6 +555,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "looks and rules",
         include_str!("../migrations/0013_looks_and_rules.sql"),
     ),
+    (
+        14,
+        "events of the gateway",
+        include_str!("../migrations/0014_events_of_the_gateway.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

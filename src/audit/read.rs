@@ -10,6 +10,7 @@ mod day;
 mod found;
 mod fresh;
 mod latency;
+mod month;
 mod names;
 mod places;
 mod policies;
@@ -33,6 +34,10 @@ pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
+pub use month::{
+    Defining, Known, Looked, Note, Sealed, Taking, definitions_in, deletions_in, ends,
+    extent_between, known_at, looks_in, notes_in, rules_in, sealed_at, snapshot,
+};
 pub use policies::{PolicyRow, PolicyText, policies, policy_text};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{

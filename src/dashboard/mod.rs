@@ -15,6 +15,7 @@ mod label;
 mod login;
 mod look;
 mod overview;
+mod report;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,8 @@ use crate::policy::Permissions;
 use failure::Failure;
 use login::Attempts;
 use session::Signer;
+
+pub use report::{Month, Report, gather};
 
 /// Where the application puts these routes; every link begins with it.
 pub const BASE: &str = "/audit";
@@ -175,7 +178,12 @@ impl fmt::Debug for Dashboard {
 
 /// The pages that only who is let in may read.
 fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
-    vec![("/", get(overview::page)), ("/calls", get(calls::page))]
+    vec![
+        ("/", get(overview::page)),
+        ("/calls", get(calls::page)),
+        ("/report", get(report::latest)),
+        ("/report/{month}", get(report::page)),
+    ]
 }
 
 /// The lists that have twins for programs, and what makes their rows.

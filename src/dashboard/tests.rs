@@ -1,6 +1,7 @@
 //! The pages through their real router, over a real file.
 
 mod recorded;
+mod report;
 mod sample;
 
 use std::collections::BTreeSet;
@@ -434,7 +435,7 @@ fn routes() -> Vec<String> {
 
 /// A route with names of the sample in it.
 fn filled(path: &str) -> String {
-    path.to_owned()
+    path.replace("{month}", "2026-11")
 }
 
 #[tokio::test]
