@@ -22,7 +22,7 @@ use crate::dashboard::{Access, Dashboard, Remarks};
 use crate::db::{Durability, Readers};
 use crate::gateway::{Gateway, PolicyState, Setup, WriterTask};
 use crate::http::{Guard, Limits};
-use crate::types::Connection;
+use crate::types::{Connection, Network};
 use crate::upstream::Upstreams;
 use crate::{dashboard, db, http, telemetry};
 
@@ -32,6 +32,7 @@ pub mod socket;
 
 pub use reload::{Reloaded, Source};
 
+use findings::warn_of_headers;
 use reload::{Asker, Reloader, version};
 use socket::OrderSocket;
 
@@ -63,6 +64,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Who may read the dashboard.
     pub access: Access,
+    /// The networks of reverse proxies that are believed what they say of viewers.
+    pub trusted_proxies: Vec<Network>,
     /// Which hosts and origins are ours.
     pub guard: Guard,
     /// What a listener takes.
@@ -110,6 +113,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         listen,
         durability,
         access,
+        trusted_proxies,
         guard,
         limits,
         environment,
@@ -149,7 +153,9 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         accepted,
     })
     .await?;
-    let routes = routes(&gateway, &readers, access, guard, clock);
+    warn_of_headers(&gateway.permissions(), &trusted_proxies);
+    let trusted_proxies: Arc<[Network]> = trusted_proxies.into();
+    let routes = routes(&gateway, &readers, (access, &trusted_proxies), guard, clock);
     let stop = CancellationToken::new();
     let followed = source.filter(|source| {
         let can_be = source.can_be_followed();
@@ -162,7 +168,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     });
     let reloads = followed.map(|source| {
         let at = Arc::clone(&gateway);
-        let (reloader, asker) = Reloader::new(at, source, environment, revisions);
+        let (reloader, asker) = Reloader::new(at, source, environment, trusted_proxies, revisions);
         (asker, tokio::spawn(reloader.run(stop.clone())))
     });
     Ok(Running {
@@ -222,7 +228,7 @@ async fn check(readers: &Readers, accept: bool) -> anyhow::Result<Option<String>
 fn routes(
     gateway: &Arc<Gateway>,
     readers: &Readers,
-    access: Access,
+    (access, trusted_proxies): (Access, &[Network]),
     hosts: Guard,
     clock: Arc<dyn Clock>,
 ) -> Router {
@@ -235,13 +241,15 @@ fn routes(
         crate::gateway::random(),
     );
     let rules = Arc::clone(gateway);
-    let log = Arc::clone(gateway);
+    let (log, servers) = (Arc::clone(gateway), Arc::clone(gateway));
     let pages = pages
+        .behind(trusted_proxies)
         .with_remarks(Arc::new(move || remarks(&rules.policy_state())))
         .with_recording(Arc::new(move |accessed| {
             record(Arc::clone(&log), accessed).boxed()
         }))
-        .with_news(gateway.news());
+        .with_news(gateway.news())
+        .with_servers(Arc::new(move || servers.server_states()));
     http::router(Arc::clone(gateway), clock)
         .merge(dashboard::mount(pages))
         .layer(from_fn_with_state(Arc::new(hosts), http::guard))

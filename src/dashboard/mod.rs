@@ -38,6 +38,7 @@ use crate::audit::Accessed;
 use crate::clock::Clock;
 use crate::db::Readers;
 use crate::policy::Permissions;
+use crate::types::{Network, ServerState};
 
 use failure::Failure;
 use login::Attempts;
@@ -57,7 +58,7 @@ const MAX_FORM: usize = 4_096;
 /// Who may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever logs in with a viewer's token.
+    /// Whoever logs in with a viewer's token, or comes with a viewer's header through a trusted proxy.
     Viewers,
     /// Everybody who reaches the listener: `--open-dashboard`.
     Open,
@@ -82,6 +83,9 @@ pub type Remarking = Arc<dyn Fn() -> Remarks + Send + Sync>;
 /// and to false when it cannot be written.
 pub type Recording = Arc<dyn Fn(Accessed) -> BoxFuture<'static, bool> + Send + Sync>;
 
+/// How the servers do, asked for once a request.
+pub type Servers = Arc<dyn Fn() -> Vec<ServerState> + Send + Sync>;
+
 /// What the pages are made from.
 #[derive(Clone)]
 pub struct Dashboard {
@@ -90,8 +94,10 @@ pub struct Dashboard {
     remarks: Option<Remarking>,
     recording: Option<Recording>,
     news: Option<watch::Receiver<i64>>,
+    servers: Option<Servers>,
     clock: Arc<dyn Clock>,
     access: Access,
+    trusted_proxies: Arc<[Network]>,
     signer: Signer,
     attempts: Arc<Attempts>,
 }
@@ -111,8 +117,10 @@ impl Dashboard {
             remarks: None,
             recording: None,
             news: None,
+            servers: None,
             clock,
             access,
+            trusted_proxies: Arc::default(),
             signer: Signer::new(&key),
             attempts: Arc::default(),
         }
@@ -134,12 +142,34 @@ impl Dashboard {
         }
     }
 
+    /// Believes the reverse proxies in these networks what they say of viewers in headers.
+    pub fn behind(self, proxies: &[Network]) -> Self {
+        Self {
+            trusted_proxies: proxies.into(),
+            ..self
+        }
+    }
+
     /// Hears the sequence of the last durable event whenever there are more.
     pub fn with_news(self, news: watch::Receiver<i64>) -> Self {
         Self {
             news: Some(news),
             ..self
         }
+    }
+
+    /// Says how the servers do, too.
+    pub fn with_servers(self, servers: Servers) -> Self {
+        Self {
+            servers: Some(servers),
+            ..self
+        }
+    }
+
+    /// How the servers do, by name; none where nobody says so.
+    pub fn servers(&self) -> Vec<ServerState> {
+        let servers = self.servers.as_ref();
+        servers.map(|servers| servers()).unwrap_or_default()
     }
 
     /// Tells the sequence of the last durable event, after each commit; nothing where nobody tells it to us.

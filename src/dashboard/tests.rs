@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use crate::audit::{Entry, Kind};
-use crate::policy::{Parts, Permissions};
-use crate::types::Timestamp;
+use crate::policy::{Parts, Permissions, ProxyHeader, Viewer};
+use crate::types::{Network, Peer, Timestamp, ViewerName};
 
 use super::twins::Form;
 use super::{Access, headers};
@@ -625,6 +625,145 @@ async fn a_link_from_another_site_comes_in_through_a_page_of_our_own() {
         "{}",
         page.body
     );
+}
+
+/// The rules of the sample, and viewers whom a proxy lets in by a group.
+fn with_groups(groups: &[(&str, &str)]) -> Parts {
+    let mut rules = parts();
+    let known = rules.viewers.values().next().unwrap().clone();
+    for (name, group) in groups {
+        let name: ViewerName = name.parse().unwrap();
+        let header = ProxyHeader {
+            name: "x-groups".into(),
+            value: (*group).into(),
+        };
+        let viewer = Viewer {
+            name: name.clone(),
+            tokens: Vec::new(),
+            header: Some(header),
+            ..known.clone()
+        };
+        rules.viewers.insert(name, viewer);
+    }
+    rules
+}
+
+/// A request that came over a connection from this address, with these lines of the header; `None` for no connection.
+async fn from(router: &Router, peer: Option<&str>, path: &str, lines: &[&str]) -> Answer {
+    let mut request = Request::get(path).body(Body::empty()).unwrap();
+    for line in lines {
+        let line = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+        request.headers_mut().append("x-groups", line);
+    }
+    if let Some(address) = peer {
+        let peer = Peer(address.parse().unwrap());
+        request.extensions_mut().insert(peer);
+    }
+    send(router, request).await
+}
+
+const PROXY: Option<&str> = Some("10.20.0.7");
+
+#[tokio::test]
+async fn a_header_is_believed_from_a_trusted_proxy_alone() {
+    let sample = Sample::busy().await;
+    let router = async |networks: &[&str]| {
+        let networks: Vec<Network> = networks.iter().map(|text| text.parse().unwrap()).collect();
+        let rules = Permissions::new(with_groups(&[("auditors", "audit")]));
+        sample.router_behind(&networks, rules).await
+    };
+    let behind = router(&["192.0.2.1", "10.20.0.0/16"]).await;
+    let alone = router(&[]).await;
+    let table: [(&Router, Option<&str>, &[&str], bool); 11] = [
+        (&behind, PROXY, &["audit"], true),
+        (&behind, PROXY, &["staff, audit ,board"], true),
+        (&behind, PROXY, &["staff", "audit"], true),
+        (&behind, Some("::ffff:10.20.0.7"), &["audit"], true),
+        (&behind, Some("192.0.2.1"), &["audit"], true),
+        (&behind, PROXY, &["auditor"], false),
+        (&behind, PROXY, &[], false),
+        (&behind, Some("10.21.0.7"), &["audit"], false),
+        (&behind, None, &["audit"], false),
+        (&alone, PROXY, &["audit"], false),
+        (&alone, None, &["audit"], false),
+    ];
+    for (router, peer, lines, comes_in) in table {
+        for path in ["/audit", "/audit/calls?agent=clawd"] {
+            let page = from(router, peer, path, lines).await;
+            if comes_in {
+                assert_eq!(page.status, StatusCode::OK, "{peer:?} {lines:?} {path}");
+                assert!(page.body.contains("<bdi>auditors</bdi>"), "{path}");
+            } else {
+                assert_eq!(page.status, StatusCode::SEE_OTHER, "{peer:?} {lines:?}");
+                let login = page.header(header::LOCATION);
+                assert!(login.starts_with("/audit/login?next=/audit"), "{login}");
+                assert!(!page.body.contains("clawd"), "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_a_proxy_lets_in_sees_no_login_page_and_no_way_to_log_out() {
+    let sample = Sample::busy().await;
+    let networks = ["10.20.0.0/16".parse().unwrap()];
+    let rules = Permissions::new(with_groups(&[("auditors", "audit")]));
+    let router = sample.router_behind(&networks, rules).await;
+    let login = "/audit/login?next=/audit/calls%3Fagent%3Dclawd";
+    let passed = from(&router, PROXY, login, &["audit"]).await;
+    assert_eq!(passed.status, StatusCode::SEE_OTHER);
+    assert_eq!(passed.header(header::LOCATION), "/audit/calls?agent=clawd");
+    assert_eq!(
+        passed.header(header::SET_COOKIE),
+        "",
+        "the proxy says it again each time"
+    );
+    let stopped = from(&router, Some("10.21.0.7"), login, &["audit"]).await;
+    assert_eq!(stopped.status, StatusCode::OK);
+    assert!(stopped.body.contains("name=\"token\""));
+    let page = from(&router, PROXY, "/audit", &["audit"]).await.body;
+    assert!(!page.contains("/audit/logout"));
+}
+
+#[tokio::test]
+async fn a_login_goes_before_what_a_proxy_says() {
+    let sample = Sample::busy().await;
+    let networks = ["10.20.0.0/16".parse().unwrap()];
+    let rules = Permissions::new(with_groups(&[("auditors", "audit")]));
+    let router = sample.router_behind(&networks, rules).await;
+    let answer = log_in(&router, VIEWER, "").await;
+    let (cookie, _) = answer.header(header::SET_COOKIE).split_once(';').unwrap();
+    let ask = async |cookie: &str| {
+        let request = Request::get("/audit").header("x-groups", "audit");
+        let request = request.header(header::COOKIE, cookie).body(Body::empty());
+        let mut request = request.unwrap();
+        let peer = Peer("10.20.0.7".parse().unwrap());
+        request.extensions_mut().insert(peer);
+        send(&router, request).await.body
+    };
+    let page = ask(cookie).await;
+    assert!(page.contains("<bdi>governance</bdi>") && page.contains("/audit/logout"));
+    let page = ask("hayward-viewer=over").await;
+    assert!(page.contains("<bdi>auditors</bdi>") && !page.contains("/audit/logout"));
+}
+
+#[tokio::test]
+async fn of_several_viewers_with_a_header_that_fits_the_first_by_name_comes_in() {
+    let sample = Sample::busy().await;
+    let networks = ["10.20.0.0/16".parse().unwrap()];
+    let rules = with_groups(&[("zoe", "staff"), ("board", "board"), ("auditors", "audit")]);
+    let router = sample
+        .router_behind(&networks, Permissions::new(rules))
+        .await;
+    for (line, name) in [
+        ("staff, board, audit", "auditors"),
+        ("staff, board", "board"),
+        ("board, staff", "board"),
+        ("staff", "zoe"),
+    ] {
+        let page = from(&router, PROXY, "/audit", &[line]).await.body;
+        assert!(page.contains(&format!("<bdi>{name}</bdi>")), "{line}");
+    }
 }
 
 #[tokio::test]

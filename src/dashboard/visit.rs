@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
-use sqlx::SqliteConnection;
 
 use crate::audit::filter::{Back, Filter, Period};
+use crate::db::PageReader;
 use crate::policy::Permissions;
 use crate::types::{Timestamp, Zone};
 
@@ -131,7 +131,7 @@ impl FromRequestParts<Dashboard> for Visit {
 /// Reads through one connection for as long as a page may take.
 pub(super) async fn reading<T>(
     visit: &Visit,
-    read: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Failure>,
+    read: impl AsyncFnOnce(&mut PageReader) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     super::within(async {
         let mut db = visit.dashboard.readers.page().await?;

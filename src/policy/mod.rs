@@ -13,6 +13,7 @@ mod location;
 mod lock;
 mod pattern;
 mod permissions;
+mod proxy_header;
 mod reach;
 mod weigh;
 
@@ -31,4 +32,5 @@ pub use permissions::{
     GrantRule, Parts, Permissions, Place, Pool, RateRule, Refund, RefusalStyle, ServerRule,
     Specificity, Token, UngrantedStyle, Viewer, ViewerScope,
 };
+pub use proxy_header::ProxyHeader;
 pub use reach::{Drawn, Reached, budgets_of, reach};
