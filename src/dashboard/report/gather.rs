@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
-
 use crate::audit::read::{self, Extent, Fresh, Known, Note, Refused, Span, Spent};
 use crate::audit::{Counts, Kind};
 use crate::budget::ended_between;
-use crate::db::DbError;
+use crate::db::{DbError, SqliteConnection};
 use crate::policy::{Capture, Permissions};
 use crate::types::{Timestamp, Zone};
 

@@ -97,7 +97,7 @@ fn address(month: Month, visit: &Visit) -> String {
 async fn record(month: Month, peer: Option<Extension<Peer>>, visit: &Visit) -> bool {
     let accessed = Accessed {
         viewer: match &visit.guest {
-            Guest::Viewer(name) => Some(name.clone()),
+            Guest::Viewer(name, _) => Some(name.clone()),
             Guest::Anybody => None,
         },
         path: Some(format!("{BASE}/report/{month}")),
