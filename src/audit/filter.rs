@@ -128,6 +128,11 @@ impl Back {
         Self { count, unit }
     }
 
+    /// A count of minutes.
+    pub const fn minutes(count: u16) -> Self {
+        Self::of(count, Unit::Minutes)
+    }
+
     /// A count of hours.
     pub const fn hours(count: u16) -> Self {
         Self::of(count, Unit::Hours)

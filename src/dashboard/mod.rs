@@ -5,16 +5,20 @@
 
 mod calls;
 mod chart;
+mod connect;
 mod failure;
 mod figures;
 mod filter;
 mod filters;
 mod frame;
 mod headers;
+mod help;
 mod label;
 mod login;
 mod look;
+mod openapi;
 mod overview;
+mod reasons;
 mod report;
 mod session;
 #[cfg(test)]
@@ -211,6 +215,9 @@ fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
     vec![
         ("/", get(overview::page)),
         ("/calls", get(calls::page)),
+        ("/connect", get(connect::page)),
+        ("/help", get(help::page)),
+        ("/openapi.json", get(openapi::page)),
         ("/report", get(report::latest)),
         ("/report/{month}", get(report::page)),
     ]

@@ -1,5 +1,7 @@
 //! The pages through their real router, over a real file.
 
+mod connect;
+mod help;
 mod recorded;
 mod report;
 mod sample;

@@ -22,6 +22,9 @@ pub(super) const ROWS: usize = 50;
 /// Gaps and other events of one kind that are listed.
 const LISTED: usize = 100;
 
+/// One of several numbers.
+type Number = fn(&Counts) -> i64;
+
 /// The document as HTML that stands alone.
 #[derive(Debug, Template)]
 #[template(path = "report_alone.html", whitespace = "minimize")]
@@ -240,7 +243,7 @@ impl Report {
             &["", "#This month", "#Month before", "#Change"],
         );
         let [now, before] = &self.totals;
-        let numbers: [(&str, fn(&Counts) -> i64); 8] = [
+        let numbers: [(&str, Number); 8] = [
             ("Calls", Counts::calls),
             ("Let through", |counts| counts.admitted),
             ("Refused", |counts| counts.refused),
