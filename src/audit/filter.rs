@@ -422,6 +422,13 @@ impl Filter {
             && fits(Key::Reason, &opening.reason)
     }
 
+    /// Whether a value fits the conditions on one key; nothing known fits no condition that keeps.
+    pub fn fits(&self, key: Key, value: Option<&str>) -> bool {
+        let picks = self.picks_of(key);
+        let is = |values: &[String]| value.is_some_and(|value| values.iter().any(|it| it == value));
+        (picks.only.is_empty() || is(&picks.only)) && !is(&picks.not)
+    }
+
     fn picks_of(&self, key: Key) -> Picks {
         let of = |not: bool| {
             let picks = self.picks.iter();

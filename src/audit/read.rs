@@ -14,6 +14,7 @@ mod month;
 mod names;
 mod places;
 mod policies;
+mod refused;
 pub mod replay;
 mod row;
 mod series;
@@ -39,6 +40,7 @@ pub use month::{
     extent_between, known_at, looks_in, notes_in, rules_in, sealed_at, snapshot,
 };
 pub use policies::{PolicyRow, PolicyText, policies, policy_text};
+pub use refused::{NewestRefusals, OneRefusal, REFUSALS, newest_refusals};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{
     INTERVALS, agents_last_seen, series_agent, series_all, series_tool, tools_last_seen,

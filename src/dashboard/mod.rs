@@ -6,6 +6,7 @@
 mod calls;
 mod chart;
 mod connect;
+mod denials;
 mod failure;
 mod figures;
 mod filter;
@@ -215,6 +216,7 @@ fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
     vec![
         ("/", get(overview::page)),
         ("/calls", get(calls::page)),
+        ("/denials", get(denials::page)),
         ("/connect", get(connect::page)),
         ("/help", get(help::page)),
         ("/openapi.json", get(openapi::page)),
@@ -225,7 +227,7 @@ fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
 
 /// The lists that have twins for programs, and what makes their rows.
 fn lists() -> Vec<(&'static str, twins::Making)> {
-    vec![]
+    vec![("/denials", denials::table)]
 }
 
 /// The pages, to be nested at [`BASE`]; [`mount`] does.

@@ -1,6 +1,7 @@
 //! The pages through their real router, over a real file.
 
 mod connect;
+mod denials;
 mod help;
 mod recorded;
 mod report;
