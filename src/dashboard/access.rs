@@ -7,7 +7,7 @@ use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::audit::filter::Period;
+use crate::audit::filter::{Filter, Period};
 use crate::audit::read::{self, AccessRow, Cursor};
 use crate::policy::{Viewer, ViewerScope};
 use crate::types::{CallId, Timestamp, shown};
@@ -65,7 +65,7 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
         most: count(i64::from(TABLE_ROWS)),
         older: older.map(|row| here(Cursor::Before(row.seq))),
         newest: before.map(|_| here(Cursor::Newest)),
-        rows: rows.iter().map(|access| row(access, watch)).collect(),
+        rows: rows.iter().map(|access| row(access, watch, &visit.filter)).collect(),
         twins: twins::of(&visit),
     }))
 }
@@ -199,7 +199,7 @@ fn sees(scopes: &[ViewerScope]) -> &'static str {
     }
 }
 
-fn row(access: &AccessRow, watch: Watch<'_>) -> Row {
+fn row(access: &AccessRow, watch: Watch<'_>, filter: &Filter) -> Row {
     let (class, what) = match access.what.as_str() {
         "login" => ("ok", "logged in".to_owned()),
         "logout" => ("released", "logged out".into()),
@@ -209,6 +209,7 @@ fn row(access: &AccessRow, watch: Watch<'_>) -> Row {
         "report" => ("abandoned", "made a report".into()),
         other => ("open", shown::name(other).to_string()),
     };
+    let along = filter.any_call();
     // Only what is the id of a call becomes a link.
     let call = access
         .of
@@ -222,7 +223,7 @@ fn row(access: &AccessRow, watch: Watch<'_>) -> Row {
             .map(|viewer| shown::name(viewer).to_string()),
         class,
         what,
-        call: call.map(|call| (format!("{BASE}/calls?call={call}"), call.to_string())),
+        call: call.map(|call| (format!("{BASE}/calls/{call}{along}"), call.to_string())),
         path: access.path.as_deref().map(|path| visible(path, CHARACTERS)),
         form: access
             .form

@@ -211,7 +211,7 @@ impl CallPage {
             word: word(row),
             facts: facts(call, &visit.filter),
             timing: timing(call),
-            decision: decision(found),
+            decision: decision(found, &visit.filter),
             budgets: counted(call),
             bodies: call
                 .bodies
@@ -222,7 +222,7 @@ impl CallPage {
             open: can_open.then(|| format!("{BASE}/calls/{id}/bodies{}", visit.filter)),
             bodies_told: bodies_told(call, may_see),
             near: near(found, visit),
-            all_of_session: all_near(row),
+            all_of_session: all_near(row, &visit.filter),
             events: events(call, visit),
             curl: curl(row, &call.bodies),
             test: test(row),
@@ -283,7 +283,7 @@ fn facts(call: &WholeCall, filter: &Filter) -> Vec<Fact> {
     };
     let continues = facts.continues.as_deref().map(|id| {
         let id = shown::name(id).to_string();
-        (id.clone(), format!("{BASE}/calls/{id}"))
+        (id.clone(), format!("{BASE}/calls/{id}{filter}"))
     });
     let all = [
         linked("Agent", picked(Key::Agent, &opening.agent)),
@@ -334,7 +334,7 @@ fn timing(call: &WholeCall) -> Option<Timing> {
     })
 }
 
-fn decision(found: &Found) -> Option<Decision> {
+fn decision(found: &Found, filter: &Filter) -> Option<Decision> {
     let opening = &found.call.row.opening;
     let rule = opening.rule.as_deref()?;
     let line = opening.line.unwrap_or(0);
@@ -352,7 +352,7 @@ fn decision(found: &Found) -> Option<Decision> {
         href: found
             .rules
             .as_ref()
-            .map(|(revision, _)| format!("{BASE}/policy/{revision}#L{line}")),
+            .map(|(revision, _)| format!("{BASE}/policy/{revision}{filter}#L{line}")),
         lines: lines.unwrap_or_default(),
     })
 }
@@ -419,7 +419,7 @@ fn near(found: &Found, visit: &Visit) -> Vec<Near> {
         what: Link {
             href: match row.call {
                 Some(id) => format!("{BASE}/calls/{id}{}", visit.filter),
-                None => format!("{BASE}/calls"),
+                None => format!("{BASE}/calls{}", visit.filter),
             },
             text: target(row),
         },
@@ -431,7 +431,7 @@ fn near(found: &Found, visit: &Visit) -> Vec<Near> {
 }
 
 /// The calls of the same agent in the hour around this one.
-fn all_near(row: &CallRow) -> Option<String> {
+fn all_near(row: &CallRow, filter: &Filter) -> Option<String> {
     const HALF: i64 = 1_800_000_000;
     let agent = row.opening.agent.as_deref()?;
     let at = |by: i64| Some(Timestamp::from_micros(row.at.micros().saturating_add(by)));
@@ -439,7 +439,7 @@ fn all_near(row: &CallRow) -> Option<String> {
         from: at(-HALF),
         to: at(HALF),
     };
-    let filter = Filter::just(Key::Agent, agent).during(around);
+    let filter = filter.time_only().with(Key::Agent, agent).during(around);
     Some(format!("{BASE}/calls{filter}"))
 }
 

@@ -5,7 +5,7 @@ use crate::audit::read::{CallState, Cursor};
 use crate::types::{Timestamp, shown};
 
 use super::figures::Watch;
-use super::filter::{COLUMNS, Ignored, TZ};
+use super::filter::{COLUMNS, TZ};
 use super::visit::Visit;
 
 /// What stands over a list.
@@ -13,8 +13,6 @@ use super::visit::Visit;
 pub(super) struct Filters {
     pub(super) ranges: Vec<Range>,
     pub(super) chips: Vec<Chip>,
-    /// Parts of the address that mean nothing, and why.
-    pub(super) ignored: Vec<(String, &'static str)>,
     /// The page without any condition.
     pub(super) clear: String,
 }
@@ -93,7 +91,6 @@ impl Filters {
         Self {
             ranges: ranges.collect(),
             chips: chips(filter, here, offer.keys, visit.watch()),
-            ignored: visit.ignored.iter().map(ignored).collect(),
             clear: visit.path.clone(),
         }
     }
@@ -113,10 +110,6 @@ impl Here<'_> {
             query
         }
     }
-}
-
-fn ignored(part: &Ignored) -> (String, &'static str) {
-    (shown::name(&part.text).to_string(), part.why)
 }
 
 fn chips(filter: &Filter, here: Here<'_>, keys: &[Key], watch: Watch<'_>) -> Vec<Chip> {

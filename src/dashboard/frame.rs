@@ -3,11 +3,11 @@
 use axum::http::{HeaderMap, header};
 
 use crate::audit::filter::Filter;
-use crate::types::ViewerName;
+use crate::types::{ViewerName, shown};
 
 use super::BASE;
 use super::figures::When;
-use super::filter::{COLUMNS, REFRESH, VALUES, encode};
+use super::filter::{COLUMNS, Ignored, REFRESH, VALUES, encode};
 use super::headers::{SCRIPT_NAME, STYLE_NAME};
 use super::visit::Visit;
 
@@ -96,6 +96,8 @@ pub(super) struct Frame {
     pub(super) script: &'static str,
     pub(super) theme: Theme,
     pub(super) pages: Vec<Page>,
+    /// What goes along to other pages, as the query of their address.
+    pub(super) along: String,
     /// Who logged in.
     pub(super) viewer: Option<String>,
     /// Seconds after which the page is loaded anew.
@@ -112,6 +114,8 @@ pub(super) struct Frame {
     pub(super) now: When,
     /// The revision of the policy in force.
     pub(super) revision: String,
+    /// Parts of the address that mean nothing, and why.
+    pub(super) ignored: Vec<(String, &'static str)>,
     /// What is wrong with the files of rules as they are now.
     pub(super) complaints: Vec<String>,
 }
@@ -131,6 +135,7 @@ impl Frame {
             script: &SCRIPT_NAME,
             theme: visit.theme(),
             pages: PAGES.into_iter().map(page).collect(),
+            along: along.to_string(),
             viewer: match &visit.guest {
                 Guest::Viewer(name, _) => Some(name.to_string()),
                 Guest::Anybody => None,
@@ -142,6 +147,7 @@ impl Frame {
             zone: visit.zone.name().into(),
             now: visit.watch().tell(visit.now),
             revision: visit.permissions.revision().short(),
+            ignored: visit.ignored.iter().map(ignored).collect(),
             complaints: Vec::new(),
         }
     }
@@ -150,6 +156,10 @@ impl Frame {
     pub(super) fn with(self, complaints: Vec<String>) -> Self {
         Self { complaints, ..self }
     }
+}
+
+fn ignored(part: &Ignored) -> (String, &'static str) {
+    (shown::name(&part.text).to_string(), part.why)
 }
 
 /// What of a filter goes along to other pages.

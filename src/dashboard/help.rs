@@ -3,6 +3,9 @@
 use askama::Template;
 use axum::response::Response;
 
+use crate::audit::filter::Key;
+
+use super::BASE;
 use super::failure::{Failure, html};
 use super::filters::decisions;
 use super::frame::Frame;
@@ -15,7 +18,9 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
         let reasons = REASONS.iter().filter(|(_, its, _)| *its == about);
         Group {
             title: about.title(),
-            reasons: reasons.map(|(code, _, words)| (*code, *words)).collect(),
+            reasons: reasons
+                .map(|(code, _, words)| (*code, *words, calls_because(&visit, code)))
+                .collect(),
         }
     });
     Ok(html(&Help {
@@ -43,7 +48,13 @@ struct Help {
 #[derive(Debug)]
 struct Group {
     title: &'static str,
-    reasons: Vec<(&'static str, &'static str)>,
+    /// The code, what it means, the calls that were refused with it.
+    reasons: Vec<(&'static str, &'static str, String)>,
+}
+
+fn calls_because(visit: &Visit, code: &str) -> String {
+    let refused = visit.filter.time_only().with(Key::Reason, code);
+    format!("{BASE}/calls{refused}")
 }
 
 /// The keys of `templates/script.js`, and what they do.

@@ -15,6 +15,7 @@ use super::budget_row::BudgetRow;
 use super::chart::{Bar, Stack};
 use super::failure::{Failure, html};
 use super::figures::{Watch, When, change, count};
+use super::filter::REFRESH;
 use super::frame::{Frame, Link};
 use super::visit::{Visit, reading};
 
@@ -31,6 +32,8 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
     let found = reading(&visit, async |db| gather(db, now).await).await?;
     let permissions = &visit.permissions;
     let watch = visit.watch();
+    // This page has a time of its own, and is about everybody.
+    let kept = visit.filter.time_only().leaving(REFRESH);
     let total = found.today.total();
     let remarks = visit.dashboard.remarks();
     Ok(html(&Overview {
@@ -43,22 +46,22 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
             .counted_from
             .map(|at| watch.tell_minutes(at).line()),
         counted: count(read::COUNTED),
-        figures: figures(&found.today, found.before),
-        chart: chart(&found.today, found.from, watch),
+        figures: figures(&found.today, found.before, &kept),
+        chart: chart(&found.today, found.from, watch, &kept),
         calls_allowed: count(total.calls.saturating_sub(total.refused)),
         budgets: found
             .budgets
             .iter()
-            .map(|window| BudgetRow::new(window, &Filter::default(), watch))
+            .map(|window| BudgetRow::new(window, &kept, watch))
             .collect(),
         refusals: found
             .refusals
             .iter()
-            .map(|row| refusal(row, watch))
+            .map(|row| refusal(row, watch, &kept))
             .collect(),
-        all_refusals: address(&with_day(Filter::just(Key::Decision, "denied"))),
-        agents: top_agents(&found.today),
-        tools: top_tools(&found.today),
+        all_refusals: of_day(&kept.with(Key::Decision, "denied")),
+        agents: top_agents(&found.today, &kept),
+        tools: top_tools(&found.today, &kept),
         policy_size: format!(
             "{}, {}",
             plural(permissions.agents().len(), "agent", "agents"),
@@ -202,56 +205,56 @@ fn plural(number: usize, one: &str, many: &str) -> String {
     format!("{number} {word}")
 }
 
-/// The last 24 hours of some calls.
-fn with_day(filter: Filter) -> Filter {
-    filter.during(Period::Last(Back::DAY))
+/// The list of the last 24 hours of some calls.
+fn of_day(filter: &Filter) -> String {
+    address(&filter.during(Period::Last(Back::DAY)))
 }
 
 fn address(filter: &Filter) -> String {
     format!("{BASE}/calls{filter}")
 }
 
-fn figures(today: &Day, before: Totals) -> Vec<Figure> {
+fn figures(today: &Day, before: Totals, kept: &Filter) -> Vec<Figure> {
     let (now, then) = (today.total(), before.counted);
     let seen = i64::try_from(today.agents.len()).unwrap_or(i64::MAX);
-    let figure = |name, filter, now, then, bad| Figure {
+    let figure = |name, filter: &Filter, now, then, bad| Figure {
         name,
-        href: address(&with_day(filter)),
+        href: of_day(filter),
         number: count(now),
         change: change(now, then),
         bad,
     };
-    let denied = Filter::just(Key::Decision, "denied");
-    let errors = Filter::just(Key::Decision, "error")
+    let denied = kept.with(Key::Decision, "denied");
+    let errors = kept
+        .with(Key::Decision, "error")
         .with(Key::Decision, "failed")
         .with(Key::Decision, "released")
         .with(Key::Decision, "abandoned");
-    let everything = Filter::default;
     vec![
-        figure("Calls", everything(), now.calls, then.calls, false),
+        figure("Calls", kept, now.calls, then.calls, false),
         figure(
             "Refused",
-            denied,
+            &denied,
             now.refused,
             then.refused,
             now.refused > 0,
         ),
-        figure("Errors", errors, now.errors, then.errors, now.errors > 0),
-        figure("Agents active", everything(), seen, before.agents, false),
+        figure("Errors", &errors, now.errors, then.errors, now.errors > 0),
+        figure("Agents active", kept, seen, before.agents, false),
     ]
 }
 
-fn chart(day: &Day, begin: Timestamp, watch: Watch<'_>) -> Stack {
+fn chart(day: &Day, begin: Timestamp, watch: Watch<'_>, kept: &Filter) -> Stack {
     let hour = Duration::from_secs(3_600);
     let bars = day.hours.iter().zip(0_u32..).map(|(counted, at)| {
         let from = begin.after(hour * at);
-        bar(counted, from, from.after(hour), watch)
+        bar(counted, (from, from.after(hour)), watch, kept)
     });
     Stack::new("Calls by the hour", "Hour", bars.collect())
 }
 
 /// Calls that ended in an hour may have begun in the one before, so errors can exceed the calls.
-fn bar(hour: &Hour, from: Timestamp, to: Timestamp, watch: Watch<'_>) -> Bar {
+fn bar(hour: &Hour, (from, to): (Timestamp, Timestamp), watch: Watch<'_>, kept: &Filter) -> Bar {
     let rest = hour.calls.saturating_sub(hour.refused);
     let period = Period::Between {
         from: Some(from),
@@ -259,7 +262,7 @@ fn bar(hour: &Hour, from: Timestamp, to: Timestamp, watch: Watch<'_>) -> Bar {
     };
     let (begins, ends) = (watch.tell_minutes(from).time, watch.tell_minutes(to).time);
     Bar {
-        href: address(&Filter::default().during(period)),
+        href: address(&kept.during(period)),
         name: format!("{begins} to {ends}"),
         mark: begins,
         fine: rest.saturating_sub(hour.errors).max(0),
@@ -268,11 +271,11 @@ fn bar(hour: &Hour, from: Timestamp, to: Timestamp, watch: Watch<'_>) -> Bar {
     }
 }
 
-fn refusal(row: &CallRow, watch: Watch<'_>) -> Refusal {
+fn refusal(row: &CallRow, watch: Watch<'_>, kept: &Filter) -> Refusal {
     let opening = &row.opening;
     let link = |key, value: &Option<String>| {
         value.as_deref().map(|value| Link {
-            href: address(&with_day(Filter::just(key, value))),
+            href: of_day(&kept.with(key, value)),
             text: shown::name(value).to_string(),
         })
     };
@@ -280,7 +283,7 @@ fn refusal(row: &CallRow, watch: Watch<'_>) -> Refusal {
     let target = opening.tool.as_deref().or(opening.target.as_deref());
     let target = target.or(opening.method.as_deref());
     let names: Vec<_> = [server, target].into_iter().flatten().collect();
-    let mut filter = Filter::just(Key::Decision, "denied");
+    let mut filter = kept.with(Key::Decision, "denied");
     for (key, value) in [(Key::Server, &opening.server), (Key::Tool, &opening.tool)] {
         filter = value
             .iter()
@@ -290,7 +293,7 @@ fn refusal(row: &CallRow, watch: Watch<'_>) -> Refusal {
         when: watch.tell(row.at),
         agent: link(Key::Agent, &opening.agent),
         target: (!names.is_empty()).then(|| Link {
-            href: address(&with_day(filter)),
+            href: of_day(&filter),
             text: names
                 .iter()
                 .map(|name| shown::name(name).to_string())
@@ -307,11 +310,11 @@ fn refusal(row: &CallRow, watch: Watch<'_>) -> Refusal {
     }
 }
 
-fn top_agents(day: &Day) -> Vec<Top> {
+fn top_agents(day: &Day, kept: &Filter) -> Vec<Top> {
     let most = day.agents.first().map_or(1, |agent| agent.calls);
     let top = day.agents.iter().take(ROWS).map(|agent| Top {
         name: Link {
-            href: address(&with_day(Filter::just(Key::Agent, &agent.name))),
+            href: of_day(&kept.with(Key::Agent, &agent.name)),
             text: shown::name(&agent.name).to_string(),
         },
         calls: count(agent.calls),
@@ -321,13 +324,15 @@ fn top_agents(day: &Day) -> Vec<Top> {
     top.collect()
 }
 
-fn top_tools(day: &Day) -> Vec<Top> {
+fn top_tools(day: &Day, kept: &Filter) -> Vec<Top> {
     let most = day.tools.first().map_or(1, |tool| tool.calls);
     let top = day.tools.iter().take(ROWS).map(|tool| {
-        let filter = Filter::just(Key::Server, &tool.server).with(Key::Tool, &tool.name);
+        let filter = kept
+            .with(Key::Server, &tool.server)
+            .with(Key::Tool, &tool.name);
         Top {
             name: Link {
-                href: address(&with_day(filter)),
+                href: of_day(&filter),
                 text: format!(
                     "{} / {}",
                     shown::name(&tool.server),

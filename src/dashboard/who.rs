@@ -94,11 +94,7 @@ impl Links {
 
     /// One very call.
     pub(super) fn one_call(&self, call: CallId) -> String {
-        let filter = Filter {
-            call: Some(call),
-            ..self.kept.time_only().during(Period::Ever)
-        };
-        format!("{BASE}/calls{filter}")
+        format!("{BASE}/calls/{call}{}", self.kept)
     }
 
     /// The same of another time.
