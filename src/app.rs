@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use axum::Router;
 use axum::middleware::from_fn_with_state;
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
@@ -22,7 +21,7 @@ use crate::dashboard::{Access, Dashboard, Remarks};
 use crate::db::{Durability, Readers};
 use crate::gateway::{Gateway, PolicyState, Setup, WriterTask};
 use crate::http::{Guard, Limits};
-use crate::types::Connection;
+use crate::types::{Connection, Network};
 use crate::upstream::Upstreams;
 use crate::{dashboard, db, http, telemetry};
 
@@ -32,6 +31,7 @@ pub mod socket;
 
 pub use reload::{Reloaded, Source};
 
+use findings::warn_of_headers;
 use reload::{Asker, Reloader, version};
 use socket::OrderSocket;
 
@@ -63,6 +63,8 @@ pub struct Settings {
     pub durability: Durability,
     /// Who may read the dashboard.
     pub access: Access,
+    /// The networks of reverse proxies that are believed what they say of viewers.
+    pub trusted_proxies: Vec<Network>,
     /// Which hosts and origins are ours.
     pub guard: Guard,
     /// What a listener takes.
@@ -110,6 +112,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         listen,
         durability,
         access,
+        trusted_proxies,
         guard,
         limits,
         environment,
@@ -149,8 +152,15 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         accepted,
     })
     .await?;
-    let routes = routes(&gateway, &readers, access, guard, clock);
+    warn_of_headers(&gateway.permissions(), &trusted_proxies);
+    let trusted_proxies: Arc<[Network]> = trusted_proxies.into();
     let stop = CancellationToken::new();
+    let pages = pages(&gateway, &readers, access, Arc::clone(&clock))
+        .behind(&trusted_proxies)
+        .until(stop.clone());
+    let routes = http::router(Arc::clone(&gateway), clock)
+        .merge(dashboard::mount(pages))
+        .layer(from_fn_with_state(Arc::new(guard), http::guard));
     let followed = source.filter(|source| {
         let can_be = source.can_be_followed();
         if !can_be {
@@ -162,7 +172,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     });
     let reloads = followed.map(|source| {
         let at = Arc::clone(&gateway);
-        let (reloader, asker) = Reloader::new(at, source, environment, revisions);
+        let (reloader, asker) = Reloader::new(at, source, environment, trusted_proxies, revisions);
         (asker, tokio::spawn(reloader.run(stop.clone())))
     });
     Ok(Running {
@@ -219,32 +229,29 @@ async fn check(readers: &Readers, accept: bool) -> anyhow::Result<Option<String>
     ))
 }
 
-fn routes(
+/// The pages, and what they ask the gateway.
+fn pages(
     gateway: &Arc<Gateway>,
     readers: &Readers,
     access: Access,
-    hosts: Guard,
     clock: Arc<dyn Clock>,
-) -> Router {
+) -> Dashboard {
     let in_force = Arc::clone(gateway);
-    let pages = Dashboard::new(
-        readers.clone(),
-        Arc::new(move || in_force.permissions()),
-        Arc::clone(&clock),
-        access,
-        crate::gateway::random(),
+    let permissions = Arc::new(move || in_force.permissions());
+    let key = crate::gateway::random();
+    let pages = Dashboard::new(readers.clone(), permissions, clock, access, key);
+    let (rules, log, servers) = (
+        Arc::clone(gateway),
+        Arc::clone(gateway),
+        Arc::clone(gateway),
     );
-    let rules = Arc::clone(gateway);
-    let log = Arc::clone(gateway);
-    let pages = pages
+    pages
         .with_remarks(Arc::new(move || remarks(&rules.policy_state())))
         .with_recording(Arc::new(move |accessed| {
             record(Arc::clone(&log), accessed).boxed()
         }))
-        .with_news(gateway.news());
-    http::router(Arc::clone(gateway), clock)
-        .merge(dashboard::mount(pages))
-        .layer(from_fn_with_state(Arc::new(hosts), http::guard))
+        .with_news(gateway.news())
+        .with_servers(Arc::new(move || servers.server_states()))
 }
 
 /// Says whether it is written down now that somebody used the pages.

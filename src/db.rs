@@ -358,7 +358,7 @@ impl Readers {
         let pool = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(BUSY_TIMEOUT)
-            .before_acquire(|connection, _| Box::pin(page::clear(connection)))
+            .after_release(|connection, _| Box::pin(page::clear(connection)))
             .connect_with(options)
             .await
             .map_err(|error| cannot_open(path, &error))?;

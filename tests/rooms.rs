@@ -103,6 +103,8 @@ mod plan {
         "audit/redact/",
         "audit/row.rs",
         "audit/verify/bodies.rs",
+        "audit/verify/rules.rs",
+        "upstream/contacts.rs",
         "audit/seen.rs",
         "audit/counts.rs",
         "audit/histogram.rs",

@@ -3,7 +3,8 @@
 
 use crate::config::{Diagnostic, LoadError, Severity};
 use crate::gateway::{Gateway, PolicyFile};
-use crate::types::Revision;
+use crate::policy::Permissions;
+use crate::types::{Network, Revision};
 
 use super::reload::Reloaded;
 
@@ -64,6 +65,23 @@ pub(super) fn say(findings: &[Diagnostic]) {
         } else {
             tracing::warn!(%place, %code, advice, "{title}");
         }
+    }
+}
+
+/// Says which viewers nobody can come in as by their header, because no proxy is trusted that could send it.
+pub(super) fn warn_of_headers(permissions: &Permissions, trusted_proxies: &[Network]) {
+    if !trusted_proxies.is_empty() {
+        return;
+    }
+    let viewers = permissions.viewers().values();
+    let by_header = viewers.filter(|viewer| viewer.header.is_some());
+    let names: Vec<&str> = by_header.map(|viewer| viewer.name.as_str()).collect();
+    if !names.is_empty() {
+        let viewers = names.join(", ");
+        tracing::warn!(
+            viewers,
+            "viewers with `header` in the rules cannot come in by it: no proxy is trusted; start with --trusted-proxy"
+        );
     }
 }
 

@@ -14,9 +14,9 @@ use crate::config::{Followed, LoadError, Loaded, commit_of};
 use crate::gateway::{Edition, Gateway, NotInForce, PolicyFile};
 use crate::policy::{Permissions, ToolLock};
 use crate::review;
-use crate::types::Revision;
+use crate::types::{Network, Revision};
 
-use super::findings::{refuse, say};
+use super::findings::{refuse, say, warn_of_headers};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -85,6 +85,7 @@ pub(super) struct Reloader {
     gateway: Arc<Gateway>,
     source: Arc<Source>,
     environment: Arc<BTreeMap<String, String>>,
+    trusted_proxies: Arc<[Network]>,
     policy: Followed,
     shadow: Option<Followed>,
     /// What the policy file held at the start.
@@ -125,6 +126,7 @@ impl Reloader {
         gateway: Arc<Gateway>,
         source: Source,
         environment: BTreeMap<String, String>,
+        trusted_proxies: Arc<[Network]>,
         (policy, shadow): (Version, Option<Version>),
     ) -> (Self, Asker) {
         let (asker, asked) = mpsc::channel(ASKED);
@@ -136,6 +138,7 @@ impl Reloader {
             source: Arc::new(source),
             first: policy.0,
             environment: Arc::new(environment),
+            trusted_proxies,
             asked,
             began: Instant::now(),
         };
@@ -234,6 +237,7 @@ impl Reloader {
                 let commit = commit.as_deref().unwrap_or("unknown");
                 tracing::info!(revision = %revision.short(), commit, "new rules are in force");
                 say(&loaded.warnings);
+                warn_of_headers(&self.gateway.permissions(), &self.trusted_proxies);
                 Reloaded::Changed
             }
             Err(error) => {

@@ -25,6 +25,7 @@ agents: {{clawd: {{token_hash: \"{hash}\", servers: [{{server: silent, tools: [a
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         durability: Durability::Process,
         access: Access::Viewers,
+        trusted_proxies: Vec::new(),
         guard: Guard::default(),
         limits: Limits {
             drain: Duration::from_millis(50),

@@ -7,10 +7,12 @@
 mod accesses;
 mod calls;
 mod day;
+mod definitions;
 mod found;
 mod fresh;
 mod latency;
 mod names;
+mod pairs;
 mod places;
 mod policies;
 mod rare;
@@ -24,6 +26,7 @@ mod tail;
 mod tests;
 mod trust;
 mod uses;
+mod whole;
 
 use sqlx::SqliteConnection;
 
@@ -33,9 +36,11 @@ use crate::types::Timestamp;
 pub use accesses::{AccessRow, accesses};
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
+pub use definitions::{DefinitionRow, definition_rows};
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
-pub use policies::{PolicyRow, PolicyText, calls_under, policies, policy_text};
+pub use pairs::{Pair, ToolDay, agent_tool_days, pairs_between};
+pub use policies::{PolicyRow, PolicyText, calls_under, policies, policy_text, revision_of};
 pub use rare::{RARE, RareEvent, rare_events};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{
@@ -48,6 +53,7 @@ pub use sums::{
 pub use tail::{Ended, ended_since};
 pub use trust::{Absence, Checkpointed, Cut, Trust, absences, trust};
 pub use uses::{Use, uses};
+pub use whole::{Chain, Facts, Held, KeptBody, WholeCall, neighbours, whole_call};
 
 /// Sequence numbers that one page searches at most.
 pub const SCAN: i64 = 200_000;

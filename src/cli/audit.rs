@@ -28,7 +28,7 @@ const KEY_PREFIX: &str = "hayward-signing-key:";
 const CODES: &str = "\
 Exit codes:
   0  sound
-  2  an event, a column, a body, a checkpoint or what pages find and count with is not what was written
+  2  an event, a column, a body, a text of rules, a checkpoint or what pages go by is not what was written
   3  events are missing or stand elsewhere, or bodies are that nobody deleted in good order
   4  the log was cut, rolled back or rewritten since a checkpoint or a head was kept elsewhere
   5  another log, another key, or no signature

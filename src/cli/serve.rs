@@ -19,6 +19,7 @@ use crate::dashboard::Access;
 use crate::db::Durability;
 use crate::http::{Guard, Limits};
 use crate::review;
+use crate::types::Network;
 
 /// Where the gateway listens when nobody says anything.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 3100);
@@ -57,6 +58,14 @@ pub struct ServeArguments {
     /// Show the dashboard to everybody who can reach it
     #[arg(long, env = "HAYWARD_OPEN_DASHBOARD", value_parser = BoolishValueParser::new())]
     pub open_dashboard: bool,
+    /// A reverse proxy, or a network of them, whose word for the `header` of viewers is taken; may be repeated
+    #[arg(
+        long = "trusted-proxy",
+        value_name = "NETWORK",
+        env = "HAYWARD_TRUSTED_PROXY",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Vec<Network>,
     /// A name clients reach the gateway by, beside localhost and its addresses; may be repeated
     #[arg(
         long = "allowed-host",
@@ -142,6 +151,7 @@ pub(super) async fn run(arguments: ServeArguments, screen: &mut Screen) -> Resul
             shadow: arguments.shadow.clone(),
             commit: arguments.policy_revision.clone(),
         }),
+        trusted_proxies: arguments.trusted_proxies.clone(),
         signing_key: signing_key.transpose()?,
         checkpoints: arguments.checkpoints.clone(),
         accept_mismatch: arguments.accept_mismatch,
@@ -191,6 +201,7 @@ pub(super) fn settings(
         listen,
         durability,
         access,
+        trusted_proxies: Vec::new(),
         guard,
         limits: Limits::default(),
         environment: environment(),
@@ -368,6 +379,18 @@ mod tests {
         }
         let error = parse("").listener(Some("tcp://10.0.0.1:3100")).unwrap_err();
         assert!(error.to_string().contains("PORT is `tcp://"), "{error}");
+    }
+
+    #[test]
+    fn trusted_proxies_are_networks() {
+        let arguments =
+            parse("--trusted-proxy 127.0.0.1 --trusted-proxy 10.20.0.0/16,2001:db8::/32");
+        let networks = arguments.trusted_proxies.iter().map(ToString::to_string);
+        let wanted = ["127.0.0.1/32", "10.20.0.0/16", "2001:db8::/32"];
+        assert_eq!(networks.collect::<Vec<_>>(), wanted);
+        let wrong = ["serve", "--trusted-proxy", "proxy.internal"];
+        let error = Line::try_parse_from(wrong).unwrap_err().to_string();
+        assert!(error.contains("write an address or a network"), "{error}");
     }
 
     #[test]

@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn each_setting_says_where_it_comes_from() {
         let found = shown_for(
-            "hayward config show --policy mine.yaml --allowed-host a,b --open-dashboard",
+            "hayward config show --policy mine.yaml --allowed-host a,b --open-dashboard --trusted-proxy 10.0.0.0/8",
             Some("8080"),
         );
         assert_eq!(of(&found, "policy"), ("mine.yaml".into(), "flag"));
@@ -198,6 +198,8 @@ mod tests {
         assert_eq!(of(&found, "open-dashboard"), (true.into(), "flag"));
         assert_eq!(of(&found, "checkpoints"), (Value::Null, "unset"));
         assert_eq!(of(&found, "allowed-host"), (json!(["a", "b"]), "flag"));
+        let proxies = (json!(["10.0.0.0/8"]), "flag");
+        assert_eq!(of(&found, "trusted-proxy"), proxies);
         assert_eq!(of(&found, "log-level"), ("info".into(), "default"));
         let found = shown_for("hayward config show --listen 127.0.0.1:1", Some("8080"));
         assert_eq!(of(&found, "listen"), ("127.0.0.1:1".into(), "flag"));

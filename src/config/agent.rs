@@ -16,10 +16,11 @@ use super::grant::{Draft, Ground, denials, find_ties, grants};
 use super::keys;
 use super::names::Known;
 use super::node::Entry;
-use super::problem::{Code, Finding, Findings, quote};
+use super::problem::{Code, Finding, Findings, Span, quote};
+use super::proxy_header::{SeenHeaders, proxy_header};
 use super::rate::{self, RateDraft};
 use super::server::disabled;
-use super::token::{SeenHashes, place, tokens};
+use super::token::{MAKE_ONE, SeenHashes, place, tokens};
 
 const REFUSALS: &[(&str, RefusalStyle)] = &[
     ("tool_error", RefusalStyle::ToolError),
@@ -222,6 +223,7 @@ pub(super) fn viewers(
     findings: &mut Findings,
 ) -> BTreeMap<ViewerName, Viewer> {
     let mut known = Known::default();
+    let mut headers = SeenHeaders::default();
     let mut viewers = BTreeMap::new();
     for entry in section {
         let Some(name) = known.enter::<ViewerName>(entry, "viewer", findings) else {
@@ -232,15 +234,34 @@ pub(super) fn viewers(
             continue;
         };
         let path = format!("viewers.{name}");
+        let owner = entry.key_span;
+        let is_known = |key| fields.entry(key).is_some();
+        let tokens = match (is_known("token_hash"), is_known("header")) {
+            (false, true) => Vec::new(),
+            (false, false) => {
+                findings.add(nobody_comes_in(fields.subject(), owner));
+                Vec::new()
+            }
+            (true, _) => tokens(&fields, owner, &path, ground.zone, seen, findings),
+        };
         let viewer = Viewer {
             name: name.clone(),
-            place: place(path.as_str(), entry.key_span),
-            tokens: tokens(&fields, entry.key_span, &path, ground.zone, seen, findings),
+            place: place(path.as_str(), owner),
+            tokens,
+            header: proxy_header(&fields, &mut headers, findings),
             see: scopes(&fields, findings),
         };
         viewers.insert(name, viewer);
     }
     viewers
+}
+
+fn nobody_comes_in(subject: &str, owner: Span) -> Finding {
+    let title =
+        format!("{subject} has neither `token_hash` nor `header`, so nobody could ever come in");
+    Finding::new(Code::BadHash, owner, title)
+        .note(MAKE_ONE)
+        .note("`header: {X-Forwarded-Groups: audit}` believes a reverse proxy; see `serve --trusted-proxy`")
 }
 
 fn scopes(fields: &Fields<'_>, findings: &mut Findings) -> Vec<ViewerScope> {

@@ -185,7 +185,8 @@ fn unknown_key(entry: &Entry, subject: &str, known: &[&str]) -> Finding {
     did_you_mean(finding, key, known.iter().copied())
 }
 
-fn kind(node: &Node) -> &'static str {
+/// What a value is, in words.
+pub(super) fn kind(node: &Node) -> &'static str {
     match node.value {
         Value::Empty | Value::Broken => "nothing",
         Value::Text(_) => "text",

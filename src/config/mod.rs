@@ -27,6 +27,7 @@ mod offered;
 mod parse;
 mod placeholder;
 mod problem;
+mod proxy_header;
 mod rate;
 mod reached;
 mod render;

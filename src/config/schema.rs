@@ -90,6 +90,10 @@ fn texts_by_name() -> Value {
     json!({"type": ["object", "null"], "additionalProperties": text()})
 }
 
+fn one_text_by_name() -> Value {
+    json!({"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": text()})
+}
+
 fn tools() -> Value {
     list(&text())
 }
@@ -528,6 +532,11 @@ fn viewer() -> Vec<Property> {
             "token_hash",
             "SHA-256 of their token, or several of them.",
             hashes(),
+        ),
+        (
+            "header",
+            "One header, and what a trusted reverse proxy says in it of those who come in.",
+            one_text_by_name(),
         ),
         (
             "see",

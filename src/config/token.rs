@@ -31,7 +31,7 @@ const PLACEHOLDERS: &[&str] = &[
 #[derive(Debug, Default)]
 pub(super) struct SeenHashes(HashMap<TokenHash, (String, Span)>);
 
-/// Reads `token_hash:`; an agent or viewer without one is reported.
+/// Reads `token_hash:`; whoever has none is reported.
 pub(super) fn tokens(
     fields: &Fields<'_>,
     owner: Span,
@@ -213,7 +213,7 @@ impl SeenHashes {
     }
 }
 
-const MAKE_ONE: &str = "`hayward token new NAME` makes a token and prints its hash";
+pub(super) const MAKE_ONE: &str = "`hayward token new NAME` makes a token and prints its hash";
 
 /// A rule path in its shared form.
 pub(super) fn place(path: impl Into<Arc<str>>, span: Span) -> Place {

@@ -7,17 +7,26 @@ use crate::types::ViewerName;
 
 use super::BASE;
 use super::figures::When;
-use super::filter::{COLUMNS, REFRESH, encode};
+use super::filter::{COLUMNS, REFRESH, VALUES, encode};
 use super::headers::{SCRIPT_NAME, STYLE_NAME};
 use super::visit::Visit;
 
 /// Who looks at a page.
 #[derive(Debug, Clone)]
 pub(super) enum Guest {
-    /// Somebody who logged in.
-    Viewer(ViewerName),
+    /// A viewer, and how they came in.
+    Viewer(ViewerName, Came),
     /// Anybody, because the dashboard is open.
     Anybody,
+}
+
+/// How a viewer came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    /// With a token, at the login page.
+    ByToken,
+    /// A trusted reverse proxy said so in a header, as it does with every request.
+    ByHeader,
 }
 
 /// The pages of the navigation: the word, the name, the letter after `g`, where.
@@ -86,6 +95,8 @@ pub(super) struct Frame {
     pub(super) address: String,
     /// The same as a value in an address.
     pub(super) back: String,
+    /// Whether there is a login to end.
+    pub(super) can_log_out: bool,
     /// The zone of all times.
     pub(super) zone: String,
     /// When the page was made.
@@ -112,9 +123,10 @@ impl Frame {
             theme: visit.theme(),
             pages: PAGES.into_iter().map(page).collect(),
             viewer: match &visit.guest {
-                Guest::Viewer(name) => Some(name.to_string()),
+                Guest::Viewer(name, _) => Some(name.to_string()),
                 Guest::Anybody => None,
             },
+            can_log_out: matches!(visit.guest, Guest::Viewer(_, Came::ByToken)),
             refresh: visit.refresh().map(Into::into),
             address: address.clone(),
             back: encode(&address).to_string(),
@@ -133,7 +145,10 @@ impl Frame {
 
 /// What of a filter goes along to other pages.
 fn travelling(filter: &Filter) -> Filter {
-    filter.any_call().leaving(COLUMNS).leaving(REFRESH)
+    let words = [COLUMNS, REFRESH, VALUES];
+    words
+        .iter()
+        .fold(filter.any_call(), |filter, word| filter.leaving(word))
 }
 
 /// A text that leads somewhere.

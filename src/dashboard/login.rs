@@ -1,4 +1,5 @@
-//! The door: a viewer's token is pasted once, a signed cookie keeps it open for twelve hours.
+//! The door: a viewer's token is pasted once, a signed cookie keeps it open for twelve hours. Whoever comes through a
+//! trusted reverse proxy needs neither: its header says who it is.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use askama::Template;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Query, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Form};
@@ -18,7 +19,7 @@ use crate::types::{Peer, Timestamp, TokenHash, ViewerName};
 
 use super::failure::{Message, html};
 use super::filter::encode;
-use super::frame::Guest;
+use super::frame::{Came, Guest};
 use super::headers::STYLE_NAME;
 use super::session::{LASTS, Session};
 use super::{Access, BASE, Dashboard};
@@ -75,9 +76,9 @@ pub(super) async fn guard(
         Access::Open => Guest::Anybody,
         Access::Viewers if permissions.viewers().is_empty() => return no_viewers(),
         Access::Viewers => {
-            let now = dashboard.clock.now();
-            match session(&dashboard, &permissions, request.headers(), now) {
-                Some(session) => Guest::Viewer(session.viewer),
+            let (headers, extensions) = (request.headers(), request.extensions());
+            match viewer(&dashboard, &permissions, headers, extensions) {
+                Some((name, came)) => Guest::Viewer(name, came),
                 None => return to_login(&request),
             }
         }
@@ -115,6 +116,37 @@ fn to_login(request: &Request) -> Response {
 #[template(path = "bounce.html", whitespace = "minimize")]
 struct Bounce {
     login: String,
+}
+
+/// Who comes, and how. A login goes before what a proxy says: it was made on purpose.
+fn viewer(
+    dashboard: &Dashboard,
+    permissions: &Permissions,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+) -> Option<(ViewerName, Came)> {
+    let now = dashboard.clock.now();
+    if let Some(session) = session(dashboard, permissions, headers, now) {
+        return Some((session.viewer, Came::ByToken));
+    }
+    // Without a peer nobody can say who sent the header.
+    let peer = extensions.get::<Peer>()?;
+    if !peer.is_within(&dashboard.trusted_proxies) {
+        return None;
+    }
+    introduced(permissions, headers).map(|name| (name.clone(), Came::ByHeader))
+}
+
+/// The viewer whose header this is; of several the first by name.
+fn introduced<'p>(permissions: &'p Permissions, headers: &HeaderMap) -> Option<&'p ViewerName> {
+    let mut viewers = permissions.viewers().values();
+    let found = viewers.find(|viewer| {
+        viewer.header.as_ref().is_some_and(|header| {
+            let lines = headers.get_all(header.name.as_str());
+            header.is_said_by(lines.iter().map(HeaderValue::as_bytes))
+        })
+    });
+    found.map(|viewer| &viewer.name)
 }
 
 fn session(
@@ -191,14 +223,14 @@ pub(super) async fn page(
     State(dashboard): State<Dashboard>,
     asked: Result<Query<Asked>, QueryRejection>,
     headers: HeaderMap,
+    extensions: Extensions,
 ) -> Response {
     let next = asked.map(|Query(asked)| asked.next).unwrap_or_default();
     let permissions = dashboard.permissions();
-    let now = dashboard.clock.now();
     match dashboard.access {
         Access::Open => Redirect::to(ours(&next)).into_response(),
         Access::Viewers if permissions.viewers().is_empty() => no_viewers(),
-        Access::Viewers if session(&dashboard, &permissions, &headers, now).is_some() => {
+        Access::Viewers if viewer(&dashboard, &permissions, &headers, &extensions).is_some() => {
             Redirect::to(ours(&next)).into_response()
         }
         Access::Viewers => show(&next, ""),

@@ -3,12 +3,20 @@
 //! Read-only by construction: it holds reading connections and no writer, and no route but login and logout
 //! takes anything but GET. It works without scripts, and trusts none of the text it shows.
 
+mod call;
+mod call_export;
+mod call_row;
+mod call_tail;
+mod call_text;
+mod agent;
+mod agents;
 mod access;
 mod budget;
 mod budget_chart;
 mod budget_row;
 mod budgets;
 mod calls;
+mod changes;
 mod chart;
 mod counters;
 mod failure;
@@ -19,19 +27,27 @@ mod frame;
 mod headers;
 mod integrity;
 mod label;
+mod latency;
 mod login;
 mod look;
 mod overview;
+mod pairs;
+mod server;
+mod servers;
 mod policies;
 mod policy;
 mod policy_diff;
 mod session;
+mod slices;
 #[cfg(test)]
 mod tests;
 mod text_diff;
+mod tool;
 mod twins;
+mod values;
 mod visible;
 mod visit;
+mod who;
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,16 +59,19 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Redirect;
 use axum::routing::{MethodRouter, get, post};
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::audit::Accessed;
 use crate::clock::Clock;
 use crate::db::Readers;
 use crate::policy::Permissions;
+use crate::types::{Network, ServerState};
 
 use failure::Failure;
 use login::Attempts;
 use session::Signer;
+use twins::Form;
 
 /// Where the application puts these routes; every link begins with it.
 pub const BASE: &str = "/audit";
@@ -66,7 +85,7 @@ const MAX_FORM: usize = 4_096;
 /// Who may look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Whoever logs in with a viewer's token.
+    /// Whoever logs in with a viewer's token, or comes with a viewer's header through a trusted proxy.
     Viewers,
     /// Everybody who reaches the listener: `--open-dashboard`.
     Open,
@@ -91,6 +110,9 @@ pub type Remarking = Arc<dyn Fn() -> Remarks + Send + Sync>;
 /// and to false when it cannot be written.
 pub type Recording = Arc<dyn Fn(Accessed) -> BoxFuture<'static, bool> + Send + Sync>;
 
+/// How the servers do, asked for once a request.
+pub type Servers = Arc<dyn Fn() -> Vec<ServerState> + Send + Sync>;
+
 /// What the pages are made from.
 #[derive(Clone)]
 pub struct Dashboard {
@@ -99,10 +121,17 @@ pub struct Dashboard {
     remarks: Option<Remarking>,
     recording: Option<Recording>,
     news: Option<watch::Receiver<i64>>,
+    servers: Option<Servers>,
     clock: Arc<dyn Clock>,
     access: Access,
+    trusted_proxies: Arc<[Network]>,
     signer: Signer,
     attempts: Arc<Attempts>,
+    /// Places for people who watch calls as they end, and for lists that are taken away.
+    watchers: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+    /// When the gateway stops, nobody watches any more.
+    stop: CancellationToken,
 }
 
 impl Dashboard {
@@ -120,11 +149,21 @@ impl Dashboard {
             remarks: None,
             recording: None,
             news: None,
+            servers: None,
             clock,
             access,
+            trusted_proxies: Arc::default(),
             signer: Signer::new(&key),
             attempts: Arc::default(),
+            watchers: Arc::new(Semaphore::new(call_tail::WATCHERS)),
+            exports: Arc::new(Semaphore::new(call_export::EXPORTS)),
+            stop: CancellationToken::new(),
         }
+    }
+
+    /// Sends nobody away before this is cancelled, and everybody who watches then.
+    pub fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
     }
 
     /// Says this about the rules, too.
@@ -143,12 +182,34 @@ impl Dashboard {
         }
     }
 
+    /// Believes the reverse proxies in these networks what they say of viewers in headers.
+    pub fn behind(self, proxies: &[Network]) -> Self {
+        Self {
+            trusted_proxies: proxies.into(),
+            ..self
+        }
+    }
+
     /// Hears the sequence of the last durable event whenever there are more.
     pub fn with_news(self, news: watch::Receiver<i64>) -> Self {
         Self {
             news: Some(news),
             ..self
         }
+    }
+
+    /// Says how the servers do, too.
+    pub fn with_servers(self, servers: Servers) -> Self {
+        Self {
+            servers: Some(servers),
+            ..self
+        }
+    }
+
+    /// How the servers do, by name; none where nobody says so.
+    pub fn servers(&self) -> Vec<ServerState> {
+        let servers = self.servers.as_ref();
+        servers.map(|servers| servers()).unwrap_or_default()
     }
 
     /// Tells the sequence of the last durable event, after each commit; nothing where nobody tells it to us.
@@ -190,6 +251,14 @@ fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
     vec![
         ("/", get(overview::page)),
         ("/calls", get(calls::page)),
+        ("/calls/tail", get(call_tail::tail)),
+        ("/calls/{id}", get(call::page)),
+        ("/calls/{id}/bodies", get(call::bodies)),
+        ("/agents", get(agents::page)),
+        ("/agents/{name}", get(agent::page)),
+        ("/servers", get(servers::page)),
+        ("/servers/{name}", get(server::page)),
+        ("/servers/{name}/tools/{tool}", get(tool::page)),
         ("/budgets", get(budgets::page)),
         ("/budgets/{id}", get(budget::page)),
         ("/policy", get(policies::page)),
@@ -203,6 +272,8 @@ fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
 /// The lists that have twins for programs, and what makes their rows.
 fn lists() -> Vec<(&'static str, twins::Making)> {
     vec![
+        ("/agents", agents::table),
+        ("/servers", servers::table),
         ("/budgets", budgets::table),
         ("/policy", policies::table),
         ("/access", access::table),
@@ -218,6 +289,10 @@ pub fn router(dashboard: Dashboard) -> Router {
         .fold(Router::new(), |router, (path, page)| {
             router.route(path, page)
         });
+    let guarded = Form::ALL.into_iter().fold(guarded, |router, form| {
+        let export = async move |peer, visit| call_export::export(form, peer, visit).await;
+        router.route(&format!("/calls.{}", form.suffix()), get(export))
+    });
     let guarded = lists().into_iter().fold(guarded, |router, (path, making)| {
         twins::add(router, path, making)
     });

@@ -2,12 +2,12 @@
 
 use askama::Template;
 use axum::response::Response;
-use sqlx::SqliteConnection;
 use std::time::Duration;
 
 use crate::audit::filter::{Back, Filter, Key, Period};
 use crate::audit::read::{self, CallRow, Day, Hour, Newest, Totals};
 use crate::budget::{OpenWindow, open_windows};
+use crate::db::PageReader;
 use crate::types::{Timestamp, shown};
 
 use super::BASE;
@@ -83,7 +83,7 @@ struct Found {
     has_calls: bool,
 }
 
-async fn gather(db: &mut SqliteConnection, now: Timestamp) -> Result<Found, Failure> {
+async fn gather(db: &mut PageReader, now: Timestamp) -> Result<Found, Failure> {
     let mut found = Found {
         from: read::countable(earlier(now, DAY)),
         budgets: open_windows(db, now, BUDGETS).await?,

@@ -5,19 +5,20 @@ mod policies;
 mod recorded;
 mod sample;
 mod trust;
+mod who;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use crate::audit::{Entry, Kind};
-use crate::policy::{Parts, Permissions};
-use crate::types::Timestamp;
+use crate::policy::{Parts, Permissions, ProxyHeader, Viewer};
+use crate::types::{Network, Peer, Timestamp, ViewerName};
 
 use super::twins::Form;
 use super::{Access, headers};
@@ -89,6 +90,7 @@ async fn every_link_of_a_page_leads_to_a_page() {
             let path = match link.as_str() {
                 query if query.starts_with('?') => format!("/audit/calls{query}"),
                 "calls" => "/audit/calls".into(),
+                call if is_call(call) => format!("/audit/{call}"),
                 absolute => absolute.into(),
             };
             let next = get(&router, &path).await;
@@ -133,17 +135,18 @@ async fn paging_shows_every_call_once_in_both_directions() {
     }
 }
 
+/// Whether a link of the list leads to one call.
+fn is_call(link: &str) -> bool {
+    link.starts_with("calls/")
+}
+
 async fn assert_pages(sample: &Sample, mut path: String) {
     let router = sample.router(Access::Open).await;
     let mut ids = Vec::new();
     let mut last = String::new();
     for _ in 0..20 {
         let page = get(&router, &path).await.body;
-        ids.extend(
-            links(&page)
-                .into_iter()
-                .filter(|link| link.starts_with("?call=")),
-        );
+        ids.extend(links(&page).into_iter().filter(|link| is_call(link)));
         last.clone_from(&path);
         match links(&page).iter().find(|link| link.contains("before=")) {
             Some(older) => path = format!("/audit/calls{older}"),
@@ -158,10 +161,7 @@ async fn assert_pages(sample: &Sample, mut path: String) {
     let mut back = 0;
     loop {
         let page = get(&router, &last).await.body;
-        back += links(&page)
-            .iter()
-            .filter(|link| link.starts_with("?call="))
-            .count();
+        back += links(&page).iter().filter(|link| is_call(link)).count();
         match links(&page).iter().find(|link| link.contains("after=")) {
             Some(newer) => last = format!("/audit/calls{newer}"),
             None => break,
@@ -275,12 +275,13 @@ async fn a_long_search_stops_says_where_and_goes_on() {
 async fn a_call_is_found_by_its_id() {
     let router = Sample::busy().await.router(Access::Open).await;
     let page = get(&router, "/audit/calls").await.body;
-    let link = links(&page)
-        .into_iter()
-        .find(|link| link.starts_with("?call="))
-        .unwrap();
-    let page = get(&router, &format!("/audit/calls{link}")).await.body;
+    let link = links(&page).into_iter().find(|link| is_call(link)).unwrap();
+    let id = link.trim_start_matches("calls/");
+    let page = get(&router, &format!("/audit/calls?call={id}")).await.body;
     assert_eq!(rows(&page), 1);
+    let page = get(&router, &format!("/audit/{link}")).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.body.contains(id), "{}", page.body);
     let other = "/audit/calls?call=019aa0f0-0000-7000-8000-000000000000";
     assert!(get(&router, other).await.body.contains("No such call"));
 }
@@ -437,8 +438,17 @@ fn routes() -> Vec<String> {
 
 /// A route with names of the sample in it.
 fn filled(path: &str) -> String {
+    let is_server = path.contains("/servers/");
+    let whose = if is_server { "outline" } else { "clawd" };
+    let id = if path.contains("/calls/") {
+        "019aa0f0-0000-7000-8000-000000000000"
+    } else {
+        "1"
+    };
     let names = [
-        ("{id}", "1"),
+        ("{id}", id),
+        ("{name}", whose),
+        ("{tool}", "search_documents"),
         ("{revision}", "0123"),
         ("{pair}", "0123..4567"),
     ];
@@ -635,6 +645,145 @@ async fn a_link_from_another_site_comes_in_through_a_page_of_our_own() {
         "{}",
         page.body
     );
+}
+
+/// The rules of the sample, and viewers whom a proxy lets in by a group.
+fn with_groups(groups: &[(&str, &str)]) -> Parts {
+    let mut rules = parts();
+    let known = rules.viewers.values().next().unwrap().clone();
+    for (name, group) in groups {
+        let name: ViewerName = name.parse().unwrap();
+        let header = ProxyHeader {
+            name: "x-groups".into(),
+            value: (*group).into(),
+        };
+        let viewer = Viewer {
+            name: name.clone(),
+            tokens: Vec::new(),
+            header: Some(header),
+            ..known.clone()
+        };
+        rules.viewers.insert(name, viewer);
+    }
+    rules
+}
+
+/// A request that came over a connection from this address, with these lines of the header; `None` for no connection.
+async fn from(router: &Router, peer: Option<&str>, path: &str, lines: &[&str]) -> Answer {
+    let mut request = Request::get(path).body(Body::empty()).unwrap();
+    for line in lines {
+        let line = HeaderValue::from_bytes(line.as_bytes()).unwrap();
+        request.headers_mut().append("x-groups", line);
+    }
+    if let Some(address) = peer {
+        let peer = Peer(address.parse().unwrap());
+        request.extensions_mut().insert(peer);
+    }
+    send(router, request).await
+}
+
+const PROXY: Option<&str> = Some("10.20.0.7");
+
+#[tokio::test]
+async fn a_header_is_believed_from_a_trusted_proxy_alone() {
+    let sample = Sample::busy().await;
+    let router = async |networks: &[&str]| {
+        let networks: Vec<Network> = networks.iter().map(|text| text.parse().unwrap()).collect();
+        let rules = Permissions::new(with_groups(&[("auditors", "audit")]));
+        sample.router_behind(&networks, rules).await
+    };
+    let behind = router(&["192.0.2.1", "10.20.0.0/16"]).await;
+    let alone = router(&[]).await;
+    let table: [(&Router, Option<&str>, &[&str], bool); 11] = [
+        (&behind, PROXY, &["audit"], true),
+        (&behind, PROXY, &["staff, audit ,board"], true),
+        (&behind, PROXY, &["staff", "audit"], true),
+        (&behind, Some("::ffff:10.20.0.7"), &["audit"], true),
+        (&behind, Some("192.0.2.1"), &["audit"], true),
+        (&behind, PROXY, &["auditor"], false),
+        (&behind, PROXY, &[], false),
+        (&behind, Some("10.21.0.7"), &["audit"], false),
+        (&behind, None, &["audit"], false),
+        (&alone, PROXY, &["audit"], false),
+        (&alone, None, &["audit"], false),
+    ];
+    for (router, peer, lines, comes_in) in table {
+        for path in ["/audit", "/audit/calls?agent=clawd"] {
+            let page = from(router, peer, path, lines).await;
+            if comes_in {
+                assert_eq!(page.status, StatusCode::OK, "{peer:?} {lines:?} {path}");
+                assert!(page.body.contains("<bdi>auditors</bdi>"), "{path}");
+            } else {
+                assert_eq!(page.status, StatusCode::SEE_OTHER, "{peer:?} {lines:?}");
+                let login = page.header(header::LOCATION);
+                assert!(login.starts_with("/audit/login?next=/audit"), "{login}");
+                assert!(!page.body.contains("clawd"), "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_a_proxy_lets_in_sees_no_login_page_and_no_way_to_log_out() {
+    let sample = Sample::busy().await;
+    let networks = ["10.20.0.0/16".parse().unwrap()];
+    let rules = Permissions::new(with_groups(&[("auditors", "audit")]));
+    let router = sample.router_behind(&networks, rules).await;
+    let login = "/audit/login?next=/audit/calls%3Fagent%3Dclawd";
+    let passed = from(&router, PROXY, login, &["audit"]).await;
+    assert_eq!(passed.status, StatusCode::SEE_OTHER);
+    assert_eq!(passed.header(header::LOCATION), "/audit/calls?agent=clawd");
+    assert_eq!(
+        passed.header(header::SET_COOKIE),
+        "",
+        "the proxy says it again each time"
+    );
+    let stopped = from(&router, Some("10.21.0.7"), login, &["audit"]).await;
+    assert_eq!(stopped.status, StatusCode::OK);
+    assert!(stopped.body.contains("name=\"token\""));
+    let page = from(&router, PROXY, "/audit", &["audit"]).await.body;
+    assert!(!page.contains("/audit/logout"));
+}
+
+#[tokio::test]
+async fn a_login_goes_before_what_a_proxy_says() {
+    let sample = Sample::busy().await;
+    let networks = ["10.20.0.0/16".parse().unwrap()];
+    let rules = Permissions::new(with_groups(&[("auditors", "audit")]));
+    let router = sample.router_behind(&networks, rules).await;
+    let answer = log_in(&router, VIEWER, "").await;
+    let (cookie, _) = answer.header(header::SET_COOKIE).split_once(';').unwrap();
+    let ask = async |cookie: &str| {
+        let request = Request::get("/audit").header("x-groups", "audit");
+        let request = request.header(header::COOKIE, cookie).body(Body::empty());
+        let mut request = request.unwrap();
+        let peer = Peer("10.20.0.7".parse().unwrap());
+        request.extensions_mut().insert(peer);
+        send(&router, request).await.body
+    };
+    let page = ask(cookie).await;
+    assert!(page.contains("<bdi>governance</bdi>") && page.contains("/audit/logout"));
+    let page = ask("hayward-viewer=over").await;
+    assert!(page.contains("<bdi>auditors</bdi>") && !page.contains("/audit/logout"));
+}
+
+#[tokio::test]
+async fn of_several_viewers_with_a_header_that_fits_the_first_by_name_comes_in() {
+    let sample = Sample::busy().await;
+    let networks = ["10.20.0.0/16".parse().unwrap()];
+    let rules = with_groups(&[("zoe", "staff"), ("board", "board"), ("auditors", "audit")]);
+    let router = sample
+        .router_behind(&networks, Permissions::new(rules))
+        .await;
+    for (line, name) in [
+        ("staff, board, audit", "auditors"),
+        ("staff, board", "board"),
+        ("board, staff", "board"),
+        ("staff", "zoe"),
+    ] {
+        let page = from(&router, PROXY, "/audit", &[line]).await.body;
+        assert!(page.contains(&format!("<bdi>{name}</bdi>")), "{line}");
+    }
 }
 
 #[tokio::test]

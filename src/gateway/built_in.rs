@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::db::Readers;
-use crate::protocol::{Json, Method, Object, code, to_raw};
+use crate::protocol::{Json, LATEST_LEGACY, Method, Object, code, to_raw};
 use crate::upstream::{Description, Era, Outgoing, Reply};
 
 use super::recorder::Recorder;
@@ -127,6 +127,7 @@ pub(super) fn description() -> Description {
     });
     Description {
         era: Era::Legacy,
+        version: LATEST_LEGACY,
         capabilities,
         server_info: Some(to_raw(&info)),
         instructions: Some(INSTRUCTIONS.into()),

@@ -24,6 +24,7 @@ mod expose;
 mod failure;
 mod figures;
 mod flood;
+mod for_pages;
 mod forward;
 mod health;
 mod in_force;
@@ -70,7 +71,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::{Accessed, Entry, Head, Kind, Redactor, SigningKey, load_definitions};
+use crate::audit::{Entry, Head, Kind, Redactor, SigningKey, load_definitions};
 use crate::budget::{Concurrency, RateLimits};
 use crate::clock::Clock;
 use crate::db::{DbError, Durability, Readers, Writer as Database};
@@ -352,19 +353,6 @@ impl Gateway {
     /// The servers of those rules.
     pub fn upstreams(&self) -> Arc<Upstreams> {
         self.forwarder.upstreams()
-    }
-
-    /// The sequence of the last event that is durable, whenever there are more. Ends with the writer.
-    pub fn news(&self) -> watch::Receiver<i64> {
-        self.news.clone()
-    }
-
-    /// Writes down that somebody used the dashboard.
-    ///
-    /// # Errors
-    /// When the log cannot be written.
-    pub async fn note_accessed(&self, accessed: &Accessed) -> Result<(), Unrecorded> {
-        self.recorder.note(accessed.to_entry()).await
     }
 
     /// Whether a server's own endpoint is open to an agent.

@@ -13,6 +13,7 @@ mod location;
 mod lock;
 mod pattern;
 mod permissions;
+mod proxy_header;
 mod reach;
 mod weigh;
 
@@ -21,7 +22,7 @@ pub use capture::{Capture, Keeping, keeping};
 pub use charge::{Charge, Unpriced};
 pub use condition::{Argument, Bound, Condition, Expression, Prefix, Scalar, Test};
 pub use decide::{
-    Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, is_granted,
+    Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, deciding, is_granted,
     may_see_server,
 };
 pub use lock::{LockError, Locked, Pinned, ToolLock};
@@ -31,4 +32,5 @@ pub use permissions::{
     GrantRule, Parts, Permissions, Place, Pool, RateRule, Refund, RefusalStyle, ServerRule,
     Specificity, Token, UngrantedStyle, Viewer, ViewerScope,
 };
+pub use proxy_header::ProxyHeader;
 pub use reach::{Drawn, Reached, budgets_of, reach};

@@ -13,7 +13,7 @@ use crate::types::{
     TokenHash, Unit, ViewerName, Zone,
 };
 
-use super::{Capture, Condition, Keeping, Pattern, ToolLock};
+use super::{Capture, Condition, Keeping, Pattern, ProxyHeader, ToolLock};
 
 /// Where a rule stands: its path, which no reordering of other entries disturbs, and its line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -324,8 +324,10 @@ pub struct Viewer {
     pub name: ViewerName,
     /// Where they stand.
     pub place: Place,
-    /// Their tokens.
+    /// Their tokens; where there are none, there is a header.
     pub tokens: Vec<Token>,
+    /// What a trusted reverse proxy says of them.
+    pub header: Option<ProxyHeader>,
     /// What they may see.
     pub see: Vec<ViewerScope>,
 }

@@ -433,7 +433,12 @@ fn viewers(files: [&Permissions; 2]) -> Vec<Change> {
         match (before.get(name), after.get(name)) {
             (None, Some(viewer)) => {
                 let change = change(Sign::Added, format!("{name} reads the pages"));
-                let change = change.detail(sees(viewer)).effect(Effect::Loosened);
+                let by = viewer
+                    .header
+                    .iter()
+                    .map(|header| format!("comes in by {header}"));
+                let detail: Vec<String> = std::iter::once(sees(viewer)).chain(by).collect();
+                let change = change.detail(detail.join(", ")).effect(Effect::Loosened);
                 changes.push(change.high("sees who calls what"));
             }
             (Some(_), None) => {
@@ -456,6 +461,12 @@ fn viewers(files: [&Permissions; 2]) -> Vec<Change> {
                             .high("whoever has it reads the pages"),
                     );
                 }
+                for hash in hashes(old).difference(&hashes(new)) {
+                    let token = hash.fingerprint();
+                    let what = format!("token {token} of {name} is not valid any more");
+                    changes.push(change(Sign::Removed, what).effect(Effect::Tightened));
+                }
+                changes.extend(introduced(old, new));
                 if old.see != new.see {
                     let more = new.see.iter().any(|scope| !old.see.contains(scope));
                     let change = change(Sign::Changed, format!("{name} sees"));
@@ -472,6 +483,39 @@ fn viewers(files: [&Permissions; 2]) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// By which header of a reverse proxy a viewer comes in.
+fn introduced(old: &Viewer, new: &Viewer) -> Option<Change> {
+    let change = |sign, how: &str, detail: String| {
+        let what = format!("{} {how}", new.name);
+        Change::new(About::Viewers, sign, what).detail(detail)
+    };
+    let opened = |change: Change| {
+        change
+            .effect(Effect::Loosened)
+            .high("whoever a trusted proxy says this of reads the pages")
+    };
+    match (&old.header, &new.header) {
+        (None, Some(header)) => {
+            let change = change(Sign::Added, "comes in by a header", header.to_string());
+            Some(opened(change))
+        }
+        (Some(before), Some(after)) if before != after => {
+            let arrow = format!("{before} -> {after}");
+            Some(opened(change(
+                Sign::Changed,
+                "comes in by another header",
+                arrow,
+            )))
+        }
+        (Some(header), None) => {
+            let how = "comes in by no header any more";
+            let change = change(Sign::Removed, how, header.to_string());
+            Some(change.effect(Effect::Tightened))
+        }
+        (Some(_), Some(_)) | (None, None) => None,
+    }
 }
 
 fn sees(viewer: &Viewer) -> String {

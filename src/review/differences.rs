@@ -159,6 +159,45 @@ fn tokens_and_readers() {
 }
 
 #[test]
+fn readers_that_a_proxy_lets_in() {
+    let group = |group: &str| format!("f4f8e4', header: {{X-Groups: {group}}}}}");
+    insta::assert_snapshot!(said("f4f8e4'}", &group("audit")), @r###"
+    viewers + governance comes in by a header [x-groups: audit] loosened whoever a trusted proxy says this of reads the pages
+    "###);
+    let gone =
+        "{token_hash: 'sha256:18ac3e7343f016890c510e93f935261169d9e3f565436429830faf0934f4f8e4'}";
+    insta::assert_snapshot!(said(gone, "{header: {X-Groups: audit}}"), @r###"
+    viewers + governance comes in by a header [x-groups: audit] loosened whoever a trusted proxy says this of reads the pages
+    viewers - token 18ac3e73 of governance is not valid any more [] tightened -
+    "###);
+    let more = "f4f8e4'}\n  auditors: {header: {X-Groups: audit}, see: [results]}";
+    insta::assert_snapshot!(said("f4f8e4'}", more), @r###"
+    viewers + auditors reads the pages [metadata, results, comes in by x-groups: audit] loosened sees who calls what
+    "###);
+    let headers = |old: &str, new: &str| {
+        let [old, new] = [old, new].map(|rest| {
+            let text = OLD.replace("f4f8e4'}", &format!("f4f8e4'{rest}}}"));
+            config::review("permissions.yaml", &text).unwrap()
+        });
+        let changes = diff(&old, &new, &Past::default(), Timestamp::default());
+        let lines = changes.iter().map(|change| {
+            let (sign, what, detail) = (change.sign.as_str(), &change.what, &change.detail);
+            let (effect, high) = (change.effect.as_str(), change.high.unwrap_or("-"));
+            format!("{sign} {what} [{detail}] {effect} {high}")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (audit, board) = (", header: {X-Groups: audit}", ", header: {X-Groups: board}");
+    insta::assert_snapshot!(headers(audit, board), @r###"
+    ~ governance comes in by another header [x-groups: audit -> x-groups: board] loosened whoever a trusted proxy says this of reads the pages
+    "###);
+    insta::assert_snapshot!(headers(audit, ""), @r###"
+    - governance comes in by no header any more [x-groups: audit] tightened -
+    "###);
+    assert_eq!(headers(audit, ", header: {x-groups: audit}"), "");
+}
+
+#[test]
 fn zones_and_tests() {
     insta::assert_snapshot!(said("Europe/Berlin", "Etc/UTC"), @r###"
     defaults ~ time zone [Europe/Berlin -> Etc/UTC] neutral days, weeks and months of budgets begin at other times

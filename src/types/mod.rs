@@ -11,6 +11,7 @@ mod names;
 mod network;
 mod rules_text;
 mod secret;
+mod server_state;
 pub mod shown;
 mod time;
 mod token;
@@ -29,6 +30,7 @@ pub use names::{
 pub use network::{Network, NetworkError, Peer};
 pub use rules_text::RulesText;
 pub use secret::Secret;
+pub use server_state::{Contact, ServerState};
 pub use time::{Timestamp, Zone, ZoneError};
 pub use token::{TOKEN_PREFIX, TOKEN_RANDOM_BYTES, checksum_holds, looks_like_ours, new_token};
 pub use token_shape::{ISSUERS, is_prose, is_rest_of_token, is_token_byte};

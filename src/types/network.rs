@@ -16,6 +16,13 @@ pub struct Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub IpAddr);
 
+impl Peer {
+    /// Whether it lies in one of these networks.
+    pub fn is_within(self, networks: &[Network]) -> bool {
+        networks.iter().any(|network| network.contains(self.0))
+    }
+}
+
 /// Why a text is no network.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {
@@ -146,6 +153,26 @@ mod tests {
                 expected,
                 "{network} {address}"
             );
+        }
+    }
+
+    #[test]
+    fn a_peer_is_within_the_networks_that_hold_it_and_within_none_where_there_are_none() {
+        let networks: Vec<Network> = ["127.0.0.1", "10.20.0.0/16", "2001:db8::/32"]
+            .map(|text| text.parse().unwrap())
+            .into();
+        for (address, expected) in [
+            ("127.0.0.1", true),
+            ("127.0.0.2", false),
+            ("::ffff:127.0.0.1", true),
+            ("::1", false),
+            ("10.20.255.1", true),
+            ("10.21.0.1", false),
+            ("2001:db8::7", true),
+        ] {
+            let peer = Peer(address.parse().unwrap());
+            assert_eq!(peer.is_within(&networks), expected, "{address}");
+            assert!(!peer.is_within(&[]), "{address}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 
-use crate::protocol::{Json, LogLevel, Method, Object};
+use crate::protocol::{Json, LogLevel, Method, Object, Version};
 use crate::types::AgentName;
 
 /// Whose connection to use. A connection that remembers anything belongs to one lane alone.
@@ -217,6 +217,8 @@ pub struct Reply {
 pub struct Description {
     /// The life cycle it speaks.
     pub era: Era,
+    /// The revision that was agreed on.
+    pub version: Version,
     /// Its `capabilities`.
     pub capabilities: Object,
     /// Its `serverInfo` (unverified).

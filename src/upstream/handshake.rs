@@ -97,7 +97,7 @@ pub(super) fn read_initialize(outcome: Outcome) -> Result<(Version, Description)
             UpstreamError::Refused(format!("it wants protocol version `{asked}`"))
         })?;
     let server_info = result.get("serverInfo").map(ToOwned::to_owned);
-    Ok((version, describe(&result, Era::Legacy, server_info)))
+    Ok((version, describe(&result, version, server_info)))
 }
 
 /// What the answer to `server/discover` says about the era of a server.
@@ -136,7 +136,7 @@ fn judge_result(result: &Json) -> Probed {
         let server_info = result
             .get_object(META)
             .and_then(|meta| meta.get(SERVER_INFO).map(ToOwned::to_owned));
-        return Probed::Modern(describe(&result, Era::Modern, server_info));
+        return Probed::Modern(describe(&result, Version::V2026_07_28, server_info));
     }
     judge_versions(&supported).unwrap_or(Probed::Legacy)
 }
@@ -165,9 +165,14 @@ fn versions(object: &Object, key: &str) -> Vec<String> {
         .collect()
 }
 
-fn describe(result: &Object, era: Era, server_info: Option<Json>) -> Description {
+fn describe(result: &Object, version: Version, server_info: Option<Json>) -> Description {
     Description {
-        era,
+        era: if version.is_modern() {
+            Era::Modern
+        } else {
+            Era::Legacy
+        },
+        version,
         capabilities: result.get_object("capabilities").unwrap_or_default(),
         server_info,
         instructions: result.get_str("instructions").map(Into::into),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::types::EraChoice;
+use crate::types::{Contact, EraChoice};
 
 use super::testing::*;
 use super::{Era, Health, UpstreamError, limits};
@@ -446,6 +446,12 @@ async fn refused_credentials_are_no_evidence_and_nothing_was_sent() {
             let failure = bench.call().await.unwrap_err();
             assert!(matches!(failure, UpstreamError::Refused(_)) && failure.nothing_sent());
             assert!(matches!(bench.upstream().health(), Health::Down { .. }));
+            let state = bench.upstream().state();
+            assert_eq!((state.transport, state.processes), ("http", None));
+            assert_eq!((state.contact, state.answered), (Contact::Down, None));
+            let (at, why) = state.failed.unwrap();
+            assert_eq!(state.since, Some(at));
+            assert_eq!(why, failure.to_string());
         }
         assert!(peer.calls("tools/call").is_empty());
         assert_eq!(

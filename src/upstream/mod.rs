@@ -9,6 +9,7 @@ mod body;
 mod channel;
 mod child;
 mod codec;
+mod contacts;
 mod deadline;
 mod dial;
 mod ears;

@@ -8,9 +8,12 @@ use tracing::Instrument;
 
 use crate::clock::Clock;
 use crate::protocol::Object;
-use crate::types::{Connection, Endpoint, ServerName, Template, Timestamp};
+use crate::types::{
+    Connection, Contact, Endpoint, EraChoice, ServerName, ServerState, Template, Timestamp,
+};
 
 use super::child::Program;
+use super::contacts::Contacts;
 use super::dial::Dial;
 use super::ears::Ears;
 use super::http::Http;
@@ -48,7 +51,7 @@ pub struct Upstream {
     connection: Connection,
     transport: Transport,
     ears: Ears,
-    health: Mutex<Health>,
+    contacts: Mutex<Contacts>,
     clock: Arc<dyn Clock>,
     edition: u64,
 }
@@ -74,7 +77,7 @@ impl Upstream {
             transport: Transport::new(name, &connection, environment, dial, &clock)?,
             connection,
             ears: Ears::default(),
-            health: Mutex::new(Health::Unknown),
+            contacts: Mutex::default(),
             clock,
             edition: 0,
         })
@@ -117,6 +120,9 @@ impl Upstream {
             Transport::Http(http) => http.describe(lane).await,
             Transport::Stdio(stdio) => stdio.describe(lane).await,
         };
+        if let Ok(description) = &described {
+            locked(&self.contacts).opened(description);
+        }
         self.note(lane, described.as_ref().err());
         described
     }
@@ -155,6 +161,9 @@ impl Upstream {
             }
         };
         let reply = sending.instrument(span).await;
+        if let Ok(reply) = &reply {
+            locked(&self.contacts).spoke(reply.era);
+        }
         self.note(lane, reply.as_ref().err());
         reply
     }
@@ -214,7 +223,30 @@ impl Upstream {
 
     /// What is known from the last contact.
     pub fn health(&self) -> Health {
-        locked(&self.health).clone()
+        locked(&self.contacts).health()
+    }
+
+    /// What is known from all contacts, for people.
+    pub fn state(&self) -> ServerState {
+        let (transport, processes) = match &self.transport {
+            Transport::Http(_) if self.connection.era == EraChoice::Sse => ("sse", None),
+            Transport::Http(_) => ("http", None),
+            Transport::Stdio(stdio) => ("stdio", Some(stdio.running())),
+        };
+        let contacts = locked(&self.contacts);
+        let (answered, failed) = contacts.both();
+        let (era, protocol) = contacts.spoken();
+        ServerState {
+            name: self.name.clone(),
+            transport,
+            contact: contacts.contact(),
+            since: contacts.since(),
+            answered,
+            failed,
+            era,
+            protocol,
+            processes,
+        }
     }
 
     /// Ends what only listens. It would keep connections open that nobody calls on any more.
@@ -232,33 +264,34 @@ impl Upstream {
 
     fn note(&self, lane: &Lane, error: Option<&UpstreamError>) {
         let at = self.clock.now();
-        let now = match error {
-            None | Some(UpstreamError::Rejected(_) | UpstreamError::TooLarge(_)) => {
-                Health::Up { at }
-            }
+        let failure = match error {
+            None | Some(UpstreamError::Rejected(_) | UpstreamError::TooLarge(_)) => None,
             Some(
                 error @ (UpstreamError::Unreachable(_)
                 | UpstreamError::Refused(_)
                 | UpstreamError::TimedOut
                 | UpstreamError::Broken(_)),
-            ) => Health::Down {
-                at,
-                reason: error.to_string(),
-            },
+            ) => Some(error.to_string()),
         };
-        let before = std::mem::replace(&mut *locked(&self.health), now.clone());
+        let before = {
+            let mut contacts = locked(&self.contacts);
+            match failure.clone() {
+                None => contacts.answered(at),
+                Some(why) => contacts.failed(at, why),
+            }
+        };
         let (server, agent) = (&self.name, &lane.agent);
-        match (before, now) {
-            (Health::Down { .. }, Health::Up { .. }) => {
+        match (before, failure) {
+            (Contact::Down, None) => {
                 tracing::info!(%server, %agent, "a server answers again")
             }
-            (Health::Down { .. }, Health::Down { reason, .. }) => {
+            (Contact::Down, Some(reason)) => {
                 tracing::debug!(%server, %agent, reason, "a server still gives no answer");
             }
-            (_, Health::Down { reason, .. }) => {
+            (Contact::Unknown | Contact::Up, Some(reason)) => {
                 tracing::warn!(%server, %agent, reason, "a server gives no answer")
             }
-            (_, Health::Up { .. } | Health::Unknown) => {}
+            (Contact::Unknown | Contact::Up, None) => {}
         }
     }
 }

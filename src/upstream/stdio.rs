@@ -415,6 +415,15 @@ impl Stdio {
         }
     }
 
+    /// Processes that are open and have not ended.
+    pub(super) fn running(&self) -> usize {
+        let open = self.processes.open(|_| true);
+        let running = open
+            .iter()
+            .filter(|(_, process)| process.link.died_at().is_none());
+        running.count()
+    }
+
     pub(super) async fn close(&self) {
         let ends = self
             .processes

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::protocol::{Method, Object, raw};
-use crate::types::{Endpoint, EraChoice, Instances, Template};
+use crate::types::{Contact, Endpoint, EraChoice, Instances, Template};
 
 use super::testing::*;
 use super::{Era, Health, Notice, Outgoing, UpstreamError, limits};
@@ -103,9 +103,14 @@ async fn each_agent_has_a_process_and_all_its_calls_go_there() {
         r#"{"name":"sh"}"#
     );
     assert!(matches!(bench.upstream().health(), Health::Up { .. }));
+    let state = bench.upstream().state();
+    assert_eq!((state.transport, state.processes), ("stdio", Some(2)));
+    assert_eq!((state.contact, state.era), (Contact::Up, Some("legacy")));
+    assert_eq!((state.protocol, state.failed), (Some("2025-06-18"), None));
     bench.upstreams.close().await;
     until_gone(&one).await;
     until_gone(&two).await;
+    assert_eq!(bench.upstream().state().processes, Some(0));
     assert!(bench.call().await.unwrap_err().nothing_sent());
 }
 

@@ -121,6 +121,50 @@ async fn a_viewer_gets_in_and_an_agent_does_not() {
     world.stop().await;
 }
 
+const BY_HEADER: &str = r#"
+servers: {images: {url: "@images"}}
+agents: {clawd: {token_hash: "@clawd", servers: ["*"]}}
+viewers: {auditors: {header: {X-Forwarded-Groups: audit}}}
+"#;
+
+#[tokio::test]
+async fn a_viewer_comes_in_by_a_header_that_a_trusted_proxy_sends_and_nobody_else() {
+    let world = async |proxies: &[&str]| {
+        let builder = World::builder().server("images", FakeUpstream::legacy());
+        let builder = builder.access(Access::Viewers);
+        let builder = proxies
+            .iter()
+            .fold(builder, |builder, proxy| builder.trusted_proxy(proxy));
+        builder.start(BY_HEADER).await
+    };
+    // Everybody here is on this machine.
+    for (proxies, comes_in) in [
+        (&["127.0.0.0/8"][..], true),
+        (&["10.0.0.0/8", "127.0.0.1"], true),
+        (&["10.0.0.0/8", "::1"], false),
+        (&[], false),
+    ] {
+        let world = world(proxies).await;
+        let ask = async |line: &str| {
+            let page = world.stranger().get("/audit/calls");
+            let page = page.header("x-forwarded-groups", line);
+            // Whom the client says it is counts for nothing.
+            let page = page.header("x-forwarded-for", "10.0.0.1");
+            page.send().await
+        };
+        let page = ask("staff, audit").await;
+        let expected = if comes_in { 200 } else { 303 };
+        assert_eq!(page.status, expected, "{proxies:?}");
+        assert_eq!(page.body.contains("auditors"), comes_in, "{proxies:?}");
+        assert_eq!(ask("staff").await.status, 303, "{proxies:?}");
+        // What opens the pages opens nothing for agents.
+        let call = world.stranger().post("/mcp", "{}");
+        let call = call.header("x-forwarded-groups", "audit").send().await;
+        assert_eq!(call.status, 401, "{proxies:?}");
+        world.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn who_looks_stands_in_the_log_and_is_no_call() {
     let mut world = world(Access::Viewers).await;

@@ -158,9 +158,14 @@ fn tables_are_strict_and_nothing_is_thrown_away() {
                 .strip_prefix("DROP TABLE ")
                 .filter(|table| table.ends_with("_before"))
                 .is_some_and(|table| text.contains(&format!("FROM {table} ORDER BY")));
+            // What follows from the events may be emptied where it is begun anew.
+            let begun_anew = statement
+                .strip_prefix("DELETE FROM ")
+                .is_some_and(|table| ["lookup", "rollup", "rollup_refusal"].contains(&table))
+                && text.contains("UPDATE lookup_mark SET seq = 0");
             for word in ["DROP TABLE", "DELETE FROM", "REAL"] {
                 assert!(
-                    copied || !statement.starts_with(word),
+                    copied || begun_anew || !statement.starts_with(word),
                     "{}: {statement}",
                     migration.display()
                 );

@@ -183,6 +183,29 @@ pub async fn policy_text(
     }))
 }
 
+/// The whole revision of a kept policy file by the first digits of it; `None` when none or several begin so.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn revision_of(
+    db: &mut SqliteConnection,
+    digits: &str,
+) -> Result<Option<String>, DbError> {
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(None);
+    }
+    let text =
+        "SELECT revision FROM policy_file WHERE revision >= $1 AND revision < $1 || 'g' LIMIT 2";
+    let found: Vec<String> = sqlx::query_scalar(text)
+        .bind(digits.to_ascii_lowercase())
+        .fetch_all(db)
+        .await?;
+    Ok(match <[String; 1]>::try_from(found) {
+        Ok([only]) => Some(only),
+        Err(_) => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

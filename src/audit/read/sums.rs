@@ -102,10 +102,10 @@ pub struct ToolCounts {
 
 /// The statements of one question: about days, and about quarters of an hour. Both are given the beginning, the end
 /// and then the names, and give up to three numbers of names and the counts.
-struct Question<'a> {
-    days: &'a str,
-    quarters: &'a str,
-    ids: &'a [i64],
+pub(super) struct Question<'a> {
+    pub(super) days: &'a str,
+    pub(super) quarters: &'a str,
+    pub(super) ids: &'a [i64],
 }
 
 type Row = (i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64);
@@ -135,7 +135,8 @@ pub(super) fn add<K: Hash + Eq>(sums: &mut HashMap<K, Counts>, key: K, counts: &
     sums.entry(key).or_default().add(counts);
 }
 
-async fn ask(
+/// Sums of a span by the numbers of names, from days, quarters of an hour and events without sums.
+pub(super) async fn ask(
     db: &mut SqliteConnection,
     (fresh, span): (&Fresh, Span),
     question: Question<'_>,
@@ -222,7 +223,7 @@ pub async fn tool_agents_between(
 }
 
 /// The sums of all counts of one of several tables.
-fn qualified(table: &str) -> String {
+pub(super) fn qualified(table: &str) -> String {
     SUMMED.replace("sum(", &format!("sum({table}."))
 }
 
@@ -238,7 +239,8 @@ async fn agents(
     Ok(agents)
 }
 
-fn busy(counts: &Counts) -> Reverse<(i64, i64)> {
+/// The order of lists: the most calls first.
+pub(super) fn busy(counts: &Counts) -> Reverse<(i64, i64)> {
     Reverse((counts.calls(), counts.ended()))
 }
 

@@ -8,7 +8,9 @@ use sqlx::SqliteConnection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::audit::{Behind, Chained, Counts, Entry, Head, Kind, Names, append};
+use crate::audit::{
+    Behind, Carried, Chained, Counts, Entry, Head, Kind, Names, Pruned, Seam, append, write_pruned,
+};
 use crate::db::{self, Durability, Readers, Writer};
 use crate::types::CallId;
 
@@ -497,4 +499,57 @@ fn a_time_is_whole_days_and_what_is_left_at_both_ends() {
         let hours = |(from, to): (i64, i64)| (from / HOUR, to / HOUR);
         assert_eq!((hours(pieces.days), pieces.rest.map(hours)), (days, rest));
     }
+}
+
+#[tokio::test]
+async fn a_call_that_was_under_way_where_the_log_was_cut_ends_for_whoever_opened_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.db");
+    let mut writer = db::open(&path, Durability::Process).await.unwrap();
+    let id = writer
+        .identity([3; 16], Timestamp::default())
+        .await
+        .unwrap();
+    let at = Timestamp::from_micros(BEGIN);
+    let call = CallId::new(at, [9; 10]);
+    let mut fact = Fact {
+        at_us: BEGIN,
+        agent: "clawd".into(),
+        server: "server-1".into(),
+        ..Fact::default()
+    };
+    let opening = event(Kind::Admitted, call, &fact, "imagine");
+    let closing = ending(&mut Dice(1), call, &mut fact);
+    let (mut head, mut names) = (Head::empty(id), Names::default());
+    let _gone = Chained::after(&mut head, id, &mut names, &opening, at);
+    let last = head;
+    let kept = Chained::after(&mut head, id, &mut names, &closing, at);
+    let carried = Carried {
+        seq: last.seq,
+        event: opening.to_meta(at),
+    };
+    let seam = Seam {
+        names: 3,
+        names_sha256: String::new(),
+        carried: vec![carried],
+        totals: Vec::new(),
+    };
+    let pruned = Pruned {
+        last,
+        event_seq: head.seq,
+        until: at,
+        seam: seam.to_json(),
+    };
+    let mut tx = writer.begin().await.unwrap();
+    append(&mut tx, &mut names, &[kept]).await.unwrap();
+    write_pruned(&mut tx, &pruned).await.unwrap();
+    Behind::default().build(&mut tx).await.unwrap();
+    tx.commit().await.unwrap();
+    let readers = Readers::open(&path).await.unwrap();
+    let mut page = readers.page().await.unwrap();
+    let span = Span::new(at, at.after(std::time::Duration::from_secs(3_600)));
+    let agents = agents_between(&mut page, &Fresh::default(), span)
+        .await
+        .unwrap();
+    assert_eq!(agents, [("clawd".to_owned(), fact.counts)]);
 }

@@ -260,6 +260,11 @@ const TESTS: &[(&str, &str, &str)] = &[
     ),
     (
         "viewer",
+        "header",
+        "a_viewer_comes_in_by_a_header_that_a_trusted_proxy_sends_and_nobody_else",
+    ),
+    (
+        "viewer",
         "see",
         "tokens_and_viewers_are_known_until_they_expire",
     ),

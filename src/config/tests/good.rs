@@ -172,6 +172,36 @@ fn tokens_and_viewers_are_known_until_they_expire() {
     assert_eq!(viewer.see, all);
 }
 
+#[test]
+fn a_viewer_has_a_token_or_a_header_or_both() {
+    let file = loaded(
+        r#"
+        viewers:
+          auditors: {header: {X-Forwarded-Groups: audit}, see: [results]}
+          board: {token_hash: "HASH", header: {x-forwarded-groups: 007}}
+          governance: {token_hash: "sha256:8a5f6b18c95838cbb9bd15d18b5b585378a83cf28ec03c6cab16d4d878f439a3"}
+        "#,
+    );
+    let viewers = file.permissions.viewers().values().map(|viewer| {
+        let header = viewer.header.as_ref().map(ToString::to_string);
+        (viewer.tokens.len(), header.unwrap_or_default())
+    });
+    let viewers: Vec<_> = viewers.collect();
+    let wanted = [
+        (0, "x-forwarded-groups: audit"),
+        (1, "x-forwarded-groups: 007"),
+        (1, ""),
+    ];
+    assert_eq!(
+        viewers,
+        wanted.map(|(tokens, header)| (tokens, header.to_owned()))
+    );
+    let opened = file
+        .permissions
+        .viewer_by_token(&TokenHash::of(""), Timestamp::default());
+    assert!(opened.is_none(), "no token opens where there is none");
+}
+
 /// Lesson of other gateways: an empty list that meant everything.
 #[test]
 fn what_is_empty_or_missing_grants_nothing() {

@@ -15,7 +15,7 @@ use crate::policy::{
     Agent, Capture, Parts, Permissions, Place, RefusalStyle, Token, UngrantedStyle, Viewer,
     ViewerScope,
 };
-use crate::types::{CallId, Revision, Timestamp, TokenHash, Zone};
+use crate::types::{CallId, Network, Revision, Timestamp, TokenHash, Zone};
 
 /// Friday, 20 November 2026, 15:20:00 in Berlin.
 pub(super) const NOW: Timestamp = Timestamp::from_micros(1_795_184_400_000_000);
@@ -209,14 +209,28 @@ impl Sample {
     }
 
     pub(super) async fn router_with(&self, access: Access, permissions: Permissions) -> Router {
+        let dashboard = self.dashboard(access, permissions).await;
+        // The folder stays as long as its pages.
+        mount(dashboard).layer(Extension(Arc::clone(&self.folder)))
+    }
+
+    /// Pages for viewers, behind reverse proxies that are trusted.
+    pub(super) async fn router_behind(
+        &self,
+        proxies: &[Network],
+        permissions: Permissions,
+    ) -> Router {
+        let dashboard = self.dashboard(Access::Viewers, permissions).await;
+        mount(dashboard.behind(proxies)).layer(Extension(Arc::clone(&self.folder)))
+    }
+
+    async fn dashboard(&self, access: Access, permissions: Permissions) -> Dashboard {
         let readers = Readers::open(&self.folder.path().join("log.db"))
             .await
             .unwrap();
         let permissions = Arc::new(permissions);
         let in_force = Arc::new(move || Arc::clone(&permissions));
-        let dashboard = Dashboard::new(readers, in_force, self.clock.clone(), access, [9; 32]);
-        // The folder stays as long as its pages.
-        mount(dashboard).layer(Extension(Arc::clone(&self.folder)))
+        Dashboard::new(readers, in_force, self.clock.clone(), access, [9; 32])
     }
 
     /// The pages for viewers, with what is done with them written down like this.
@@ -385,6 +399,7 @@ pub(super) fn parts() -> Parts {
         name: "governance".parse().unwrap(),
         place: place("viewers.governance"),
         tokens: vec![token(VIEWER)],
+        header: None,
         see: vec![ViewerScope::Metadata],
     };
     Parts {

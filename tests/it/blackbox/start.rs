@@ -50,6 +50,49 @@ async fn a_wrong_policy_ends_with_3_and_shows_the_place() {
 }
 
 #[tokio::test]
+async fn viewers_by_header_without_a_trusted_proxy_are_told_at_the_start_and_when_the_rules_change()
+{
+    const WORDS: &str = "cannot come in by it";
+    let by_header =
+        |name: &str| format!("{NOBODY}viewers: {{{name}: {{header: {{x-groups: a}}}}}}\n");
+    let site = Site::new(&by_header("auditors"));
+    let mut gateway = site.serve(&[]).await;
+    let line = gateway.line(WORDS).await;
+    assert!(
+        line.contains("auditors") && line.contains("--trusted-proxy"),
+        "{line}"
+    );
+    site.write_policy(&by_header("controllers"));
+    gateway.signal("HUP").await;
+    gateway.line("controllers").await;
+    let ended = gateway.stop().await;
+    assert_eq!(ended.err.matches(WORDS).count(), 2, "{ended:#?}");
+    // With one nothing is said, whether a flag names it or the variable.
+    let site = Site::new(&by_header("auditors"));
+    let flag = site.serve(&["--trusted-proxy", "127.0.0.1"]).await;
+    let ended = flag.stop().await;
+    assert!(!ended.err.contains(WORDS), "{ended:#?}");
+    let variable = [("HAYWARD_TRUSTED_PROXY", "127.0.0.1,10.0.0.0/8")];
+    let mut gateway = site.serve_with(&[], &variable).await;
+    site.write_policy(&by_header("controllers"));
+    gateway.signal("HUP").await;
+    gateway.line("new rules are in force").await;
+    let ended = gateway.stop().await;
+    assert!(!ended.err.contains(WORDS), "{ended:#?}");
+    let wrong = site
+        .serve_in_vain(&["--trusted-proxy", "proxy.internal"])
+        .await;
+    wrong.says(
+        2,
+        &[
+            "proxy.internal",
+            "--trusted-proxy",
+            "write an address or a network",
+        ],
+    );
+}
+
+#[tokio::test]
 async fn a_missing_variable_ends_with_3_and_is_named() {
     let site = Site::new(
         "servers:\n  wiki:\n    url: http://127.0.0.1:1/mcp\n    headers:\n      Authorization: 'Bearer ${WIKI_TOKEN}'\nagents: {}\n",

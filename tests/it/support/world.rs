@@ -14,7 +14,7 @@ use hayward::dashboard::Access;
 use hayward::db::{Durability, Readers};
 use hayward::http::{Guard, Limits};
 use hayward::policy::Permissions;
-use hayward::types::{Timestamp, TokenHash};
+use hayward::types::{Network, Timestamp, TokenHash};
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
@@ -39,6 +39,7 @@ pub(crate) struct Builder {
     scripts: Vec<(&'static str, Option<Script>)>,
     limits: Limits,
     access: Access,
+    trusted_proxies: Vec<Network>,
     follows: bool,
     shadow: Option<String>,
 }
@@ -63,6 +64,12 @@ impl Builder {
 
     pub(crate) fn access(mut self, access: Access) -> Self {
         self.access = access;
+        self
+    }
+
+    /// Reverse proxies here are believed.
+    pub(crate) fn trusted_proxy(mut self, network: &str) -> Self {
+        self.trusted_proxies.push(network.parse().unwrap());
         self
     }
 
@@ -109,6 +116,7 @@ impl Builder {
             urls,
             limits,
             access,
+            trusted_proxies: self.trusted_proxies,
             folder: self.follows.then(|| folder.path().into()),
             shadow: self.shadow,
         };
@@ -133,6 +141,7 @@ struct Surroundings {
     urls: BTreeMap<&'static str, String>,
     limits: Limits,
     access: Access,
+    trusted_proxies: Vec<Network>,
     /// Where the files of rules stand, when they are followed.
     folder: Option<PathBuf>,
     shadow: Option<String>,
@@ -172,6 +181,7 @@ impl Surroundings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             durability: Durability::Process,
             access: self.access,
+            trusted_proxies: self.trusted_proxies.clone(),
             guard: Guard::new(vec!["gateway.example".into()], vec![PAGE.into()]),
             limits: self.limits,
             environment: BTreeMap::new(),
@@ -231,6 +241,7 @@ impl World {
             scripts: Vec::new(),
             limits: Limits::default(),
             access: Access::Open,
+            trusted_proxies: Vec::new(),
             follows: false,
             shadow: None,
         }
