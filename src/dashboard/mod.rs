@@ -3,18 +3,18 @@
 //! Read-only by construction: it holds reading connections and no writer, and no route but login and logout
 //! takes anything but GET. It works without scripts, and trusts none of the text it shows.
 
+mod access;
+mod agent;
+mod agents;
+mod budget;
+mod budget_chart;
+mod budget_row;
+mod budgets;
 mod call;
 mod call_export;
 mod call_row;
 mod call_tail;
 mod call_text;
-mod agent;
-mod agents;
-mod access;
-mod budget;
-mod budget_chart;
-mod budget_row;
-mod budgets;
 mod calls;
 mod changes;
 mod chart;
@@ -32,11 +32,11 @@ mod login;
 mod look;
 mod overview;
 mod pairs;
-mod server;
-mod servers;
 mod policies;
 mod policy;
 mod policy_diff;
+mod server;
+mod servers;
 mod session;
 mod slices;
 #[cfg(test)]
