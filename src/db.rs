@@ -8,8 +8,8 @@ use std::time::Duration;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
-    SqlitePoolOptions, SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, Sqlite, Transaction};
 
@@ -20,6 +20,8 @@ mod room;
 
 pub use page::PageReader;
 pub use room::Room;
+/// A connection, for those who read with it and hold no statement themselves.
+pub use sqlx::sqlite::SqliteConnection;
 
 /// Older SQLite can lose checkpointed pages in WAL mode (sqlite.org/wal.html, "WAL-reset bug").
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
@@ -559,6 +561,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         14,
         "rare events",
         include_str!("../migrations/0014_rare_events.sql"),
+    ),
+    (
+        15,
+        "events of the gateway",
+        include_str!("../migrations/0015_events_of_the_gateway.sql"),
     ),
 ];
 

@@ -133,6 +133,11 @@ impl Back {
         Self::of(count, Unit::Days)
     }
 
+    /// A count of minutes.
+    pub const fn minutes(count: u16) -> Self {
+        Self::of(count, Unit::Minutes)
+    }
+
     /// A count of hours.
     pub const fn hours(count: u16) -> Self {
         Self::of(count, Unit::Hours)
@@ -427,6 +432,13 @@ impl Filter {
             && fits(Key::Server, &opening.server)
             && fits(Key::Tool, &opening.tool)
             && fits(Key::Reason, &opening.reason)
+    }
+
+    /// Whether a value fits the conditions on one key; nothing known fits no condition that keeps.
+    pub fn fits(&self, key: Key, value: Option<&str>) -> bool {
+        let picks = self.picks_of(key);
+        let is = |values: &[String]| value.is_some_and(|value| values.iter().any(|it| it == value));
+        (picks.only.is_empty() || is(&picks.only)) && !is(&picks.not)
     }
 
     fn picks_of(&self, key: Key) -> Picks {

@@ -11,11 +11,13 @@ mod definitions;
 mod found;
 mod fresh;
 mod latency;
+mod month;
 mod names;
 mod pairs;
 mod places;
 mod policies;
 mod rare;
+mod refused;
 pub mod replay;
 mod row;
 mod series;
@@ -39,9 +41,14 @@ pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals,
 pub use definitions::{DefinitionRow, definition_rows};
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
+pub use month::{
+    Defining, Known, Looked, Note, Sealed, Taking, definitions_in, deletions_in, ends,
+    extent_between, known_at, looks_in, notes_in, rules_in, sealed_at, snapshot,
+};
 pub use pairs::{Pair, ToolDay, agent_tool_days, pairs_between};
 pub use policies::{PolicyRow, PolicyText, calls_under, policies, policy_text, revision_of};
 pub use rare::{RARE, RareEvent, rare_events};
+pub use refused::{NewestRefusals, OneRefusal, REFUSALS, newest_refusals};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{
     INTERVALS, agents_last_seen, series_agent, series_all, series_tool, tools_last_seen,

@@ -30,6 +30,8 @@ pub use keys::{
 };
 pub use ledger::{LedgerRows, load, seeds, write};
 pub use rate::RateLimits;
-pub use read::{CountAt, OpenWindow, counts_at, keys_beginning, open_windows};
+pub use read::{
+    CountAt, Ended, OpenWindow, counts_at, ended_between, keys_beginning, open_windows,
+};
 pub use standing::Standing;
 pub use window::{Span, span};

@@ -165,3 +165,61 @@ pub async fn counts_at(db: &mut SqliteConnection, at: Timestamp) -> Result<Vec<C
     );
     Ok(counts.collect())
 }
+
+/// The windows of one calendar budget that ended in some time. Amounts are in the unit of the budget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// Which count.
+    pub key: BudgetKey,
+    /// How many windows ended in which anything was taken.
+    pub windows: i64,
+    /// How many of them had nothing left.
+    pub full: i64,
+    /// What was taken in all of them together, calls that were still under way included.
+    pub taken: u64,
+    /// The most that was taken in one.
+    pub most: u64,
+    /// The lowest and the highest limit that was in force in them.
+    pub limits: (u64, u64),
+}
+
+/// Budgets with windows by the calendar of which one ended from one instant up to, not including, another, by name; at
+/// most 5,000. Of rolling ones no window ends. What is refunded later is taken off, and so is a call that was under way
+/// and turned out to cost nothing.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn ended_between(
+    db: &mut SqliteConnection,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Vec<Ended>, DbError> {
+    // Only a window by the calendar has a zone in its name.
+    let text = "
+        WITH ended AS (
+            SELECT budget_id, count(*) AS windows, sum(used + held >= limit_amount AND used + held > 0) AS full,
+                sum(used + held) AS taken, max(used + held) AS most, min(limit_amount) AS low, max(limit_high) AS high
+            FROM budget_window WHERE ends_at_us > $1 AND ends_at_us <= $2 GROUP BY budget_id
+        )
+        SELECT key, windows, full, taken, most, low, high FROM ended JOIN budget ON id = budget_id
+        WHERE key LIKE '% %/%@%' ORDER BY key LIMIT 5000";
+    let rows = sqlx::query_as::<_, (String, i64, i64, i64, i64, i64, i64)>(text)
+        .bind(from.micros())
+        .bind(to.micros())
+        .fetch_all(db)
+        .await?;
+    let amount = |stored: i64| u64::try_from(stored).unwrap_or(0);
+    let rows = rows
+        .into_iter()
+        .map(|(key, windows, full, taken, most, low, high)| Ended {
+            key: BudgetKey::new(&key),
+            windows,
+            full,
+            taken: amount(taken),
+            most: amount(most),
+            limits: (amount(low), amount(high)),
+        });
+    // The name of a tool may hold the sign as well.
+    Ok(rows
+        .filter(|ended| ended.key.parts().window.contains('@'))
+        .collect())
+}

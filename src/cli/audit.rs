@@ -11,7 +11,8 @@ use clap::{Args, Subcommand};
 use super::archive::{self, Archived};
 use super::args::LogFile;
 use super::{
-    Exit, ExportArguments, Failure, PruneArguments, QueryArguments, RedactArguments, Screen, plain,
+    Exit, ExportArguments, Failure, PruneArguments, QueryArguments, RedactArguments,
+    ReportArguments, Screen, plain,
 };
 use crate::audit::{
     Checkpoint, Fault, Head, Known, PublicKey, SigningKey, Verified, VerifiedExport, bytes,
@@ -46,6 +47,8 @@ pub enum AuditCommand {
     Redact(RedactArguments),
     /// Print calls, newest last, in the words of the dashboard's filter
     Query(QueryArguments),
+    /// Print the report of a month: use, budgets, refusals, changes, access, and what to verify it by
+    Report(ReportArguments),
     /// Hand events over in a file that can be verified without the database
     Export(ExportArguments),
     /// Let old events go that stand in an archive; without --yes, say which

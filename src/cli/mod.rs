@@ -26,6 +26,7 @@ mod progress;
 mod prune;
 mod query;
 mod redact;
+mod report;
 mod rows;
 mod rules;
 mod schema;
@@ -61,6 +62,7 @@ pub use papers::{CompletionsArguments, ManArguments};
 pub use prune::PruneArguments;
 pub use query::QueryArguments;
 pub use redact::RedactArguments;
+pub use report::{ReportArguments, ReportForm};
 pub use rows::Format;
 pub use schema::SchemaArguments;
 pub use screen::{Color, Screen, plain};
@@ -206,6 +208,7 @@ pub async fn run(command: Command, screen: &mut Screen) -> Exit {
         Command::Audit(AuditCommand::Verify(arguments)) => audit::verify(&arguments, screen).await,
         Command::Audit(AuditCommand::Redact(arguments)) => redact::run(arguments, screen).await,
         Command::Audit(AuditCommand::Query(arguments)) => query::query(&arguments, screen).await,
+        Command::Audit(AuditCommand::Report(arguments)) => report::run(&arguments, screen).await,
         Command::Audit(AuditCommand::Prune(arguments)) => prune::prune(*arguments, screen).await,
         Command::Audit(AuditCommand::Export(arguments)) => export::export(&arguments, screen).await,
         Command::Audit(AuditCommand::Key(arguments)) => audit::key(&arguments, screen),
@@ -257,6 +260,9 @@ mod tests {
             "hayward audit verify --expect-head 12",
             "hayward audit query --format xml",
             "hayward audit query --limit 0",
+            "hayward audit report --month october",
+            "hayward audit report --month 2026-10 --format pdf",
+            "hayward audit report",
             "hayward audit query --tz Mars/Olympus",
             "hayward example-server videos",
             "hayward --color pink health",

@@ -30,9 +30,18 @@ pub(super) enum Came {
 }
 
 /// The pages of the navigation: the word, the name, the letter after `g`, where.
-const PAGES: [(&str, &str, char, &str); 2] = [
+const PAGES: [(&str, &str, char, &str); 11] = [
     ("overview", "Overview", 'o', ""),
     ("calls", "Calls", 'c', "/calls"),
+    ("agents", "Agents", 'a', "/agents"),
+    ("servers", "Servers", 's', "/servers"),
+    ("budgets", "Budgets", 'b', "/budgets"),
+    ("denials", "Refusals", 'd', "/denials"),
+    ("policy", "Policy", 'p', "/policy"),
+    ("integrity", "Log", 'l', "/integrity"),
+    ("report", "Report", 'r', "/report"),
+    ("access", "Readers", 'w', "/access"),
+    ("connect", "Connect", 'n', "/connect"),
 ];
 
 /// A page of the navigation.

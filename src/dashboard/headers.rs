@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 /// What browsers get: without comments and spaces that mean nothing.
-static STYLE: LazyLock<String> =
+pub(super) static STYLE: LazyLock<String> =
     LazyLock::new(|| squeezed(include_str!("../../templates/style.css")));
 
 const SCRIPT: &str = include_str!("../../templates/script.js");

@@ -18,23 +18,29 @@ mod call_text;
 mod calls;
 mod changes;
 mod chart;
+mod connect;
 mod counters;
+mod denials;
 mod failure;
 mod figures;
 mod filter;
 mod filters;
 mod frame;
 mod headers;
+mod help;
 mod integrity;
 mod label;
 mod latency;
 mod login;
 mod look;
+mod openapi;
 mod overview;
 mod pairs;
 mod policies;
 mod policy;
 mod policy_diff;
+mod reasons;
+mod report;
 mod server;
 mod servers;
 mod session;
@@ -72,6 +78,8 @@ use failure::Failure;
 use login::Attempts;
 use session::Signer;
 use twins::Form;
+
+pub use report::{Month, Report, gather};
 
 /// Where the application puts these routes; every link begins with it.
 pub const BASE: &str = "/audit";
@@ -266,6 +274,12 @@ fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
         ("/policy/diff/{pair}", get(policy_diff::page)),
         ("/integrity", get(integrity::page)),
         ("/access", get(access::page)),
+        ("/denials", get(denials::page)),
+        ("/connect", get(connect::page)),
+        ("/help", get(help::page)),
+        ("/openapi.json", get(openapi::page)),
+        ("/report", get(report::latest)),
+        ("/report/{month}", get(report::page)),
     ]
 }
 
@@ -276,6 +290,7 @@ fn lists() -> Vec<(&'static str, twins::Making)> {
         ("/servers", servers::table),
         ("/budgets", budgets::table),
         ("/policy", policies::table),
+        ("/denials", denials::table),
         ("/access", access::table),
     ]
 }

@@ -1,8 +1,12 @@
 //! The pages through their real router, over a real file.
 
 mod budgets;
+mod connect;
+mod denials;
+mod help;
 mod policies;
 mod recorded;
+mod report;
 mod sample;
 mod trust;
 mod who;
@@ -450,6 +454,7 @@ fn filled(path: &str) -> String {
         ("{name}", whose),
         ("{tool}", "search_documents"),
         ("{revision}", "0123"),
+        ("{month}", "2026-11"),
         ("{pair}", "0123..4567"),
     ];
     let path = path.to_owned();

@@ -17,7 +17,7 @@ use super::frame::{Frame, Guest, Theme};
 use super::{BASE, Dashboard, Failure};
 
 /// Everything a page is made from but the log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Visit {
     pub(super) dashboard: Dashboard,
     pub(super) guest: Guest,

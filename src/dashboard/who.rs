@@ -7,12 +7,11 @@ use std::sync::Arc;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use crate::audit::filter::{Back, Filter, Key, Period};
 use crate::audit::read::{self, Fresh, Picks, Spent};
 use crate::audit::{Counts, Histogram};
-use crate::db::DbError;
 use crate::policy::{Agent, deciding};
 use crate::types::{CallId, ServerName, Timestamp, Unit, shown};
 
@@ -32,13 +31,7 @@ pub(super) async fn at_one_moment<T>(
     visit: &Visit,
     read: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    reading(visit, async |db| {
-        let mut moment = db.begin().await.map_err(DbError::from)?;
-        let found = read(&mut moment).await?;
-        moment.commit().await.map_err(DbError::from)?;
-        Ok(found)
-    })
-    .await
+    reading(visit, async |db| read(db).await).await
 }
 
 /// The events that no sums cover yet; none of an empty log.

@@ -204,6 +204,13 @@ impl Sample {
         tx.commit().await.unwrap();
     }
 
+    /// Connections that read this log.
+    pub(super) async fn readers(&self) -> Readers {
+        Readers::open(&self.folder.path().join("log.db"))
+            .await
+            .unwrap()
+    }
+
     pub(super) async fn router(&self, access: Access) -> Router {
         self.router_with(access, permissions()).await
     }
