@@ -20,6 +20,7 @@ use super::figures::{self, When};
 use super::filters::{self, Filters, Offer};
 use super::frame::{Frame, Link};
 use super::latency;
+use super::servers::State;
 use super::slices::Slices;
 use super::visit::Visit;
 use super::who::{self, Links, Number, Tag, calls_word, in_time, percent, percentiles};
@@ -52,6 +53,7 @@ pub(super) async fn page(Path(name): Path<String>, visit: Visit) -> Result<Respo
         ));
     }
     let watch = visit.watch();
+    let states = visit.dashboard.servers();
     let tools = found.tools(&name);
     let (counts, times) = sums(&tools);
     let offer = Offer {
@@ -82,6 +84,10 @@ pub(super) async fn page(Path(name): Path<String>, visit: Visit) -> Result<Respo
         filters: Filters::new(&visit, offer),
         name: shown::name(&name).to_string(),
         tags: super::servers::tags(rule),
+        state: State::of(
+            states.iter().find(|state| state.name.as_str() == name),
+            watch,
+        ),
         is_known: rule.is_some(),
         off_note: text(off.and_then(|off| off.note.as_ref())),
         description: text(rule.and_then(|rule| rule.description.as_ref())),
@@ -215,6 +221,7 @@ struct OneServer {
     filters: Filters,
     name: String,
     tags: Vec<Tag>,
+    state: State,
     is_known: bool,
     off_note: String,
     description: String,
