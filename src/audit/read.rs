@@ -36,7 +36,7 @@ pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals,
 pub use definitions::{DefinitionRow, definition_rows};
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
-pub use pairs::{Pair, ToolDay, agent_tool_days, pairs_between};
+pub use pairs::{Pair, ToolDay, agent_tool_days, let_through, pairs_among, server_pairs_between};
 pub use policies::{PolicyRow, PolicyText, policies, policy_text};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{
@@ -44,7 +44,8 @@ pub use series::{
 };
 pub use spend::{LARGEST, Refused, Spent, refusals_between, spend_between};
 pub use sums::{
-    Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between, tools_between,
+    Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between,
+    tool_counts_between, tools_between,
 };
 pub use tail::{Ended, ended_since};
 pub use uses::{Use, uses};

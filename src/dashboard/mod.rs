@@ -228,7 +228,11 @@ fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
 
 /// The lists that have twins for programs, and what makes their rows.
 fn lists() -> Vec<(&'static str, twins::Making)> {
-    vec![("/agents", agents::table), ("/servers", servers::table)]
+    vec![
+        ("/agents", agents::table),
+        ("/servers", servers::table),
+        ("/servers/{name}/tools", server::table),
+    ]
 }
 
 /// The pages, to be nested at [`BASE`]; [`mount`] does.

@@ -306,6 +306,17 @@ async fn servers_are_told_with_errors_latency_and_definitions_that_changed() {
                 }
             }),
         );
+        let table = page(&router, "/servers/outline/tools.csv?range=7d").await;
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines.len(), 3, "{table}");
+        assert!(
+            lines[1].starts_with("search_documents,2,6,1,1,") && lines[1].ends_with(",1"),
+            "{table}"
+        );
+        assert!(
+            lines[2].starts_with("a/b,1,1,0,0,") && lines[2].ends_with(",0"),
+            "{table}"
+        );
         let only = page(&router, "/servers/outline?tool=a/b").await;
         assert!(
             only.contains("<bdi>a/b</bdi>")
@@ -383,7 +394,7 @@ async fn links_of_these_pages_keep_the_time_and_lead_to_pages() {
                 !next.body.contains("Ignored filter"),
                 "{path} leads to {target}"
             );
-            if target.starts_with("/audit/agents") || target.starts_with("/audit/servers") {
+            if link.starts_with("/audit/agents") || link.starts_with("/audit/servers") {
                 assert!(
                     target.contains("range=")
                         || target.contains("from=")
