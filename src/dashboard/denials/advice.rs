@@ -138,7 +138,8 @@ fn refused(
         .map(|place| format!(" at {place}"))
         .unwrap_or_default();
     match reason {
-        DenialReason::NotGranted => grant(question.agent, asked),
+        DenialReason::NotGranted if asked.reason == "not_granted" => grant(question.agent, asked),
+        DenialReason::NotGranted => Advice::say("The rules in force do not grant it any more."),
         DenialReason::Expired => Advice::say(format!("A later end for the grant{at}.")),
         DenialReason::DeniedRule => {
             Advice::say(format!("Nothing overrides a deny; it stands{at}."))
