@@ -3,12 +3,12 @@
 use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
-use sqlx::SqliteConnection;
 
 use crate::audit::Kind;
 use crate::audit::filter::{Filter, Key};
 use crate::audit::read::{self, CallRow, Cursor, RareEvent, Wanted};
 use crate::budget::{OpenWindow, PastWindow, Span, key_of, past_windows, running, used_by_hour};
+use crate::db::PageReader;
 use crate::types::{BudgetKey, Timestamp, shown};
 
 use super::budget_chart::{self, Steps};
@@ -103,7 +103,7 @@ pub(super) async fn page(Path(id): Path<String>, visit: Visit) -> Result<Respons
 }
 
 async fn gather(
-    db: &mut SqliteConnection,
+    db: &mut PageReader,
     id: i64,
     visit: &Visit,
     counters: &Counters,
@@ -150,7 +150,7 @@ async fn gather(
 
 /// The calls of a window that took something of a budget, newest first, with how much; and whether those are all.
 async fn calls_taken(
-    db: &mut SqliteConnection,
+    db: &mut PageReader,
     key: &BudgetKey,
     span: Span,
     visit: &Visit,

@@ -25,7 +25,7 @@ use super::twins::{self, Datum, Table, Twin};
 use super::visit::{Visit, reading};
 
 /// Windows that are read, and rows that are shown, at most.
-const WINDOWS: i64 = 2_000;
+const WINDOWS: i64 = 10_000;
 const ROWS: usize = 100;
 
 /// Agents that a row names; the rest is counted.

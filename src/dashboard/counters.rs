@@ -1,6 +1,6 @@
 //! Which agents' calls a count of the rules in force counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::{Drawn, Permissions, budgets_of};
 use crate::types::{AgentName, BudgetKey, Timestamp};
@@ -47,11 +47,44 @@ impl Counters {
         &'a self,
         keys: impl Iterator<Item = &'a BudgetKey>,
     ) -> impl Iterator<Item = &'a Counter> {
-        let used: Vec<&BudgetKey> = keys
+        let used: BTreeSet<&str> = keys
             .filter_map(|key| self.get(key))
-            .map(|counter| &counter.drawn.charge.key)
+            .map(|counter| counter.drawn.charge.key.as_str())
             .collect();
         let all = self.0.values();
-        all.filter(move |counter| !used.contains(&&counter.drawn.charge.key))
+        all.filter(move |counter| !used.contains(counter.drawn.charge.key.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    const RULES: &str = "
+defaults: {timezone: UTC}
+servers:
+  images: {url: 'http://images.internal/mcp', budgets: [{limit: 5/day, each: tool}]}
+  notes: {url: 'http://notes.internal/mcp'}
+agents:
+  a: {token_hash: 'sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa', budgets: [9/day], servers: [images]}
+  b: {token_hash: 'sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb', servers: [images, notes]}
+";
+
+    #[test]
+    fn a_count_is_known_by_its_rule_and_those_of_tools_by_what_they_begin_with() {
+        let loaded = config::review("permissions.yaml", RULES).unwrap();
+        let counters = Counters::new(&loaded.permissions, Timestamp::default());
+        let agents = |key: &str| {
+            let counter = counters.get(&BudgetKey::new(key))?;
+            let names = counter.agents.iter().map(|agent| agent.as_str());
+            Some(names.collect::<Vec<_>>().join(" "))
+        };
+        let of_tool = BudgetKey::new("servers.images calls/day@UTC each tool=a tool=b");
+        assert_eq!(agents(of_tool.as_str()).as_deref(), Some("a b"));
+        assert_eq!(agents("agents.a calls/day@UTC").as_deref(), Some("a"));
+        assert_eq!(agents("agents.b calls/day@UTC"), None);
+        let unused = |keys: &[BudgetKey]| counters.unused(keys.iter()).count();
+        assert_eq!((unused(&[]), unused(&[of_tool])), (2, 1));
     }
 }

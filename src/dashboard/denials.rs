@@ -9,12 +9,12 @@ use futures_util::future::BoxFuture;
 
 use crate::audit::filter::{Back, Filter, Key, Period};
 use crate::audit::read::{self, Fresh, NewestRefusals, OneRefusal, Span};
-use crate::db::DbError;
 use crate::types::{Timestamp, shown};
 
 use super::BASE;
 use super::failure::{Failure, html};
 use super::figures::{Watch, When, count};
+use super::filter::encode;
 use super::filters::{self, Filters, Offer};
 use super::frame::{Frame, Link};
 use super::reasons::meaning;
@@ -138,7 +138,7 @@ struct Reason {
 struct Suspect {
     agent: Link,
     tools: usize,
-    times: String,
+    times: Link,
     last: When,
 }
 
@@ -196,16 +196,15 @@ async fn find(visit: &Visit) -> Result<Found, Failure> {
     let span = Span::new(stretch.from, stretch.to);
     let filter = &visit.filter;
     reading(visit, async |db| {
-        let (newest, sums, is_missing) = read::snapshot::<_, DbError>(db, async |db| {
-            let newest = read::newest_refusals(db, (span.from(), span.to())).await?;
-            let Some(extent) = read::extent(db).await? else {
-                return Ok((newest, Vec::new(), false));
-            };
-            let fresh = Fresh::load(db, extent).await?;
-            let sums = read::refusals_between(db, &fresh, span).await?;
-            Ok((newest, sums, fresh.missing().is_some()))
-        })
-        .await?;
+        let newest = read::newest_refusals(db, (span.from(), span.to())).await?;
+        let (sums, is_missing) = match read::extent(db).await? {
+            None => (Vec::new(), false),
+            Some(extent) => {
+                let fresh = Fresh::load(db, extent).await?;
+                let sums = read::refusals_between(db, &fresh, span).await?;
+                (sums, fresh.missing().is_some())
+            }
+        };
         let names_tools = filter.picks.iter().any(|pick| pick.key == Key::Tool);
         let mut found = grouped(newest, filter);
         found.is_missing = is_missing;
@@ -294,6 +293,8 @@ fn grouped(newest: NewestRefusals, filter: &Filter) -> Found {
 /// Addresses of lists of calls, with what is in force.
 struct Links {
     filter: Filter,
+    /// Only the time, for pages about one name.
+    time: Filter,
 }
 
 impl Links {
@@ -306,6 +307,7 @@ impl Links {
         let mut filter = filter.during(period);
         filter.picks.retain(|pick| pick.key != Key::Decision);
         Self {
+            time: filter.time_only(),
             filter: filter.with(Key::Decision, "denied"),
         }
     }
@@ -324,6 +326,14 @@ impl Links {
             }
         }
         self.calls(&filter)
+    }
+
+    /// The page about an agent or a server.
+    fn about(&self, what: &str, name: &str) -> Link {
+        Link {
+            href: format!("{BASE}/{what}/{}{}", encode(name), self.time),
+            text: shown::name(name).to_string(),
+        }
     }
 
     fn link(&self, key: Key, value: &str) -> Link {
@@ -431,12 +441,12 @@ fn by_agent<'a>(
             .max()
             .unwrap_or_default();
         Suspect {
-            agent: Link {
-                href: links.to(&names),
-                text: shown::name(agent).to_string(),
-            },
+            agent: links.about("agents", agent),
             tools: groups.len(),
-            times: count(times),
+            times: Link {
+                href: links.to(&names),
+                text: count(times),
+            },
             last: watch.tell(last),
         }
     });
@@ -444,7 +454,7 @@ fn by_agent<'a>(
 }
 
 fn row(group: &Group, at: usize, visit: &Visit, links: &Links) -> Row {
-    let named = |key, value: &Option<String>| value.as_deref().map(|value| links.link(key, value));
+    let about = |what, name: &Option<String>| name.as_deref().map(|name| links.about(what, name));
     let all = [
         (Key::Agent, group.agent.as_deref()),
         (Key::Server, group.server.as_deref()),
@@ -453,8 +463,8 @@ fn row(group: &Group, at: usize, visit: &Visit, links: &Links) -> Row {
     ];
     let watch = visit.watch();
     Row {
-        agent: named(Key::Agent, &group.agent),
-        server: named(Key::Server, &group.server),
+        agent: about("agents", &group.agent),
+        server: about("servers", &group.server),
         tool: Link {
             href: links.to(&all),
             text: group

@@ -2,10 +2,10 @@
 
 use askama::Template;
 use axum::response::Response;
-use sqlx::SqliteConnection;
 
 use crate::audit::Kind;
 use crate::audit::read::{self, Absence, RareEvent, Trust};
+use crate::db::PageReader;
 use crate::types::{Timestamp, hex, shown};
 
 use super::failure::{Failure, html};
@@ -65,7 +65,7 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
     }))
 }
 
-async fn gather(db: &mut SqliteConnection) -> Result<Found, Failure> {
+async fn gather(db: &mut PageReader) -> Result<Found, Failure> {
     let exported = read::rare_events(db, &[Kind::Exported], 1).await?;
     Ok(Found {
         trust: read::trust(db).await?,

@@ -4,12 +4,11 @@ use askama::Template;
 use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::{Connection, SqliteConnection};
 
 use crate::audit::Counts;
 use crate::audit::filter::{Filter, Period};
 use crate::audit::read::{self, Cursor, Fresh, PolicyRow};
-use crate::db::DbError;
+use crate::db::{DbError, PageReader};
 use crate::types::{Timestamp, shown};
 
 use super::BASE;
@@ -108,11 +107,9 @@ pub(super) fn table(visit: Visit) -> BoxFuture<'static, Result<Table, Failure>> 
 async fn versions(visit: &Visit, most: usize) -> Result<(Vec<Version>, usize), Failure> {
     let now = visit.now;
     let (rows, counts) = reading(visit, async |db| {
-        // What gets its sums while it is read would count twice.
-        let mut db = db.begin().await.map_err(DbError::from)?;
-        let rows = read::policies(&mut db).await?;
+        let rows = read::policies(db).await?;
         let newest = rows.get(..most.min(rows.len())).unwrap_or_default();
-        let counts = counted(&mut db, newest, now).await?;
+        let counts = counted(db, newest, now).await?;
         Ok((rows, counts))
     })
     .await?;
@@ -133,7 +130,7 @@ async fn versions(visit: &Visit, most: usize) -> Result<(Vec<Version>, usize), F
 
 /// How many calls there were in each of the newest spans.
 async fn counted(
-    db: &mut SqliteConnection,
+    db: &mut PageReader,
     rows: &[PolicyRow],
     now: Timestamp,
 ) -> Result<Vec<Counts>, DbError> {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
-use sqlx::SqliteConnection;
 
 use crate::audit::filter::{Filter, Key, Period};
 use crate::audit::read::{self, Cursor, PolicyRow, PolicyText};
 use crate::config;
+use crate::db::PageReader;
 use crate::policy::{Agent, GrantRule, Pattern, Permissions};
 use crate::types::Timestamp;
 
@@ -42,7 +42,7 @@ pub(super) struct Version {
 
 /// The revision that begins with these digits.
 pub(super) async fn version(
-    db: &mut SqliteConnection,
+    db: &mut PageReader,
     rows: &[PolicyRow],
     digits: &str,
 ) -> Result<Version, Failure> {

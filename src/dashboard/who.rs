@@ -7,12 +7,12 @@ use std::sync::Arc;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use sqlx::{Connection, SqliteConnection};
+use percent_encoding::percent_decode_str;
 
 use crate::audit::filter::{Back, Filter, Key, Period};
 use crate::audit::read::{self, Fresh, Picks, Spent};
 use crate::audit::{Counts, Histogram};
-use crate::db::DbError;
+use crate::db::PageReader;
 use crate::policy::{Agent, deciding};
 use crate::types::{CallId, ServerName, Timestamp, Unit, shown};
 
@@ -30,19 +30,13 @@ const ALIKE: f64 = 0.8;
 /// twice.
 pub(super) async fn at_one_moment<T>(
     visit: &Visit,
-    read: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Failure>,
+    read: impl AsyncFnOnce(&mut PageReader) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    reading(visit, async |db| {
-        let mut moment = db.begin().await.map_err(DbError::from)?;
-        let found = read(&mut moment).await?;
-        moment.commit().await.map_err(DbError::from)?;
-        Ok(found)
-    })
-    .await
+    reading(visit, async |db| read(db).await).await
 }
 
 /// The events that no sums cover yet; none of an empty log.
-pub(super) async fn fresh(db: &mut SqliteConnection) -> Result<Fresh, Failure> {
+pub(super) async fn fresh(db: &mut PageReader) -> Result<Fresh, Failure> {
     Ok(match read::extent(db).await? {
         Some(extent) => Fresh::load(db, extent).await?,
         None => Fresh::default(),
@@ -132,6 +126,13 @@ fn calls(filter: &Filter, which: &[(Key, &str)]) -> String {
         .iter()
         .fold(filter, |filter, (key, value)| filter.with(*key, value));
     format!("{BASE}/calls{filter}")
+}
+
+/// The name that stands in a path between two texts, as it was meant.
+pub(super) fn named_in(path: &str, before: &str, after: &str) -> Option<String> {
+    let (_, rest) = path.split_once(before)?;
+    let (name, _) = rest.rsplit_once(after)?;
+    Some(percent_decode_str(name).decode_utf8_lossy().into_owned())
 }
 
 /// A name as one piece of a path, whatever is in it.

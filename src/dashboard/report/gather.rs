@@ -18,7 +18,8 @@ use super::value::{Log, Quality, Report};
 /// Agents whose grants are looked up one by one, at most; the grants of all others count as used.
 const REVIEWED: usize = 500;
 
-/// Makes the report of a month in a zone, with the rules that the access review is to be about.
+/// Makes the report of a month in a zone, with the rules that the access review is to be about. What it reads must be of
+/// one instant.
 ///
 /// # Errors
 /// When SQLite refuses.
@@ -27,19 +28,16 @@ pub async fn gather(
     permissions: &Permissions,
     (month, zone): (Month, &Zone),
 ) -> Result<Report, DbError> {
-    read::snapshot(db, async |db| {
-        let mut report = empty(permissions, month, zone);
-        if let Some((oldest, newest)) = read::ends(db).await? {
-            report.kept_since = Some(oldest);
-            let span = (month.begins(zone), month.next().begins(zone));
-            report.is_over = newest >= span.1;
-            if let Some(extent) = read::extent_between(db, span).await? {
-                fill(db, &mut report, permissions, extent).await?;
-            }
+    let mut report = empty(permissions, month, zone);
+    if let Some((oldest, newest)) = read::ends(db).await? {
+        report.kept_since = Some(oldest);
+        let span = (month.begins(zone), month.next().begins(zone));
+        report.is_over = newest >= span.1;
+        if let Some(extent) = read::extent_between(db, span).await? {
+            fill(db, &mut report, permissions, extent).await?;
         }
-        Ok(report)
-    })
-    .await
+    }
+    Ok(report)
 }
 
 fn empty(permissions: &Permissions, month: Month, zone: &Zone) -> Report {
@@ -118,6 +116,7 @@ fn fill_quality(report: &mut Report, notes: &[Note], known: Option<Known>, to: T
         let notes = notes.iter().filter(|note| kinds.contains(&note.kind));
         notes.cloned().collect()
     };
+    report.quality.is_known = known.is_some() || !kinds(&[Kind::Started, Kind::Stopped]).is_empty();
     report.quality.gaps = gaps(notes, known, (from, to));
     report.quality.clock = kinds(&[Kind::Clock, Kind::Accepted]);
     report.corrections = kinds(&[Kind::Refunded, Kind::Repaired, Kind::Unfrozen]);

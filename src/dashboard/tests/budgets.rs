@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Router;
 use axum::http::StatusCode;
 
 use super::sample::{Made, Sample, permissions};
@@ -41,6 +42,41 @@ fn charged(sample: &mut Sample, made: &Made, key: &str, amount: u64) -> Vec<(Tim
     let budgets = serde_json::json!([{"key": key, "window": 0, "charged": amount}]);
     entries.push((at, closing.json("budgets", budgets.to_string())));
     entries
+}
+
+/// Follows every link of a page but the way to the help, and finds a page behind each that takes all its filters.
+pub(super) async fn assert_links_lead_on(router: &Router, path: &str) {
+    let page = get(router, path).await;
+    assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.body);
+    let here = path.split('?').next().unwrap();
+    for link in links(&page.body) {
+        if link.starts_with('#') || link.starts_with("/audit/look?") || link == "/audit/help" {
+            continue;
+        }
+        let link = match link.strip_prefix('?') {
+            Some(query) => format!("{here}?{query}"),
+            None => link,
+        };
+        let next = get(router, &link).await;
+        assert_eq!(next.status, StatusCode::OK, "{path} leads to {link}");
+        let is_ignored = next.body.contains("Ignored filter");
+        assert!(!is_ignored, "{path} leads to {link}");
+    }
+}
+
+#[tokio::test]
+async fn every_link_about_budgets_leads_to_a_page() {
+    let router = Sample::busy().await;
+    let router = router.router_with(Access::Open, rules(RULES)).await;
+    for path in [
+        "/audit/budgets",
+        "/audit/budgets?range=7d&agent=clawd&tz=UTC",
+        "/audit/budgets/1",
+        "/audit/budgets/3?range=7d",
+        "/audit/budgets/6",
+    ] {
+        assert_links_lead_on(&router, path).await;
+    }
 }
 
 #[tokio::test]

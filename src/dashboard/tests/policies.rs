@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
-use super::budgets::rules;
+use super::budgets::{assert_links_lead_on, rules};
 use super::sample::{Made, Sample};
 use super::{before, get, links};
 use crate::audit::{Entry, Kind};
@@ -200,4 +200,19 @@ async fn a_log_without_rules_says_so() {
     assert!(page.contains("No rules written down yet"), "{page}");
     let csv = get(&router, "/audit/policy.csv").await.body;
     assert_eq!(csv.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn every_link_about_rules_leads_to_a_page() {
+    let sample = two_versions().await;
+    let router = sample.router_with(Access::Open, rules(NEW)).await;
+    let (old, new) = (short(OLD), short(NEW));
+    for path in [
+        "/audit/policy?range=7d&agent=clawd".to_owned(),
+        format!("/audit/policy/{old}?range=7d&tz=UTC"),
+        format!("/audit/policy/{new}"),
+        format!("/audit/policy/diff/{old}..{new}?range=7d"),
+    ] {
+        assert_links_lead_on(&router, &path).await;
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
+use super::budgets::assert_links_lead_on;
 use super::sample::{Made, Sample};
 use super::{before, get, links};
 use crate::audit::{Accessed, Deed, Entry, Kind, TakenAs};
@@ -179,4 +180,15 @@ async fn a_dashboard_that_nobody_used_says_what_would_be_here() {
     let page = get(&router, "/audit/access").await.body;
     assert!(page.contains("Nobody logged in during the last 30 days."));
     assert!(page.contains("Nothing was written down."), "{page}");
+}
+
+#[tokio::test]
+async fn every_link_about_the_log_and_its_readers_leads_to_a_page() {
+    let router = used().await.router(Access::Open).await;
+    for path in [
+        "/audit/integrity?range=7d",
+        "/audit/access?agent=clawd&before=5",
+    ] {
+        assert_links_lead_on(&router, path).await;
+    }
 }
