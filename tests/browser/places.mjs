@@ -1,6 +1,4 @@
 // Every kind of page there is, with an address of each: lists from the navigation, and what a reader gets to from them.
-import { SECRETS } from "./gateway.mjs";
-
 const lists = ["", "/calls", "/agents", "/servers", "/budgets", "/denials", "/policy", "/integrity", "/report", "/access", "/connect", "/help"];
 
 // Their twins for programs.
@@ -20,7 +18,7 @@ async function details(reader, parser) {
   const look = (list, pattern) => first(reader, parser, list, pattern);
   const call = /^\/audit\/calls\/[0-9a-f-]{36}/;
   const allowed = await look("/audit/calls?agent=mallory&tool=echo&decision=ok", call);
-  const policies = JSON.parse((await reader.fetch("/audit/policy.json")).text).map(({ revision, policy }) => revision ?? policy);
+  const policies = JSON.parse((await reader.fetch("/audit/policy.json")).text).map(({ revision }) => revision);
   return [
     allowed,
     `${allowed.split("?")[0]}/bodies`,
@@ -39,12 +37,10 @@ async function details(reader, parser) {
     await look("/audit/budgets", /^\/audit\/budgets\/[^?.]/),
     `/audit/policy/${policies[0]}`,
     `/audit/policy/diff/${policies[1]}..${policies[0]}`,
-    await look("/audit/report", /^\/audit\/report\/\d{4}-\d\d/),
+    (await reader.fetch("/audit/report")).location,
   ];
 }
 
 export async function places(reader, parser) {
   return [...lists.map((path) => `/audit${path}`), ...(await details(reader, parser))];
 }
-
-export { SECRETS };

@@ -75,7 +75,8 @@ export class Reader {
   // What stands at an address, without opening it.
   async fetch(path) {
     const answer = await this.context.request.get(path, { maxRedirects: 0 });
-    return { status: answer.status(), type: answer.headers()["content-type"] ?? "", text: await answer.text() };
+    const { location, "content-type": type = "" } = answer.headers();
+    return { status: answer.status(), type, location, text: await answer.text() };
   }
 
   // Findings of axe that keep somebody from reading, a line each.
