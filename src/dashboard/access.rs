@@ -65,7 +65,10 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
         most: count(i64::from(TABLE_ROWS)),
         older: older.map(|row| here(Cursor::Before(row.seq))),
         newest: before.map(|_| here(Cursor::Newest)),
-        rows: rows.iter().map(|access| row(access, watch, &visit.filter)).collect(),
+        rows: rows
+            .iter()
+            .map(|access| row(access, watch, &visit.filter))
+            .collect(),
         twins: twins::of(&visit),
     }))
 }

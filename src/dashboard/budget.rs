@@ -11,6 +11,7 @@ use crate::budget::{OpenWindow, PastWindow, Span, key_of, past_windows, running,
 use crate::db::PageReader;
 use crate::types::{BudgetKey, Timestamp, shown};
 
+use super::BASE;
 use super::budget_chart::{self, Steps};
 use super::budget_row::{BudgetRow, amount, calls_at, calls_of, is_rolling, pace};
 use super::budgets;
@@ -90,7 +91,7 @@ pub(super) async fn page(Path(id): Path<String>, visit: Visit) -> Result<Respons
         never_ends: open.span.never_ends(),
         windows: windows(&found, &row.label, &base, watch),
         all_calls: calls_at(&calls_of(&row.label, open.span, &base).with(Key::Decision, "allowed")),
-        calls: calls(&found, &row.label, watch),
+        calls: calls(&found, &row.label, &base, watch),
         is_complete: found.is_complete && found.calls.len() <= CALLS,
         users: users(&found, &row.label, &base),
         events: found
@@ -351,7 +352,7 @@ fn windows(found: &Found, label: &Label, base: &Filter, watch: Watch<'_>) -> Vec
     windows.map(row).collect()
 }
 
-fn calls(found: &Found, label: &Label, watch: Watch<'_>) -> Vec<TakenRow> {
+fn calls(found: &Found, label: &Label, base: &Filter, watch: Watch<'_>) -> Vec<TakenRow> {
     let rows = found.calls.iter().take(CALLS);
     let row = |(row, charged): &(CallRow, i64)| {
         let names = [row.opening.server.as_deref(), row.opening.tool.as_deref()];
@@ -371,12 +372,9 @@ fn calls(found: &Found, label: &Label, watch: Watch<'_>) -> Vec<TakenRow> {
             class: row.state.as_str(),
             state: called(row.state),
             charged: amount(&label.unit, *charged),
-            call: row.call.map(|call| {
-                format!(
-                    "{}?call={call}",
-                    super::budget_row::calls_at(&Filter::default())
-                )
-            }),
+            call: row
+                .call
+                .map(|call| format!("{BASE}/calls/{call}{}", base.any_call())),
         }
     };
     rows.map(row).collect()

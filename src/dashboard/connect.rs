@@ -6,7 +6,9 @@ use axum::response::Response;
 
 use crate::audit::filter::Key;
 
+use super::attribute::Attribute;
 use super::failure::{Failure, html};
+use super::filters;
 use super::frame::Frame;
 use super::visit::Visit;
 
@@ -40,7 +42,7 @@ pub(super) async fn page(headers: HeaderMap, visit: Visit) -> Result<Response, F
         chosen: chosen.cloned().unwrap_or_default(),
         unknown: asked.is_some() && chosen.is_none(),
         servers,
-        hidden: rest.pairs(),
+        hidden: filters::kept(&rest),
         clients: clients::all(&place),
     }))
 }
@@ -56,7 +58,7 @@ struct Connect {
     /// Whether a server was asked for that the rules do not name.
     unknown: bool,
     servers: Vec<String>,
-    hidden: Vec<(String, String)>,
+    hidden: Vec<(String, Attribute)>,
     clients: Vec<Client>,
 }
 

@@ -4,6 +4,7 @@ use crate::audit::filter::{Back, Filter, Key, Period, Pick};
 use crate::audit::read::{CallState, Cursor};
 use crate::types::{Timestamp, shown};
 
+use super::attribute::{Attribute, shows};
 use super::figures::Watch;
 use super::filter::{COLUMNS, TZ};
 use super::visit::Visit;
@@ -218,7 +219,7 @@ pub(super) struct Form {
     pub(super) from: String,
     pub(super) to: String,
     /// What the fields cannot show, kept all the same.
-    pub(super) hidden: Vec<(String, String)>,
+    pub(super) hidden: Vec<(String, Attribute)>,
     pub(super) agents: Vec<String>,
     pub(super) servers: Vec<String>,
 }
@@ -232,7 +233,7 @@ impl Form {
         let filter = &visit.filter;
         let first = |key| {
             let mut picks = filter.picks.iter();
-            picks.find(|pick| pick.key == key && !pick.not)
+            picks.find(|pick| pick.key == key && !pick.not && shows(&pick.value))
         };
         let in_fields: Vec<_> = Key::ALL.into_iter().filter_map(first).collect();
         let field = |key| {
@@ -262,11 +263,17 @@ impl Form {
             decisions: decisions().collect(),
             from: local(from, visit),
             to: local(to, visit),
-            hidden: hidden.pairs(),
+            hidden: kept(&hidden),
             agents: names.map(ToString::to_string).collect(),
             servers: servers.map(ToString::to_string).collect(),
         }
     }
+}
+
+/// What a form has to send along so that it is not lost.
+pub(super) fn kept(filter: &Filter) -> Vec<(String, Attribute)> {
+    let pairs = filter.pairs().into_iter();
+    pairs.map(|(key, value)| (key, Attribute(value))).collect()
 }
 
 /// An instant as a field for a local time takes it.

@@ -62,6 +62,7 @@ pub(super) const KEYS: &[(&str, &str)] = &[
     ("/", "go to the filter"),
     ("j", "to the next row"),
     ("k", "to the row before"),
+    ("Enter", "open what the row is about"),
     ("[", "a shorter time"),
     ("]", "a longer time"),
     ("t", "start or stop the live tail"),

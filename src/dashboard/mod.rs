@@ -6,6 +6,7 @@
 mod access;
 mod agent;
 mod agents;
+mod attribute;
 mod budget;
 mod budget_chart;
 mod budget_row;

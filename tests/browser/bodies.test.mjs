@@ -88,6 +88,6 @@ test("logins and refused ones stand among the readers", async () => {
   const text = await reader.page.locator("main").innerText();
   assert.match(text, /counter/);
   const deeds = (await reader.fetch("/audit/access.json")).text;
-  for (const deed of ["login", "login_refused", "export"]) assert.ok(deeds.includes(deed), `${deed} in ${deeds.slice(0, 300)}`);
+  for (const deed of ["login", "refused_login", "export"]) assert.ok(deeds.includes(deed), `${deed} in ${deeds.slice(0, 300)}`);
   await reader.close();
 });

@@ -51,7 +51,7 @@ for (const start of startingPoints) {
     const follow = (path, link) => keepsTime(path) && !link.isDownload && !TIMELESS.test(path);
     for await (const { path, status, html, isPage, notices } of crawl(reader, here.parser, [from], { most: 60, follow })) {
       read += 1;
-      if (![200, 404].includes(status)) losses.add(`${path}: status ${status}`);
+      if (![200, 303, 404].includes(status)) losses.add(`${path}: status ${status}`);
       for (const notice of notices.filter((notice) => notice.startsWith("Ignored filter"))) losses.add(`${path}: ${notice}`);
       if (!isPage) continue;
       for (const link of await links(html)) {

@@ -12,11 +12,10 @@ const WIDE = { width: 1280, height: 900 };
 const tooWide = () => {
   const most = document.documentElement.clientWidth;
   if (document.scrollingElement.scrollWidth <= most) return [];
-  const isIn = (element) => element.closest(".scroll, pre, .unseen");
-  const wide = [...document.body.querySelectorAll("*")].filter((element) => {
-    return element.getBoundingClientRect().right > most + 1 && !isIn(element.parentElement);
-  });
-  return [document.scrollingElement.scrollWidth, ...wide.slice(0, 3).map((element) => element.outerHTML.slice(0, 200))];
+  const reaches = (element) => element.getBoundingClientRect().right > most + 1;
+  const all = [...document.body.querySelectorAll("*")].filter((element) => reaches(element) && !element.closest(".scroll, .rules, .unseen"));
+  const inmost = all.filter((element) => ![...element.children].some(reaches));
+  return [document.scrollingElement.scrollWidth, ...inmost.slice(0, 4).map((element) => element.outerHTML.slice(0, 160))];
 };
 
 const everyPage = async (reader) => [

@@ -65,7 +65,7 @@ test("the payload is read on the pages where it belongs, and does nothing in a b
   ];
   for (const [path, text] of pages) {
     await reader.go(path);
-    assert.ok((await page.locator("main").innerText()).includes(text), `${text} is text on ${path}`);
+    assert.ok((await page.locator("main").textContent()).includes(text), `${text} is text on ${path}`);
     assert.equal(await page.evaluate((name) => globalThis[name], OWNED), undefined, path);
     assert.equal(await page.locator(`.${CLASS}`).count(), 0, path);
     reader.isContent(path);

@@ -2,7 +2,7 @@
 const lists = ["", "/calls", "/agents", "/servers", "/budgets", "/denials", "/policy", "/integrity", "/report", "/access", "/connect", "/help"];
 
 // Their twins for programs.
-export const twins = ["calls", "agents", "servers", "budgets", "policy", "denials", "access"]
+export const twins = ["calls", "agents", "servers", "budgets", "policy", "denials", "access", "servers/hostile/tools"]
   .flatMap((list) => ["csv", "json", "jsonl"].map((form) => `/audit/${list}.${form}`));
 
 async function first(reader, parser, list, pattern) {

@@ -122,8 +122,6 @@ export class Parser {
         address: ["href", "src", "action", "data-tail"].map((name) => element.getAttribute(name)).find(Boolean) ?? "",
         tag: element.localName,
         isDownload: element.hasAttribute("download"),
-        where: element.closest("nav, .chips, .looks, .twins, .bottom, .top")?.className
-          || element.closest("nav")?.getAttribute("aria-label") || "",
       }));
       const found = Object.fromEntries(Object.entries(selectors).map(([name, selector]) => [name, texts(selector)]));
       return { addresses, text: page.body.textContent, ...found };
@@ -141,11 +139,13 @@ export async function* crawl(reader, parser, start, { most, follow }) {
   const waiting = [...start];
   for (let read = 0; waiting.length > 0 && read < most; read += 1) {
     const path = waiting.shift();
-    const { status, type, text } = await reader.fetch(path);
+    const { status, type, text, location } = await reader.fetch(path);
     const isPage = type.startsWith("text/html");
     const page = isPage ? await parser.read(text, { notices: ".notice" }) : { addresses: [], text, notices: [] };
     yield { path, status, type, html: text, ...page, isPage };
-    for (const link of page.addresses.filter(({ tag }) => tag === "a")) {
+    const links = page.addresses.filter(({ tag }) => tag === "a");
+    if (location) links.push({ address: location, isDownload: false });
+    for (const link of links) {
       const url = new URL(link.address, new URL(path, reader.gateway.origin));
       url.hash = "";
       const next = `${url.pathname}${url.search}`;

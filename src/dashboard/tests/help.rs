@@ -81,7 +81,9 @@ async fn the_keys_are_those_of_the_script_and_can_be_switched_off() {
         Some(word.trim_matches('"').to_owned())
     });
     let in_script: BTreeSet<String> = before_arrow.filter(|word| word.len() == 1).collect();
-    let told: BTreeSet<String> = KEYS.iter().map(|(key, _)| (*key).to_owned()).collect();
+    let told = KEYS.iter().map(|(key, _)| (*key).to_owned());
+    // The browser itself opens a link that is focused.
+    let told: BTreeSet<String> = told.filter(|key| key != "Enter").collect();
     assert_eq!(
         told,
         &in_script - &BTreeSet::from(["}".to_owned(), ";".to_owned()])

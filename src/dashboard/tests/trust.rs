@@ -155,11 +155,7 @@ async fn uses_of_the_dashboard_are_listed_with_what_was_taken_away() {
         assert!(page.contains(told), "no {told}: {page}");
     }
     let links = links(&page);
-    assert!(
-        links
-            .iter()
-            .any(|link| link.starts_with("/audit/calls/"))
-    );
+    assert!(links.iter().any(|link| link.starts_with("/audit/calls/")));
     let taken = links
         .iter()
         .any(|link| link.starts_with("/audit/calls.csv?agent"));
