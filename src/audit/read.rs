@@ -45,7 +45,7 @@ pub use month::{
     Defining, Known, Looked, Note, Sealed, Taking, definitions_in, deletions_in, ends,
     extent_between, known_at, looks_in, notes_in, rules_in, sealed_at, snapshot,
 };
-pub use pairs::{Pair, ToolDay, agent_tool_days, pairs_between};
+pub use pairs::{Pair, ToolDay, agent_tool_days, let_through, pairs_among, server_pairs_between};
 pub use policies::{PolicyRow, PolicyText, calls_under, policies, policy_text, revision_of};
 pub use rare::{RARE, RareEvent, rare_events};
 pub use refused::{NewestRefusals, OneRefusal, REFUSALS, newest_refusals};
@@ -55,7 +55,8 @@ pub use series::{
 };
 pub use spend::{LARGEST, Refused, Spent, refusals_between, spend_between};
 pub use sums::{
-    Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between, tools_between,
+    Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between,
+    tool_counts_between, tools_between,
 };
 pub use tail::{Ended, ended_since};
 pub use trust::{Absence, Checkpointed, Cut, Trust, absences, trust};

@@ -10,21 +10,21 @@ use sqlx::SqliteConnection;
 
 use crate::audit::Counts;
 use crate::audit::filter::{Back, Key, Period};
-use crate::audit::read::{self, Pair, Span, Spent};
+use crate::audit::read::{self, Fresh, Span, Spent};
 use crate::policy::{Agent, Permissions, Token};
-use crate::types::{Timestamp, shown};
+use crate::types::{AgentName, Timestamp, shown};
 
 use super::chart::Heat;
 use super::failure::{Failure, html};
 use super::figures::{Watch, When};
 use super::filters::{self, Filters, Offer};
 use super::frame::Frame;
-use super::pairs;
+use super::pairs::Map;
 use super::twins::{self, Datum, Table, Twin};
 use super::visit::{Stretch, Visit};
 use super::who::{self, Links, Number, Tag, in_time, things};
 
-/// Who called what is read for so long at most.
+/// Who called what is read for so long at most: a row for each agent, tool and day.
 const PAIRS: Back = Back::days(31);
 
 /// `GET /agents`.
@@ -38,9 +38,6 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
         default: Period::Last(Back::MONTH),
     };
     let is_short = found.pairs_from.is_some();
-    let asked = visit.filter.wanted(visit.now).agents;
-    let mut pairs = found.pairs.clone();
-    pairs.retain(|pair| who::keeps(&asked, &pair.agent));
     let rows = known.iter().map(|agent| row(agent, &links, watch));
     Ok(html(&Agents {
         frame: visit.frame("agents"),
@@ -56,7 +53,14 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
             (from.line(), to.line())
         }),
         is_filtered: !visit.filter.picks.is_empty(),
-        heat: heat(&pairs, &links, is_short),
+        heat: found.map.heat(
+            &links,
+            if is_short {
+                " Of the last 31 days of this time."
+            } else {
+                ""
+            },
+        ),
         rows: rows.collect(),
     }))
 }
@@ -95,7 +99,9 @@ struct Found {
     counts: Vec<(String, Counts)>,
     seen: Vec<(String, Timestamp)>,
     spent: Vec<Spent>,
-    pairs: Vec<Pair>,
+    /// What was let through: agent, server and tool.
+    used: Vec<[String; 3]>,
+    map: Map,
     /// Where the time begins that they are of, unless it is all of it.
     pairs_from: Option<Timestamp>,
     missing: Option<(Timestamp, Timestamp)>,
@@ -103,23 +109,69 @@ struct Found {
 
 async fn find(visit: &Visit) -> Result<Found, Failure> {
     let stretch = visit.stretch(Back::MONTH);
-    who::at_one_moment(visit, async |db| gather(db, stretch).await).await
+    who::at_one_moment(visit, async |db| gather(db, visit, stretch).await).await
 }
 
-async fn gather(db: &mut SqliteConnection, stretch: Stretch) -> Result<Found, Failure> {
+async fn gather(
+    db: &mut SqliteConnection,
+    visit: &Visit,
+    stretch: Stretch,
+) -> Result<Found, Failure> {
     let fresh = who::fresh(db).await?;
     let span = Span::new(stretch.from, stretch.to);
     let longest = PAIRS.before(stretch.to);
     let pairs_from = Some(longest).filter(|longest| *longest > stretch.from);
+    let asked = visit.filter.wanted(visit.now).agents;
     let recent = Span::new(pairs_from.unwrap_or(stretch.from), stretch.to);
     Ok(Found {
         counts: read::agents_between(db, &fresh, span).await?,
         seen: read::agents_last_seen(db, &fresh).await?,
         spent: read::spend_between(db, &fresh, span).await?,
-        pairs: read::pairs_between(db, &fresh, None, recent).await?,
+        used: used(db, &fresh, visit, recent).await?,
+        map: Map::read(db, &fresh, recent, &asked).await?,
         pairs_from,
         missing: fresh.missing(),
     })
+}
+
+/// What agents of the rules were let through to. All of the time is read only for those that did not use each of their
+/// grants in the last week of it.
+async fn used(
+    db: &mut SqliteConnection,
+    fresh: &Fresh,
+    visit: &Visit,
+    span: Span,
+) -> Result<Vec<[String; 3]>, Failure> {
+    let agents = visit.permissions.agents();
+    let with_grants = agents.iter().filter(|(_, agent)| !agent.grants.is_empty());
+    let names: Vec<&str> = with_grants.map(|(name, _)| name.as_str()).collect();
+    let week = Span::new(Back::WEEK.before(span.to()).max(span.from()), span.to());
+    let mut used = read::let_through(db, fresh, &names, week).await?;
+    let by_agent = by_agent(&used);
+    let has_unused = |name: &str| {
+        let agent = name
+            .parse()
+            .ok()
+            .and_then(|name: AgentName| agents.get(&name));
+        let called = by_agent.get(name).map(Vec::as_slice).unwrap_or_default();
+        agent.is_some_and(|agent| unused(agent, called, visit.now) > 0)
+    };
+    let rest: Vec<&str> = names.into_iter().filter(|name| has_unused(name)).collect();
+    if week != span && !rest.is_empty() {
+        used.extend(
+            read::let_through(db, fresh, &rest, Span::new(span.from(), week.from())).await?,
+        );
+    }
+    Ok(used)
+}
+
+fn by_agent(used: &[[String; 3]]) -> HashMap<&str, Vec<&[String; 3]>> {
+    let mut by_agent: HashMap<&str, Vec<&[String; 3]>> = HashMap::new();
+    for one in used {
+        let [agent, ..] = one;
+        by_agent.entry(agent).or_default().push(one);
+    }
+    by_agent
 }
 
 /// One agent, with all that is known of it.
@@ -147,10 +199,7 @@ fn known<'a>(visit: &'a Visit, found: &Found) -> Vec<Known<'a>> {
     let mut rules: BTreeMap<&str, Option<&Agent>> = seen.keys().map(|name| (*name, None)).collect();
     let in_rules = permissions.agents().iter();
     rules.extend(in_rules.map(|(name, agent)| (name.as_str(), Some(&**agent))));
-    let mut called: HashMap<&str, Vec<&Pair>> = HashMap::new();
-    for pair in &found.pairs {
-        called.entry(&pair.agent).or_default().push(pair);
-    }
+    let called = by_agent(&found.used);
     let mut spent: HashMap<&str, Vec<&Spent>> = HashMap::new();
     for one in &found.spent {
         let agent = one.agent.as_deref().unwrap_or_default();
@@ -168,7 +217,11 @@ fn known<'a>(visit: &'a Visit, found: &Found) -> Vec<Known<'a>> {
             counts: counts.get(name).map(|counts| **counts).unwrap_or_default(),
             spend: who::spent(spent.get(name).into_iter().flatten().copied()),
             unused: rule.map_or(0, |agent| {
-                unused(agent, called.get(name).into_iter().flatten(), visit.now)
+                unused(
+                    agent,
+                    called.get(name).map(Vec::as_slice).unwrap_or_default(),
+                    visit.now,
+                )
             }),
         })
         .collect();
@@ -178,8 +231,10 @@ fn known<'a>(visit: &'a Visit, found: &Found) -> Vec<Known<'a>> {
 }
 
 /// Grants of an agent by which nothing was let through.
-fn unused<'a>(agent: &Agent, called: impl Iterator<Item = &'a &'a Pair>, now: Timestamp) -> usize {
-    let called = called.map(|pair| (&*pair.server, &*pair.tool, pair.counts.admitted));
+fn unused(agent: &Agent, called: &[&[String; 3]], now: Timestamp) -> usize {
+    let called = called
+        .iter()
+        .map(|[_, server, tool]| (server.as_str(), tool.as_str(), 1));
     let uses = who::grant_uses(agent, called, now);
     let grants = agent.grants.iter();
     grants
@@ -353,14 +408,4 @@ fn data(agent: &Known<'_>, now: Timestamp) -> Vec<Datum> {
         number(tokens.len()),
         Datum::some_time(next_expiry(tokens, now)),
     ]
-}
-
-/// Who depends on what; nothing when nobody called.
-fn heat(found: &[Pair], links: &Links, is_short: bool) -> Option<Heat> {
-    let of = if is_short {
-        " Of the last 31 days of this time."
-    } else {
-        ""
-    };
-    pairs::heat(found, links, of)
 }

@@ -292,6 +292,7 @@ fn lists() -> Vec<(&'static str, twins::Making)> {
         ("/policy", policies::table),
         ("/denials", denials::table),
         ("/access", access::table),
+        ("/servers/{name}/tools", server::table),
     ]
 }
 

@@ -1,152 +1,217 @@
 //! The map of agents and tools: who depends on what.
 
 use std::collections::HashMap;
-use std::hash::Hash;
 
+use sqlx::SqliteConnection;
+
+use crate::audit::Counts;
 use crate::audit::filter::Key;
-use crate::audit::read::Pair;
+use crate::audit::read::{self, Fresh, Pair, Picks, Span};
 use crate::types::shown;
 
 use super::chart::{Heat, HeatRow};
+use super::failure::Failure;
 use super::figures::count;
 use super::frame::Link;
-use super::who::Links;
+use super::who::{Links, keeps};
 
 /// Agents and tools that have a row or a column of their own.
 const LARGEST: usize = 20;
 
-/// Draws calls by agent and tool: the busiest of each, and all others together. `of` says which time they are of, where
-/// it is not the time of the page.
-pub(super) fn heat(pairs: &[Pair], links: &Links, of: &str) -> Option<Heat> {
-    let busiest = pairs.first()?;
-    let agents = largest(pairs, |pair| pair.agent.as_str());
-    let tools = largest(pairs, |pair| (pair.server.as_str(), pair.tool.as_str()));
-    let (agent_names, tool_names) = (&agents.0, &tools.0);
-    let mut sums: HashMap<(Option<usize>, Option<usize>), i64> = HashMap::new();
-    for pair in pairs {
-        let agent = agents.1.get(pair.agent.as_str()).copied();
-        let tool = tools
-            .1
-            .get(&(pair.server.as_str(), pair.tool.as_str()))
-            .copied();
-        let sum = sums.entry((agent, tool)).or_default();
-        *sum = sum.saturating_add(pair.counts.calls());
-    }
-    let sum = |agent, tool| sums.get(&(agent, tool)).copied().unwrap_or(0);
-    let others = |known: usize| known.checked_sub(LARGEST).filter(|others| *others > 0);
-    let (other_agents, other_tools) = (others(agents.2), others(tools.2));
-    let mut rows: Vec<HeatRow> = Vec::new();
-    let places = (0..agent_names.len())
-        .map(Some)
-        .chain(other_agents.map(|_| None));
-    for place in places {
-        let agent = place.and_then(|place| agent_names.get(place)).copied();
-        let cells = tool_names
+/// Calls of the busiest agents to the busiest tools, and of all others together.
+#[derive(Debug, Default)]
+pub(super) struct Map {
+    agents: Vec<(String, i64)>,
+    tools: Vec<((String, String), i64)>,
+    pairs: Vec<Pair>,
+    /// All calls of agents without a row, to any tool; `None` when only some agents are asked for.
+    other_agents: Option<i64>,
+}
+
+impl Map {
+    /// Reads it: of the agents that are asked for.
+    pub(super) async fn read(
+        db: &mut SqliteConnection,
+        fresh: &Fresh,
+        span: Span,
+        asked: &Picks,
+    ) -> Result<Self, Failure> {
+        let all = read::agents_between(db, fresh, span).await?;
+        let mut agents = busiest(all);
+        let is_all = *asked == Picks::default();
+        agents.retain(|(name, _)| keeps(asked, name));
+        let rest = agents.split_off(agents.len().min(LARGEST));
+        let mut tools = busiest(read::tool_counts_between(db, fresh, span).await?);
+        tools.truncate(LARGEST);
+        let names: Vec<&str> = agents.iter().map(|(name, _)| name.as_str()).collect();
+        let wanted: Vec<(&str, &str)> = tools
             .iter()
-            .enumerate()
-            .map(|(column, (server, tool))| {
-                let number = sum(place, Some(column));
-                let href = agent.map(|agent| {
-                    links.calls(&[
-                        (Key::Agent, agent),
-                        (Key::Server, server),
-                        (Key::Tool, tool),
-                    ])
-                });
-                (number, href.filter(|_| number > 0).unwrap_or_default())
-            });
-        let rest = other_tools.map(|_| (sum(place, None), String::new()));
-        rows.push(HeatRow {
-            cells: cells.chain(rest).collect(),
-            name: match (agent, other_agents) {
-                (Some(agent), _) => link(links.agent(agent), agent),
-                (None, others) => plain(others.unwrap_or(0)),
-            },
+            .map(|((server, tool), _)| (&**server, &**tool))
+            .collect();
+        let pairs = read::pairs_among(db, fresh, (&names, &wanted), span).await?;
+        let others = rest
+            .iter()
+            .map(|(_, calls)| *calls)
+            .fold(0, i64::saturating_add);
+        Ok(Self {
+            other_agents: Some(others).filter(|others| is_all && *others > 0),
+            agents,
+            tools,
+            pairs,
+        })
+    }
+
+    /// Draws it; nothing when nobody called. `of` says which time it is of, where that is not the time of the page.
+    pub(super) fn heat(&self, links: &Links, of: &str) -> Option<Heat> {
+        let most = self.pairs.first().filter(|pair| pair.counts.calls() > 0)?;
+        let calls: HashMap<(&str, &str, &str), i64> = self
+            .pairs
+            .iter()
+            .map(|pair| {
+                (
+                    (&*pair.agent, &*pair.server, &*pair.tool),
+                    pair.counts.calls(),
+                )
+            })
+            .collect();
+        let agents = self.agents.iter();
+        let mut rows: Vec<HeatRow> = agents.map(|agent| self.row(agent, &calls, links)).collect();
+        rows.extend(self.other_agents.map(|others| self.others(others)));
+        // Without a rest, the column of the rest would be empty.
+        let is_rest = |row: &HeatRow| row.cells.last().is_some_and(|(number, _)| *number > 0);
+        let has_rest = rows.iter().any(is_rest);
+        if !has_rest {
+            for row in &mut rows {
+                row.cells.pop();
+            }
+        }
+        let columns = self.tools.iter().map(|((server, tool), _)| Link {
+            href: links.tool(server, tool),
+            text: format!("{} / {}", shown::name(server), shown::name(tool)),
         });
+        let columns = columns.chain(has_rest.then(|| plain("all others")));
+        let summary = format!(
+            "The most: {} called {} / {} {}.{of}",
+            shown::name(&most.agent),
+            shown::name(&most.server),
+            shown::name(&most.tool),
+            times(most.counts.calls())
+        );
+        let columns = columns.collect();
+        Some(Heat::new(
+            "Who depends on what",
+            summary,
+            "Agent",
+            columns,
+            rows,
+        ))
     }
-    let columns = tool_names.iter().map(|(server, tool)| Link {
-        href: links.tool(server, tool),
-        text: format!("{} / {}", shown::name(server), shown::name(tool)),
-    });
-    let columns = columns.chain(other_tools.map(plain));
-    let summary = format!(
-        "The most: {} called {} / {} {} times.{of}",
-        shown::name(&busiest.agent),
-        shown::name(&busiest.server),
-        shown::name(&busiest.tool),
-        count(busiest.counts.calls())
-    );
-    Some(Heat::new(
-        "Who depends on what",
-        summary,
-        "Agent",
-        columns.collect(),
-        rows,
-    ))
+
+    fn row(
+        &self,
+        (agent, all): &(String, i64),
+        calls: &HashMap<(&str, &str, &str), i64>,
+        links: &Links,
+    ) -> HeatRow {
+        let mut rest = *all;
+        let mut cells: Vec<(i64, String)> = Vec::new();
+        for ((server, tool), _) in &self.tools {
+            let number = calls.get(&(agent, server, tool)).copied().unwrap_or(0);
+            rest = rest.saturating_sub(number);
+            let which = [
+                (Key::Agent, &**agent),
+                (Key::Server, server),
+                (Key::Tool, tool),
+            ];
+            let href = (number > 0).then(|| links.calls(&which));
+            cells.push((number, href.unwrap_or_default()));
+        }
+        cells.push((rest.max(0), String::new()));
+        HeatRow {
+            name: Link {
+                href: links.agent(agent),
+                text: shown::name(agent).to_string(),
+            },
+            cells,
+        }
+    }
+
+    /// What agents without a row of their own called.
+    fn others(&self, all: i64) -> HeatRow {
+        let mut rest = all;
+        let mut cells: Vec<(i64, String)> = Vec::new();
+        for ((server, tool), of_tool) in &self.tools {
+            let pairs = self
+                .pairs
+                .iter()
+                .filter(|pair| pair.server == *server && pair.tool == *tool);
+            let shown = pairs
+                .map(|pair| pair.counts.calls())
+                .fold(0, i64::saturating_add);
+            let number = of_tool.saturating_sub(shown).max(0);
+            rest = rest.saturating_sub(number);
+            cells.push((number, String::new()));
+        }
+        cells.push((rest.max(0), String::new()));
+        HeatRow {
+            name: plain("all others"),
+            cells,
+        }
+    }
 }
 
-fn link(href: String, name: &str) -> Link {
-    Link {
-        href,
-        text: shown::name(name).to_string(),
+/// Those that were called, in their order.
+fn busiest<K>(counted: Vec<(K, Counts)>) -> Vec<(K, i64)> {
+    let counted = counted
+        .into_iter()
+        .map(|(name, counts)| (name, counts.calls()));
+    counted.filter(|(_, calls)| *calls > 0).collect()
+}
+
+fn times(number: i64) -> String {
+    match number {
+        1 => "once".into(),
+        number => format!("{} times", count(number)),
     }
 }
 
-/// All others together.
-fn plain(others: usize) -> Link {
+fn plain(text: &str) -> Link {
     Link {
         href: String::new(),
-        text: format!("{others} other{}", if others == 1 { "" } else { "s" }),
+        text: text.into(),
     }
-}
-
-/// Those with the most calls in order, the place of each, and how many there are in all.
-type Largest<K> = (Vec<K>, HashMap<K, usize>, usize);
-
-fn largest<'a, K: Copy + Hash + Ord>(pairs: &'a [Pair], key: impl Fn(&'a Pair) -> K) -> Largest<K> {
-    let mut sums: HashMap<K, i64> = HashMap::new();
-    for pair in pairs {
-        let sum = sums.entry(key(pair)).or_default();
-        *sum = sum.saturating_add(pair.counts.calls());
-    }
-    let mut sums: Vec<(K, i64)> = sums.into_iter().collect();
-    let all = sums.len();
-    sums.sort_by(|one, other| (other.1, one.0).cmp(&(one.1, other.0)));
-    let names: Vec<K> = sums
-        .into_iter()
-        .take(LARGEST)
-        .map(|(name, _)| name)
-        .collect();
-    let places = names
-        .iter()
-        .copied()
-        .enumerate()
-        .map(|(place, name)| (name, place));
-    let places = places.collect();
-    (names, places, all)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::Counts;
 
     #[test]
-    fn the_busiest_twenty_come_first_and_ties_go_by_name() {
-        let pair = |agent: String, calls| Pair {
-            agent,
-            server: "notes".into(),
-            tool: "read".into(),
-            counts: Counts {
-                admitted: calls,
-                ..Counts::default()
-            },
+    fn rows_and_columns_of_the_rest_add_up_to_all_calls() {
+        let counts = |admitted| Counts {
+            admitted,
+            ..Counts::default()
         };
-        let mut pairs: Vec<Pair> = (0..22).map(|n| pair(format!("a{n:02}"), 1)).collect();
-        pairs.push(pair("a21".into(), 5));
-        let (names, places, all) = largest(&pairs, |pair| pair.agent.as_str());
-        assert_eq!((all, names.len()), (22, 20));
-        assert_eq!(&names[..3], ["a21", "a00", "a01"]);
-        assert_eq!((places["a21"], places.get("a20")), (0, None));
+        let tool = ("notes".to_owned(), "read".to_owned());
+        let map = Map {
+            agents: vec![("a".into(), 9)],
+            tools: vec![(tool, 10)],
+            pairs: vec![Pair {
+                agent: "a".into(),
+                server: "notes".into(),
+                tool: "read".into(),
+                counts: counts(7),
+            }],
+            other_agents: Some(5),
+        };
+        let calls = HashMap::from([(("a", "notes", "read"), 7)]);
+        let others = map.others(5);
+        let cells: Vec<i64> = others.cells.iter().map(|(number, _)| *number).collect();
+        assert_eq!(cells, [3, 2]);
+        assert_eq!(calls.values().sum::<i64>() + 2 + 3 + 2, 9 + 5);
+        assert_eq!(
+            busiest(vec![("x", counts(0)), ("y", counts(2))]),
+            [("y", 2)]
+        );
     }
 }

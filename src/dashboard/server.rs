@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use sqlx::SqliteConnection;
 
 use crate::audit::filter::{Back, Key, Period};
@@ -20,7 +22,9 @@ use super::figures::{self, When};
 use super::filters::{self, Filters, Offer};
 use super::frame::{Frame, Link};
 use super::latency;
+use super::servers::State;
 use super::slices::Slices;
+use super::twins::{self, Datum, Table, Twin};
 use super::visit::Visit;
 use super::who::{self, Links, Number, Tag, calls_word, in_time, percent, percentiles};
 
@@ -52,6 +56,7 @@ pub(super) async fn page(Path(name): Path<String>, visit: Visit) -> Result<Respo
         ));
     }
     let watch = visit.watch();
+    let states = visit.dashboard.servers();
     let tools = found.tools(&name);
     let (counts, times) = sums(&tools);
     let offer = Offer {
@@ -82,6 +87,10 @@ pub(super) async fn page(Path(name): Path<String>, visit: Visit) -> Result<Respo
         filters: Filters::new(&visit, offer),
         name: shown::name(&name).to_string(),
         tags: super::servers::tags(rule),
+        state: State::of(
+            states.iter().find(|state| state.name.as_str() == name),
+            watch,
+        ),
         is_known: rule.is_some(),
         off_note: text(off.and_then(|off| off.note.as_ref())),
         description: text(rule.and_then(|rule| rule.description.as_ref())),
@@ -90,6 +99,7 @@ pub(super) async fn page(Path(name): Path<String>, visit: Visit) -> Result<Respo
             .unwrap_or_default(),
         lead: lead(&counts, &times, tools.len(), &in_time(&visit)),
         all: links.list("servers"),
+        twins: twins::at(&format!("{}/tools", visit.path), &visit),
         seen: last.map(|at| watch.tell_minutes(at)),
         numbers: links.numbers(&counts, &[(Key::Server, &name)]),
         took: percentiles(&times),
@@ -103,6 +113,58 @@ pub(super) async fn page(Path(name): Path<String>, visit: Visit) -> Result<Respo
             .parse()
             .is_ok_and(|name| permissions.tool_lock().is_some_and(|lock| lock.pins(&name))),
     }))
+}
+
+/// The tools of a server for programs: `GET /servers/{name}/tools.csv`.
+pub(super) fn table(visit: Visit) -> BoxFuture<'static, Result<Table, Failure>> {
+    async move {
+        let name = who::named_in(&visit.path, "/servers/", "/tools.").ok_or(Failure::Astray)?;
+        let stretch = visit.stretch(Back::MONTH);
+        let span = Span::new(stretch.from, stretch.to);
+        let slices = Slices::of(stretch, &visit.zone);
+        let found =
+            who::at_one_moment(&visit, async |db| gather(db, &name, span, &slices).await).await?;
+        let tools = found.tools(&name);
+        if tools.is_empty() && rule(&visit.permissions, &name).is_none() {
+            return Err(Failure::Unknown(
+                "Neither the rules in force nor the log know a server of this name.",
+            ));
+        }
+        let asked = visit.filter.wanted(visit.now).tools;
+        let tools = tools.iter().filter(|tool| who::keeps(&asked, &tool.tool));
+        Ok(Table {
+            columns: &[
+                "tool",
+                "agents",
+                "calls",
+                "refused",
+                "errors",
+                "p50_us",
+                "p95_us",
+                "p99_us",
+                "definition_changes",
+            ],
+            rows: tools.map(|tool| data(tool, &found)).collect(),
+        })
+    }
+    .boxed()
+}
+
+/// A row for programs, in the order of the columns.
+fn data(tool: &ToolCounts, found: &Found) -> Vec<Datum> {
+    let number = |number: usize| Datum::Number(i64::try_from(number).unwrap_or(i64::MAX));
+    let time = |of_hundred| Datum::some_number(tool.took.times.percentile(of_hundred));
+    vec![
+        Datum::text(&tool.tool),
+        number(found.agents_of(&tool.tool)),
+        Datum::Number(tool.counts.calls()),
+        Datum::Number(tool.counts.refused),
+        Datum::Number(tool.counts.bad()),
+        time(50),
+        time(95),
+        time(99),
+        number(found.changes_of(&tool.tool)),
+    ]
 }
 
 /// What the rules say about a server.
@@ -133,7 +195,7 @@ async fn gather(
     let recent = Span::new(Back::days(31).before(span.to()).max(span.from()), span.to());
     let mut counted = read::tools_between(db, &fresh, span).await?;
     counted.retain(|tool| tool.server == name);
-    let pairs = read::pairs_between(db, &fresh, Some(name), recent).await?;
+    let pairs = read::server_pairs_between(db, &fresh, name, recent).await?;
     let mut callers: HashMap<String, usize> = HashMap::new();
     for pair in pairs {
         let agents = callers.entry(pair.tool).or_default();
@@ -150,6 +212,18 @@ async fn gather(
 }
 
 impl Found {
+    /// How many agents called a tool.
+    fn agents_of(&self, tool: &str) -> usize {
+        self.callers.get(tool).copied().unwrap_or(0)
+    }
+
+    /// How often the definition of a tool changed, as far as it is known.
+    fn changes_of(&self, tool: &str) -> usize {
+        let rows = self.definitions.iter();
+        rows.filter(|row| row.tool == tool && row.was.is_some())
+            .count()
+    }
+
     /// All tools of the server: those that were called in this time, the busiest first, then all others by name.
     fn tools(&self, server: &str) -> Vec<ToolCounts> {
         let counted: BTreeSet<&str> = self.counted.iter().map(|tool| tool.tool.as_str()).collect();
@@ -215,12 +289,15 @@ struct OneServer {
     filters: Filters,
     name: String,
     tags: Vec<Tag>,
+    state: State,
     is_known: bool,
     off_note: String,
     description: String,
     place: String,
     lead: String,
     all: String,
+    /// Of the list of tools.
+    twins: Vec<Twin>,
     seen: Option<When>,
     numbers: [Number; 3],
     took: [String; 3],
@@ -246,10 +323,6 @@ struct Row {
 
 fn row(tool: &ToolCounts, found: &Found, links: &Links) -> Row {
     let (server, name) = (tool.server.as_str(), tool.tool.as_str());
-    let changed = found
-        .definitions
-        .iter()
-        .filter(|row| row.tool == name && row.was.is_some());
     Row {
         tool: Link {
             href: links.tool(server, name),
@@ -257,8 +330,8 @@ fn row(tool: &ToolCounts, found: &Found, links: &Links) -> Row {
         },
         numbers: links.numbers(&tool.counts, &[(Key::Server, server), (Key::Tool, name)]),
         took: percentiles(&tool.took.times),
-        agents: found.callers.get(name).copied().unwrap_or(0),
-        changed: changed.count(),
+        agents: found.agents_of(name),
+        changed: found.changes_of(name),
         is_listed: found.definitions.iter().any(|row| row.tool == name),
     }
 }

@@ -12,7 +12,7 @@ use crate::audit::filter::{Back, Key, Period};
 use crate::audit::read::{self, DefinitionRow, Span, ToolCounts};
 use crate::audit::{Counts, Histogram};
 use crate::policy::ServerRule;
-use crate::types::{Timestamp, shown};
+use crate::types::{Contact, ServerState, Timestamp, shown};
 
 use super::failure::{Failure, html};
 use super::figures::{Watch, When, count};
@@ -54,6 +54,8 @@ pub(super) fn table(visit: Visit) -> BoxFuture<'static, Result<Table, Failure>> 
                 "server",
                 "in_rules",
                 "disabled",
+                "transport",
+                "state",
                 "last_call",
                 "tools",
                 "calls",
@@ -98,6 +100,8 @@ async fn gather(db: &mut SqliteConnection, stretch: Stretch) -> Result<Found, Fa
 struct Known<'a> {
     name: &'a str,
     rule: Option<&'a ServerRule>,
+    /// What is known of contacts with it since the gateway started.
+    state: Option<ServerState>,
     seen: Option<Timestamp>,
     /// Tools that it listed.
     listed: BTreeSet<&'a str>,
@@ -145,6 +149,11 @@ fn known<'a>(visit: &'a Visit, found: &'a Found) -> Vec<Known<'a>> {
             Some(_) if is_shown => server.changed = server.changed.saturating_add(1),
             None if is_shown && !row.is_first => server.new = server.new.saturating_add(1),
             Some(_) | None => {}
+        }
+    }
+    for state in visit.dashboard.servers() {
+        if let Some(server) = servers.get_mut(state.name.as_str()) {
+            server.state = Some(state);
         }
     }
     let asked = visit.filter.wanted(visit.now).servers;
@@ -213,6 +222,7 @@ struct Row {
     href: String,
     description: String,
     tags: Vec<Tag>,
+    state: State,
     seen: Option<When>,
     numbers: [Number; 3],
     share: String,
@@ -233,6 +243,7 @@ fn row(server: &Known<'_>, links: &Links, watch: Watch<'_>) -> Row {
             .map(|text| shown::sentence(text).to_string())
             .unwrap_or_default(),
         tags: tags(server.rule),
+        state: State::of(server.state.as_ref(), watch),
         seen: server.seen.map(|at| watch.tell_minutes(at)),
         numbers: links.numbers(&server.counts, &[(Key::Server, server.name)]),
         share: percent(server.counts.bad(), server.counts.ended()),
@@ -242,6 +253,45 @@ fn row(server: &Known<'_>, links: &Links, watch: Watch<'_>) -> Row {
         changed: server.changed,
         new: server.new,
         is_listed: !server.listed.is_empty(),
+    }
+}
+
+/// How the last contact with a server went, in words.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) word: &'static str,
+    /// Its shape and colour; empty when nothing is known.
+    pub(super) class: &'static str,
+    /// How it is reached, and what it spoke last: `http`, `2025-11-25`.
+    pub(super) by: String,
+    pub(super) since: Option<When>,
+    /// When it last answered.
+    pub(super) answered: Option<When>,
+    /// When it last did not, and why.
+    pub(super) failed: Option<(When, String)>,
+}
+
+impl State {
+    pub(super) fn of(state: Option<&ServerState>, watch: Watch<'_>) -> Self {
+        let (word, class) = match state.map(|state| state.contact) {
+            Some(Contact::Up) => ("up", "ok"),
+            Some(Contact::Down) => ("down", "failed"),
+            Some(Contact::Unknown) => ("not called yet", ""),
+            None => ("not known", ""),
+        };
+        let tell = |at: Timestamp| watch.tell_minutes(at);
+        let spoken = state.and_then(|state| state.protocol);
+        let by = state.map(|state| state.transport).into_iter().chain(spoken);
+        Self {
+            word,
+            class,
+            by: by.collect::<Vec<_>>().join(", "),
+            since: state.and_then(|state| state.since).map(tell),
+            answered: state.and_then(|state| state.answered).map(tell),
+            failed: state
+                .and_then(|state| state.failed.as_ref())
+                .map(|(at, why)| (tell(*at), shown::sentence(why).to_string())),
+        }
     }
 }
 
@@ -268,6 +318,8 @@ fn data(server: &Known<'_>) -> Vec<Datum> {
         Datum::text(server.name),
         Datum::Flag(server.rule.is_some()),
         Datum::Flag(server.rule.is_some_and(|rule| rule.disabled.is_some())),
+        Datum::some_text(server.state.as_ref().map(|state| state.transport)),
+        Datum::some_text(server.state.as_ref().map(|state| state.contact.as_str())),
         Datum::some_time(server.seen),
         number(server.tools()),
         Datum::Number(server.counts.calls()),

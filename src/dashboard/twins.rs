@@ -217,7 +217,10 @@ async fn answer(
     (path, form): (&'static str, Form),
     making: Making,
 ) -> Result<Response, Failure> {
-    let name = path.trim_start_matches('/').replace(['/', '{', '}'], "-");
+    let name = path
+        .trim_start_matches('/')
+        .replace("{name}/", "")
+        .replace('/', "-");
     taking(&visit, peer, form).await?;
     let table = making(visit).await?;
     Ok((form.headers(&name), table.print(form)).into_response())
@@ -252,6 +255,11 @@ pub(super) struct Twin {
 
 /// The twins of the list that is looked at.
 pub(super) fn of(visit: &Visit) -> Vec<Twin> {
+    at(&visit.path, visit)
+}
+
+/// The twins of a list at another path, which a page shows a part of.
+pub(super) fn at(path: &str, visit: &Visit) -> Vec<Twin> {
     let named = [Form::Csv, Form::Jsonl, Form::Json].into_iter();
     let twins = named.map(|form| Twin {
         name: match form {
@@ -260,8 +268,7 @@ pub(super) fn of(visit: &Visit) -> Vec<Twin> {
             Form::Jsonl => "JSON lines",
         },
         href: format!(
-            "{}.{}{}",
-            visit.path,
+            "{path}.{}{}",
             form.suffix(),
             visit.filter.at(crate::audit::read::Cursor::Newest)
         ),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 use sqlx::SqliteConnection;
 
 use crate::audit::filter::{Back, Filter, Key, Period};
@@ -129,6 +130,13 @@ fn calls(filter: &Filter, which: &[(Key, &str)]) -> String {
         .iter()
         .fold(filter, |filter, (key, value)| filter.with(*key, value));
     format!("{BASE}/calls{filter}")
+}
+
+/// The name that stands in a path between two texts, as it was meant.
+pub(super) fn named_in(path: &str, before: &str, after: &str) -> Option<String> {
+    let (_, rest) = path.split_once(before)?;
+    let (name, _) = rest.rsplit_once(after)?;
+    Some(percent_decode_str(name).decode_utf8_lossy().into_owned())
 }
 
 /// A name as one piece of a path, whatever is in it.

@@ -253,15 +253,8 @@ pub async fn tools_between(
     fresh: &Fresh,
     span: Span,
 ) -> Result<Vec<ToolCounts>, DbError> {
-    let question = Question {
-        days: "SELECT 0, server_id, tool_id, COUNTS FROM tool_day WHERE day_us >= $1 AND day_us < $2
-            GROUP BY server_id, tool_id",
-        quarters: "SELECT 0, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
-            GROUP BY server_id, tool_id",
-        ids: &[],
-    };
     let key = |noted: &Noted| Some([0, noted.ids[1], noted.ids[2]]);
-    let sums = ask(db, (fresh, span), question, key).await?;
+    let sums = ask(db, (fresh, span), TOOLS, key).await?;
     let mut took = took(db, fresh, span).await?;
     let tools = tools(db, sums).await?.into_iter();
     let tools = tools.map(|(ids, (server, tool), counts)| ToolCounts {
@@ -272,6 +265,30 @@ pub async fn tools_between(
     });
     Ok(tools.collect())
 }
+
+/// The same without how long they took, which is most of what is read.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn tool_counts_between(
+    db: &mut SqliteConnection,
+    fresh: &Fresh,
+    span: Span,
+) -> Result<Vec<((String, String), Counts)>, DbError> {
+    let key = |noted: &Noted| Some([0, noted.ids[1], noted.ids[2]]);
+    let sums = ask(db, (fresh, span), TOOLS, key).await?;
+    let tools = tools(db, sums).await?.into_iter();
+    Ok(tools.map(|(_, names, counts)| (names, counts)).collect())
+}
+
+const TOOLS: Question<'static> = Question {
+    days: "SELECT 0, server_id, tool_id, COUNTS FROM tool_day WHERE day_us >= $1 AND day_us < $2
+        GROUP BY server_id, tool_id",
+    quarters:
+        "SELECT 0, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
+        GROUP BY server_id, tool_id",
+    ids: &[],
+};
 
 /// The tools that one agent called, by server and tool, the busiest first.
 ///
