@@ -14,6 +14,7 @@ use crate::types::{Timestamp, shown};
 use super::BASE;
 use super::failure::{Failure, html};
 use super::figures::{Watch, When, count};
+use super::filter::encode;
 use super::filters::{self, Filters, Offer};
 use super::frame::{Frame, Link};
 use super::reasons::meaning;
@@ -137,7 +138,7 @@ struct Reason {
 struct Suspect {
     agent: Link,
     tools: usize,
-    times: String,
+    times: Link,
     last: When,
 }
 
@@ -292,6 +293,8 @@ fn grouped(newest: NewestRefusals, filter: &Filter) -> Found {
 /// Addresses of lists of calls, with what is in force.
 struct Links {
     filter: Filter,
+    /// Only the time, for pages about one name.
+    time: Filter,
 }
 
 impl Links {
@@ -304,6 +307,7 @@ impl Links {
         let mut filter = filter.during(period);
         filter.picks.retain(|pick| pick.key != Key::Decision);
         Self {
+            time: filter.time_only(),
             filter: filter.with(Key::Decision, "denied"),
         }
     }
@@ -322,6 +326,14 @@ impl Links {
             }
         }
         self.calls(&filter)
+    }
+
+    /// The page about an agent or a server.
+    fn about(&self, what: &str, name: &str) -> Link {
+        Link {
+            href: format!("{BASE}/{what}/{}{}", encode(name), self.time),
+            text: shown::name(name).to_string(),
+        }
     }
 
     fn link(&self, key: Key, value: &str) -> Link {
@@ -429,12 +441,12 @@ fn by_agent<'a>(
             .max()
             .unwrap_or_default();
         Suspect {
-            agent: Link {
-                href: links.to(&names),
-                text: shown::name(agent).to_string(),
-            },
+            agent: links.about("agents", agent),
             tools: groups.len(),
-            times: count(times),
+            times: Link {
+                href: links.to(&names),
+                text: count(times),
+            },
             last: watch.tell(last),
         }
     });
@@ -442,7 +454,7 @@ fn by_agent<'a>(
 }
 
 fn row(group: &Group, at: usize, visit: &Visit, links: &Links) -> Row {
-    let named = |key, value: &Option<String>| value.as_deref().map(|value| links.link(key, value));
+    let about = |what, name: &Option<String>| name.as_deref().map(|name| links.about(what, name));
     let all = [
         (Key::Agent, group.agent.as_deref()),
         (Key::Server, group.server.as_deref()),
@@ -451,8 +463,8 @@ fn row(group: &Group, at: usize, visit: &Visit, links: &Links) -> Row {
     ];
     let watch = visit.watch();
     Row {
-        agent: named(Key::Agent, &group.agent),
-        server: named(Key::Server, &group.server),
+        agent: about("agents", &group.agent),
+        server: about("servers", &group.server),
         tool: Link {
             href: links.to(&all),
             text: group

@@ -54,11 +54,11 @@ fn three_figures(thousandths: u64) -> String {
 /// How a number changed: `+12 %`, `−3 %`, `as before`; nothing to compare with is said in words.
 pub(super) fn change(now: i64, before: i64) -> String {
     if now == before {
-        return "as the day before".into();
+        return "as before".into();
     }
     let before_text = count(before);
     if before == 0 {
-        return "none the day before".into();
+        return "none before".into();
     }
     let percent = now
         .saturating_sub(before)
@@ -68,7 +68,7 @@ pub(super) fn change(now: i64, before: i64) -> String {
     let sign = if percent > 0 { "+" } else { "" };
     match percent {
         -999..=999 => format!("{sign}{} % from {before_text}", count(percent)),
-        _ => format!("from {before_text} the day before"),
+        _ => format!("from {before_text} before"),
     }
 }
 
@@ -168,12 +168,12 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_against_the_day_before() {
-        assert_eq!(change(5, 5), "as the day before");
-        assert_eq!(change(5, 0), "none the day before");
+    fn a_change_is_told_against_the_time_before() {
+        assert_eq!(change(5, 5), "as before");
+        assert_eq!(change(5, 0), "none before");
         assert_eq!(change(112, 100), "+12 % from 100");
         assert_eq!(change(97, 100), "−3 % from 100");
-        assert_eq!(change(5_000, 1), "from 1 the day before");
+        assert_eq!(change(5_000, 1), "from 1 before");
     }
 
     #[test]

@@ -1,121 +1,177 @@
 //! Is anything wrong? Who uses what? The page to open first.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::response::Response;
-use std::time::Duration;
 
+use crate::audit::Counts;
 use crate::audit::filter::{Back, Filter, Key, Period};
-use crate::audit::read::{self, CallRow, Day, Hour, Newest, Totals};
+use crate::audit::read::{
+    self, CallRow, Fresh, PolicyRow, Span, Spent, ToolCounts, Trust, agents_between, series_all,
+    spend_between, tools_between,
+};
 use crate::budget::{OpenWindow, open_windows};
 use crate::db::PageReader;
-use crate::types::{Timestamp, shown};
+use crate::types::{ServerState, Timestamp, Unit, shown};
 
 use super::BASE;
 use super::budget_row::BudgetRow;
-use super::chart::{Bar, Stack};
+use super::chart::Stack;
 use super::failure::{Failure, html};
 use super::figures::{Watch, When, change, count};
+use super::filter::encode;
+use super::filters::{self, Filters, Offer};
 use super::frame::{Frame, Link};
-use super::visit::{Visit, reading};
-
-const DAY: Duration = Duration::from_secs(86_400);
+use super::servers::State;
+use super::slices::Slices;
+use super::visit::{Stretch, Visit, reading};
+use super::who::{Links, fresh, in_time, things};
 
 /// Rows of a table on this page.
 const ROWS: usize = 8;
 const REFUSALS: i64 = 8;
 const BUDGETS: i64 = 12;
 
+/// What the page goes by: the time and nothing else.
+const OFFER: Offer = Offer {
+    keys: &[],
+    ranges: filters::LONG,
+    default: Period::Last(Back::DAY),
+};
+
 /// `GET /`.
-pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
+pub(super) async fn page(mut visit: Visit) -> Result<Response, Failure> {
+    let filters = Filters::new(&visit, OFFER);
+    let stretch = visit.stretch(Back::DAY);
+    let slices = Slices::of(stretch, &visit.zone);
     let now = visit.now;
-    let found = reading(&visit, async |db| gather(db, now).await).await?;
-    let permissions = &visit.permissions;
-    let watch = visit.watch();
-    let total = found.today.total();
+    let found = reading(&visit, async |db| gather(db, stretch, &slices, now).await).await?;
+    let frame = visit.frame("overview");
+    // From here on the time is the one that is shown, so that every link goes to just these calls.
+    if visit.filter.period == Period::Ever {
+        visit.filter = visit.filter.during(OFFER.default);
+    }
+    let calls = visit.filter.time_only();
+    let links = Links::new(&visit);
+    let (watch, time) = (visit.watch(), in_time(&visit));
     let remarks = visit.dashboard.remarks();
+    let total = found.total;
     Ok(html(&Overview {
-        frame: visit.frame("overview"),
+        frame,
+        filters,
         shadow: remarks.shadow,
         no_calls_yet: !found.has_calls,
-        summary: summary(&found.today),
-        counted_from: found
-            .today
-            .counted_from
-            .map(|at| watch.tell_minutes(at).line()),
-        counted: count(read::COUNTED),
-        figures: figures(&found.today, found.before),
-        chart: chart(&found.today, found.from, watch),
-        calls_allowed: count(total.calls.saturating_sub(total.refused)),
+        summary: summary(total, found.agents.len(), &time),
+        uncounted: found.fresh.missing().map(|(from, to)| {
+            (
+                watch.tell_minutes(from).line(),
+                watch.tell_minutes(to).line(),
+            )
+        }),
+        figures: figures(&found, &calls),
+        chart: slices.stack(&found.series, watch, |period| {
+            address(&calls.during(period))
+        }),
+        calls_allowed: count(total.admitted),
         budgets: found
             .budgets
             .iter()
-            .map(|window| BudgetRow::new(window, &Filter::default(), watch))
+            .map(|window| BudgetRow::new(window, &calls, watch))
             .collect(),
         refusals: found
             .refusals
             .iter()
-            .map(|row| refusal(row, watch))
+            .map(|row| refusal(row, &calls, watch))
             .collect(),
-        all_refusals: address(&with_day(Filter::just(Key::Decision, "denied"))),
-        agents: top_agents(&found.today),
-        tools: top_tools(&found.today),
+        all_refusals: format!("{BASE}/denials{calls}"),
+        agents: top_agents(&found.agents, &links),
+        tools: top_tools(&found.tools, &links),
+        servers: visit
+            .dashboard
+            .servers()
+            .iter()
+            .map(|state| health(state, &links, watch))
+            .collect(),
         policy_size: format!(
             "{}, {}",
-            plural(permissions.agents().len(), "agent", "agents"),
-            plural(permissions.servers().len(), "server", "servers")
+            things(visit.permissions.agents().len(), "agent", "agents"),
+            things(visit.permissions.servers().len(), "server", "servers")
         ),
-        events: found.events.map(count).unwrap_or_default(),
-        newest: found.newest.map(|newest| head(&newest, watch)),
+        policy: found.policy.as_ref().map(|row| in_force(row, watch)),
+        trust: found.trust.as_ref().and_then(|trust| head(trust, watch)),
+        time,
     }))
 }
 
 /// What the database says.
 #[derive(Debug, Default)]
 struct Found {
-    /// Where the day begins.
-    from: Timestamp,
-    today: Day,
-    before: Totals,
+    has_calls: bool,
+    fresh: Fresh,
+    total: Counts,
+    before: Counts,
+    series: Vec<Counts>,
+    agents: Vec<(String, Counts)>,
+    tools: Vec<ToolCounts>,
+    spent: Vec<Spent>,
+    spent_before: Vec<Spent>,
     refusals: Vec<CallRow>,
     budgets: Vec<OpenWindow>,
-    newest: Option<Newest>,
-    events: Option<i64>,
-    has_calls: bool,
+    policy: Option<PolicyRow>,
+    trust: Option<Trust>,
 }
 
-async fn gather(db: &mut PageReader, now: Timestamp) -> Result<Found, Failure> {
+async fn gather(
+    db: &mut PageReader,
+    stretch: Stretch,
+    slices: &Slices,
+    now: Timestamp,
+) -> Result<Found, Failure> {
     let mut found = Found {
-        from: read::countable(earlier(now, DAY)),
         budgets: open_windows(db, now, BUDGETS).await?,
-        newest: read::newest(db).await?,
+        trust: read::trust(db).await?,
+        policy: read::policies(db).await?.into_iter().next(),
         ..Found::default()
     };
-    if let Some(extent) = read::extent(db).await? {
-        let yesterday = found.from;
-        found.events = Some(extent.events());
-        found.has_calls = read::has_calls(db, extent).await?;
-        found.today = read::day(db, extent, yesterday, now).await?;
-        found.before = read::totals(db, extent, earlier(yesterday, DAY), yesterday).await?;
-        found.refusals = read::refusals(db, REFUSALS, yesterday).await?;
-    }
+    let Some(extent) = read::extent(db).await? else {
+        return Ok(found);
+    };
+    let fresh = fresh(db).await?;
+    let (span, before) = (span(stretch), span(stretch.before()));
+    found.has_calls = read::has_calls(db, extent).await?;
+    found.total = total(db, &fresh, span).await?;
+    found.before = total(db, &fresh, before).await?;
+    found.series = series_all(db, &fresh, &slices.edges).await?;
+    found.agents = agents_between(db, &fresh, span).await?;
+    found.tools = tools_between(db, &fresh, span).await?;
+    found.spent = spend_between(db, &fresh, span).await?;
+    found.spent_before = spend_between(db, &fresh, before).await?;
+    found.refusals = read::refusals(db, REFUSALS, stretch.from).await?;
+    found.fresh = fresh;
     Ok(found)
 }
 
-fn earlier(at: Timestamp, by: Duration) -> Timestamp {
-    let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(at.micros().saturating_sub(micros))
+fn span(stretch: Stretch) -> Span {
+    Span::new(stretch.from, stretch.to)
+}
+
+async fn total(db: &mut PageReader, fresh: &Fresh, span: Span) -> Result<Counts, Failure> {
+    let sums = series_all(db, fresh, &[span.from(), span.to()]).await?;
+    Ok(sums.first().copied().unwrap_or_default())
 }
 
 #[derive(Debug, Template)]
 #[template(path = "overview.html", whitespace = "minimize")]
 struct Overview {
     frame: Frame,
+    filters: Filters,
     /// What rules that are only compared with would have decided otherwise.
     shadow: Option<String>,
     no_calls_yet: bool,
     summary: String,
-    counted_from: Option<String>,
-    counted: String,
+    /// From when to when calls are not all counted yet.
+    uncounted: Option<(String, String)>,
     figures: Vec<Figure>,
     chart: Stack,
     calls_allowed: String,
@@ -124,9 +180,12 @@ struct Overview {
     all_refusals: String,
     agents: Vec<Top>,
     tools: Vec<Top>,
+    servers: Vec<Health>,
     policy_size: String,
-    events: String,
-    newest: Option<Head>,
+    policy: Option<InForce>,
+    trust: Option<Head>,
+    /// `in the last 24 hours`.
+    time: String,
 }
 
 /// One of the four numbers.
@@ -154,26 +213,43 @@ struct Refusal {
 #[derive(Debug)]
 struct Top {
     name: Link,
-    calls: String,
+    calls: Link,
     refused: String,
     /// Of a bar 100 units wide.
     width: i64,
 }
 
+/// How a server does, as far as calls to it tell.
+#[derive(Debug)]
+struct Health {
+    name: Link,
+    state: State,
+}
+
+/// The rules in force.
+#[derive(Debug)]
+struct InForce {
+    since: When,
+    commit: String,
+    href: String,
+}
+
+/// The end of the log.
 #[derive(Debug)]
 struct Head {
     seq: String,
     hash: String,
     when: When,
+    events: String,
+    checkpoint: Option<(&'static str, When)>,
 }
 
-fn summary(today: &Day) -> String {
-    let total = today.total();
-    let agents = plural(today.agents.len(), "agent", "agents");
-    if total.calls == 0 {
-        return "No calls in the last 24 hours.".into();
+fn summary(total: Counts, agents: usize, time: &str) -> String {
+    let agents = things(agents, "agent", "agents");
+    if total.calls() == 0 {
+        return format!("No calls {time}.");
     }
-    let rest = match (total.refused, total.errors) {
+    let rest = match (total.refused, total.bad()) {
         (0, 0) => "None was refused and none failed.".into(),
         (0, errors) => format!("None was refused; {} ended in an error.", count(errors)),
         (refused, 0) => format!("{} refused by the rules; none failed.", was(refused)),
@@ -185,10 +261,10 @@ fn summary(today: &Day) -> String {
             )
         }
     };
-    let calls = if total.calls == 1 { "call" } else { "calls" };
+    let calls = if total.calls() == 1 { "call" } else { "calls" };
     format!(
-        "{agents} made {} {calls} in the last 24 hours. {rest}",
-        count(total.calls)
+        "{agents} made {} {calls} {time}. {rest}",
+        count(total.calls())
     )
 }
 
@@ -197,82 +273,83 @@ fn was(number: i64) -> String {
     format!("{} {verb}", count(number))
 }
 
-fn plural(number: usize, one: &str, many: &str) -> String {
-    let word = if number == 1 { one } else { many };
-    format!("{number} {word}")
-}
-
-/// The last 24 hours of some calls.
-fn with_day(filter: Filter) -> Filter {
-    filter.during(Period::Last(Back::DAY))
-}
-
 fn address(filter: &Filter) -> String {
     format!("{BASE}/calls{filter}")
 }
 
-fn figures(today: &Day, before: Totals) -> Vec<Figure> {
-    let (now, then) = (today.total(), before.counted);
-    let seen = i64::try_from(today.agents.len()).unwrap_or(i64::MAX);
-    let figure = |name, filter, now, then, bad| Figure {
+fn figures(found: &Found, calls: &Filter) -> Vec<Figure> {
+    let (now, then) = (found.total, found.before);
+    let figure = |name, filter: &Filter, now, then, bad| Figure {
         name,
-        href: address(&with_day(filter)),
+        href: address(filter),
         number: count(now),
         change: change(now, then),
         bad,
     };
-    let denied = Filter::just(Key::Decision, "denied");
-    let errors = Filter::just(Key::Decision, "error")
-        .with(Key::Decision, "failed")
-        .with(Key::Decision, "released")
-        .with(Key::Decision, "abandoned");
-    let everything = Filter::default;
+    let denied = calls.with(Key::Decision, "denied");
+    let bad = ["error", "failed", "released", "abandoned"];
+    let errors = bad.iter().fold(calls.clone(), |filter, word| {
+        filter.with(Key::Decision, word)
+    });
     vec![
-        figure("Calls", everything(), now.calls, then.calls, false),
+        figure("Calls", calls, now.calls(), then.calls(), false),
         figure(
             "Refused",
-            denied,
+            &denied,
             now.refused,
             then.refused,
             now.refused > 0,
         ),
-        figure("Errors", errors, now.errors, then.errors, now.errors > 0),
-        figure("Agents active", everything(), seen, before.agents, false),
+        figure("Errors", &errors, now.bad(), then.bad(), now.bad() > 0),
+        money(found, calls).unwrap_or_else(|| Figure {
+            name: "Agents active",
+            href: format!("{BASE}/agents{calls}"),
+            number: things(found.agents.len(), "", "").trim().into(),
+            change: "nothing was spent".into(),
+            bad: false,
+        }),
     ]
 }
 
-fn chart(day: &Day, begin: Timestamp, watch: Watch<'_>) -> Stack {
-    let hour = Duration::from_secs(3_600);
-    let bars = day.hours.iter().zip(0_u32..).map(|(counted, at)| {
-        let from = begin.after(hour * at);
-        bar(counted, from, from.after(hour), watch)
-    });
-    Stack::new("Calls by the hour", "Hour", bars.collect())
-}
-
-/// Calls that ended in an hour may have begun in the one before, so errors can exceed the calls.
-fn bar(hour: &Hour, from: Timestamp, to: Timestamp, watch: Watch<'_>) -> Bar {
-    let rest = hour.calls.saturating_sub(hour.refused);
-    let period = Period::Between {
-        from: Some(from),
-        to: Some(to),
+/// What was spent, in the unit in which the most was; `None` when nothing was, and nothing before.
+fn money(found: &Found, calls: &Filter) -> Option<Figure> {
+    let (now, before) = (by_unit(&found.spent), by_unit(&found.spent_before));
+    let (unit, _) = now
+        .iter()
+        .chain(&before)
+        .max_by_key(|(_, micros)| **micros)?;
+    let of = |sums: &BTreeMap<String, u64>| sums.get(unit).copied().unwrap_or(0);
+    let told = |micros: u64| Unit::Cost(unit.as_str().into()).number(micros);
+    let others = now
+        .len()
+        .saturating_sub(usize::from(now.contains_key(unit)));
+    let others = match others {
+        0 => String::new(),
+        others => format!(", and {}", things(others, "other unit", "other units")),
     };
-    let (begins, ends) = (watch.tell_minutes(from).time, watch.tell_minutes(to).time);
-    Bar {
-        href: address(&Filter::default().during(period)),
-        name: format!("{begins} to {ends}"),
-        mark: begins,
-        fine: rest.saturating_sub(hour.errors).max(0),
-        errors: hour.errors,
-        refused: hour.refused,
-    }
+    Some(Figure {
+        name: "Spent",
+        href: format!("{BASE}/agents{calls}"),
+        number: format!("{} {}", told(of(&now)), shown::name(unit)),
+        change: format!("{} before{others}", told(of(&before))),
+        bad: false,
+    })
 }
 
-fn refusal(row: &CallRow, watch: Watch<'_>) -> Refusal {
+fn by_unit(spent: &[Spent]) -> BTreeMap<String, u64> {
+    let mut sums = BTreeMap::<String, u64>::new();
+    for one in spent {
+        let sum = sums.entry(one.unit.clone()).or_default();
+        *sum = sum.saturating_add(u64::try_from(one.micros).unwrap_or(0));
+    }
+    sums
+}
+
+fn refusal(row: &CallRow, calls: &Filter, watch: Watch<'_>) -> Refusal {
     let opening = &row.opening;
     let link = |key, value: &Option<String>| {
         value.as_deref().map(|value| Link {
-            href: address(&with_day(Filter::just(key, value))),
+            href: address(&calls.with(key, value)),
             text: shown::name(value).to_string(),
         })
     };
@@ -280,7 +357,7 @@ fn refusal(row: &CallRow, watch: Watch<'_>) -> Refusal {
     let target = opening.tool.as_deref().or(opening.target.as_deref());
     let target = target.or(opening.method.as_deref());
     let names: Vec<_> = [server, target].into_iter().flatten().collect();
-    let mut filter = Filter::just(Key::Decision, "denied");
+    let mut filter = calls.with(Key::Decision, "denied");
     for (key, value) in [(Key::Server, &opening.server), (Key::Tool, &opening.tool)] {
         filter = value
             .iter()
@@ -290,7 +367,7 @@ fn refusal(row: &CallRow, watch: Watch<'_>) -> Refusal {
         when: watch.tell(row.at),
         agent: link(Key::Agent, &opening.agent),
         target: (!names.is_empty()).then(|| Link {
-            href: address(&with_day(filter)),
+            href: address(&filter),
             text: names
                 .iter()
                 .map(|name| shown::name(name).to_string())
@@ -307,39 +384,64 @@ fn refusal(row: &CallRow, watch: Watch<'_>) -> Refusal {
     }
 }
 
-fn top_agents(day: &Day) -> Vec<Top> {
-    let most = day.agents.first().map_or(1, |agent| agent.calls);
-    let top = day.agents.iter().take(ROWS).map(|agent| Top {
+fn top_agents(agents: &[(String, Counts)], links: &Links) -> Vec<Top> {
+    let most = agents.first().map_or(1, |(_, counts)| counts.calls());
+    let top = agents.iter().take(ROWS).map(|(name, counts)| Top {
         name: Link {
-            href: address(&with_day(Filter::just(Key::Agent, &agent.name))),
-            text: shown::name(&agent.name).to_string(),
+            href: links.agent(name),
+            text: shown::name(name).to_string(),
         },
-        calls: count(agent.calls),
-        refused: count(agent.refused),
-        width: part(agent.calls, most),
+        calls: Link {
+            href: links.calls(&[(Key::Agent, name)]),
+            text: count(counts.calls()),
+        },
+        refused: count(counts.refused),
+        width: part(counts.calls(), most),
     });
     top.collect()
 }
 
-fn top_tools(day: &Day) -> Vec<Top> {
-    let most = day.tools.first().map_or(1, |tool| tool.calls);
-    let top = day.tools.iter().take(ROWS).map(|tool| {
-        let filter = Filter::just(Key::Server, &tool.server).with(Key::Tool, &tool.name);
+fn top_tools(tools: &[ToolCounts], links: &Links) -> Vec<Top> {
+    let most = tools.first().map_or(1, |tool| tool.counts.calls());
+    let top = tools.iter().take(ROWS).map(|tool| {
+        let (server, name) = (shown::name(&tool.server), shown::name(&tool.tool));
         Top {
             name: Link {
-                href: address(&with_day(filter)),
-                text: format!(
-                    "{} / {}",
-                    shown::name(&tool.server),
-                    shown::name(&tool.name)
-                ),
+                href: links.tool(&tool.server, &tool.tool),
+                text: format!("{server} / {name}"),
             },
-            calls: count(tool.calls),
-            refused: count(tool.refused),
-            width: part(tool.calls, most),
+            calls: Link {
+                href: links.calls(&[(Key::Server, &tool.server), (Key::Tool, &tool.tool)]),
+                text: count(tool.counts.calls()),
+            },
+            refused: count(tool.counts.refused),
+            width: part(tool.counts.calls(), most),
         }
     });
     top.collect()
+}
+
+fn health(state: &ServerState, links: &Links, watch: Watch<'_>) -> Health {
+    let name = state.name.as_str();
+    Health {
+        name: Link {
+            href: links.server(name),
+            text: name.into(),
+        },
+        state: State::of(Some(state), watch),
+    }
+}
+
+fn in_force(row: &PolicyRow, watch: Watch<'_>) -> InForce {
+    InForce {
+        since: watch.tell_minutes(row.at),
+        commit: row
+            .commit
+            .as_deref()
+            .map(|commit| shown::name(commit).to_string().chars().take(12).collect())
+            .unwrap_or_default(),
+        href: format!("{BASE}/policy/{}", encode(&row.revision)),
+    }
 }
 
 fn part(number: i64, most: i64) -> i64 {
@@ -349,10 +451,21 @@ fn part(number: i64, most: i64) -> i64 {
         .unwrap_or(0)
 }
 
-fn head(newest: &Newest, watch: Watch<'_>) -> Head {
-    Head {
+fn head(trust: &Trust, watch: Watch<'_>) -> Option<Head> {
+    let newest = trust.newest.as_ref()?;
+    let events = trust.extent.map(|extent| count(extent.events()));
+    Some(Head {
         seq: count(newest.seq),
         hash: newest.hash.clone(),
         when: watch.tell(newest.at),
-    }
+        events: events.unwrap_or_default(),
+        checkpoint: trust.checkpoint.as_ref().map(|checkpoint| {
+            let signed = if checkpoint.key.is_some() {
+                "signed"
+            } else {
+                "not signed"
+            };
+            (signed, watch.tell(checkpoint.at))
+        }),
+    })
 }

@@ -94,13 +94,25 @@ fn client(
     }
 }
 
-/// An object with the name of the server as its only key.
-fn named(place: &Place, value: Value) -> Value {
-    Value::Object(std::iter::once((place.name.clone(), value)).collect())
+/// A file in JSON: what stands before the servers, the key they stand under, and the keys of this one with their JSON.
+/// Names and addresses have no character that JSON would escape.
+fn file(place: &Place, before: &str, under: &str, entry: &[(&str, String)]) -> String {
+    let lines = entry
+        .iter()
+        .map(|(key, json)| format!("      \"{key}\": {json}"));
+    let lines: Vec<String> = lines.collect();
+    let (name, lines) = (&place.name, lines.join(",\n"));
+    format!("{{\n{before}  \"{under}\": {{\n    \"{name}\": {{\n{lines}\n    }}\n  }}\n}}")
 }
 
-fn pretty(value: &Value) -> String {
-    format!("{value:#}")
+/// A text in JSON.
+fn text(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// The one header, with the token as the client fills it in.
+fn bearer(token: &str) -> String {
+    format!("{{\"Authorization\": \"Bearer {token}\"}}")
 }
 
 fn claude_code(place: &Place) -> Client {
@@ -108,9 +120,12 @@ fn claude_code(place: &Place) -> Client {
     let command = format!(
         "claude mcp add --transport http --scope user \\\n  --header \"Authorization: Bearer $HAYWARD_TOKEN\" \\\n  {name} {url}"
     );
-    let entry = json!({"type": "http", "url": url,
-        "headers": {"Authorization": "Bearer ${HAYWARD_TOKEN}"}});
-    let file = pretty(&json!({"mcpServers": named(place, entry)}));
+    let entry = [
+        ("type", text("http")),
+        ("url", text(url)),
+        ("headers", bearer("${HAYWARD_TOKEN}")),
+    ];
+    let file = file(place, "", "mcpServers", &entry);
     client(
         ("claude-code", "Claude Code"),
         "A command, or .mcp.json in a project",
@@ -139,9 +154,16 @@ fn claude_desktop(place: &Place) -> Client {
     if place.is_plain {
         arguments.push("--allow-http");
     }
-    let entry = json!({"command": "npx", "args": arguments,
-        "env": {"HAYWARD_AUTHORIZATION": "Bearer $HAYWARD_TOKEN"}});
-    let file = pretty(&json!({"mcpServers": named(place, entry)}));
+    let arguments: Vec<String> = arguments.into_iter().map(text).collect();
+    let entry = [
+        ("command", text("npx")),
+        ("args", format!("[{}]", arguments.join(", "))),
+        (
+            "env",
+            r#"{"HAYWARD_AUTHORIZATION": "Bearer $HAYWARD_TOKEN"}"#.into(),
+        ),
+    ];
+    let file = file(place, "", "mcpServers", &entry);
     client(
         ("claude-desktop", "Claude Desktop"),
         "claude_desktop_config.json, by way of mcp-remote",
@@ -155,12 +177,14 @@ fn claude_desktop(place: &Place) -> Client {
 }
 
 fn cursor(place: &Place) -> Client {
-    let entry =
-        json!({"url": place.url, "headers": {"Authorization": "Bearer ${env:HAYWARD_TOKEN}"}});
+    let entry = [
+        ("url", text(&place.url)),
+        ("headers", bearer("${env:HAYWARD_TOKEN}")),
+    ];
     client(
         ("cursor", "Cursor"),
         "~/.cursor/mcp.json, or .cursor/mcp.json in a project",
-        vec![("", pretty(&json!({"mcpServers": named(place, entry)})))],
+        vec![("", file(place, "", "mcpServers", &entry))],
         &[
             "When the rules change, reload the server in the settings: the list of tools is not asked for again.",
         ],
@@ -168,16 +192,17 @@ fn cursor(place: &Place) -> Client {
 }
 
 fn vs_code(place: &Place) -> Client {
-    let entry = json!({"type": "http", "url": place.url,
-        "headers": {"Authorization": "Bearer ${input:hayward-token}"}});
-    let file = json!({
-        "inputs": [{"id": "hayward-token", "type": "promptString", "description": "Gateway token", "password": true}],
-        "servers": named(place, entry),
-    });
+    let entry = [
+        ("type", text("http")),
+        ("url", text(&place.url)),
+        ("headers", bearer("${input:hayward-token}")),
+    ];
+    let inputs = "  \"inputs\": [\n    {\"id\": \"hayward-token\", \"type\": \"promptString\", \"description\": \"Gateway token\", \
+                  \"password\": true}\n  ],\n";
     client(
         ("vs-code", "VS Code"),
         ".vscode/mcp.json, or the one of your profile",
-        vec![("", pretty(&file))],
+        vec![("", file(place, inputs, "servers", &entry))],
         &[
             "It asks for the token once and keeps it with its secrets.",
             "A request carries 128 tools at most: with many servers, connect them one by one.",
@@ -361,4 +386,41 @@ fn curl(place: &Place) -> Client {
         ],
         &["Headers must say what the body says, or the request is refused as header_mismatch."],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_in_order_and_name_the_server_the_address_and_the_variable() {
+        for (base, server) in [
+            ("https://gate.example", None),
+            ("http://gate.example:3100", Some("images.v2")),
+        ] {
+            let place = Place::new(base, server);
+            let mut files = 0;
+            for client in all(&place) {
+                let snippets = client.snippets.iter();
+                for json in snippets
+                    .map(|it| &it.text)
+                    .filter(|text| text.starts_with('{'))
+                {
+                    let read: Value = serde_json::from_str(json).unwrap();
+                    let servers = read.get("mcpServers").or(read.get("servers")).unwrap();
+                    let entry = &servers[server.unwrap_or("hayward")];
+                    assert!(entry.to_string().contains(&place.url), "{json}");
+                    files += 1;
+                }
+                let whole: String = client.snippets.iter().map(|it| it.text.as_str()).collect();
+                assert!(whole.contains(&place.url), "{}", client.name);
+                assert!(
+                    whole.contains("TOKEN") || whole.contains("token") || client.id == "open-webui"
+                );
+            }
+            assert_eq!(files, 4);
+            assert_eq!(place.is_plain, base.starts_with("http:"));
+        }
+        assert!(!Place::new("http://127.0.0.1:3100", None).is_plain);
+    }
 }

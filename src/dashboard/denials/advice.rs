@@ -138,7 +138,8 @@ fn refused(
         .map(|place| format!(" at {place}"))
         .unwrap_or_default();
     match reason {
-        DenialReason::NotGranted => grant(question.agent, asked),
+        DenialReason::NotGranted if asked.reason == "not_granted" => grant(question.agent, asked),
+        DenialReason::NotGranted => Advice::say("The rules in force do not grant it any more."),
         DenialReason::Expired => Advice::say(format!("A later end for the grant{at}.")),
         DenialReason::DeniedRule => {
             Advice::say(format!("Nothing overrides a deny; it stands{at}."))
@@ -152,11 +153,11 @@ fn refused(
     }
 }
 
-/// A grant for the agent, to be added to those it has. A name with `*` would be a pattern, and one with characters
-/// that cannot be seen is not to be pasted unread.
+/// A grant for the agent, to be added to those it has. A name with `*` would be a pattern, some characters
+/// cannot stand in one, and what cannot be seen is not to be pasted unread.
 fn grant(agent: &Agent, asked: Asked<'_>) -> Option<Advice> {
     let is_plain = |name: &str| {
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'*';
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+".contains(&byte);
         name.len() <= 128 && name.bytes().all(is_plain)
     };
     let mut snippet = format!("agents:\n  {}:\n    servers:\n", agent.name);
@@ -232,7 +233,7 @@ agents:
     fn the_rule_to_paste_allows_the_call_and_is_in_order() {
         for (server, tool) in [
             ("github", Some("create_issue")),
-            ("images", Some("a\"b:[c]")),
+            ("images", Some("a.b-c_d/e:f@g+1")),
             ("github", None),
         ] {
             let snippet = advice("not_granted", server, tool)
@@ -310,6 +311,7 @@ agents:
             ),
             ("not_granted", "images", "imagine", Some("allow it by now")),
             ("not_granted", "images", "x*", Some("too odd")),
+            ("not_granted", "images", "a\"b: [c]", Some("too odd")),
             ("not_granted", "images", "x\u{202e}", Some("too odd")),
             (
                 "not_granted",

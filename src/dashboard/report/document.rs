@@ -91,14 +91,15 @@ impl Report {
             format!(" So far, up to event {}.", log.last)
         };
         format!(
-            "{} made {}; {} refused and {} ended in an error. Rules changed {}.{so_far}",
+            "{} made {}; {} refused and {} ended in an error. The rules {}.{so_far}",
             plural(agents.count(), "agent", "agents"),
             plural_of(now.calls(), "call", "calls"),
             count(now.refused),
             count(now.bad()),
             match self.changes.len() {
-                1 => "once".into(),
-                times => format!("{times} times"),
+                0 => "did not change".into(),
+                1 => "changed once".into(),
+                times => format!("changed {times} times"),
             }
         )
     }
@@ -159,15 +160,9 @@ impl Report {
                 Cell::text(format!("{} to {}", log.first, log.last)),
             ),
             ("Rules of the access review", Cell::code(&self.rules)),
-            (
-                "Agents by what is kept of their calls at most",
-                Cell::text(levels.join(", ")),
-            ),
-            (
-                "Deletions of arguments and results",
-                Cell::text(count(bodies)),
-            ),
-            ("Times old events were let go", Cell::text(count(prunes))),
+            ("Agents by what is kept", Cell::text(levels.join(", "))),
+            ("Bodies deleted", Cell::text(count(bodies))),
+            ("Prunings", Cell::text(count(prunes))),
         ];
         facts.retain(|(_, cell)| *cell != Cell::none());
         let mut blocks = vec![Block::Facts(facts)];
@@ -220,7 +215,11 @@ impl Report {
         if gaps.len() > LISTED {
             table.caption = format!("{} (the first {LISTED} of {})", table.caption, gaps.len());
         }
-        table.or("The gateway ran without a gap.")
+        table.or(if self.quality.is_known {
+            "The gateway ran without a gap."
+        } else {
+            "No start and no stop of the gateway is kept, so nobody can say whether it ran without a gap."
+        })
     }
 
     fn clock_told(&self) -> Option<Block> {

@@ -116,6 +116,7 @@ fn fill_quality(report: &mut Report, notes: &[Note], known: Option<Known>, to: T
         let notes = notes.iter().filter(|note| kinds.contains(&note.kind));
         notes.cloned().collect()
     };
+    report.quality.is_known = known.is_some() || !kinds(&[Kind::Started, Kind::Stopped]).is_empty();
     report.quality.gaps = gaps(notes, known, (from, to));
     report.quality.clock = kinds(&[Kind::Clock, Kind::Accepted]);
     report.corrections = kinds(&[Kind::Refunded, Kind::Repaired, Kind::Unfrozen]);

@@ -70,6 +70,8 @@ pub struct Log {
 pub struct Quality {
     /// When the gateway did not run.
     pub gaps: Vec<Gap>,
+    /// Whether any start or stop says so.
+    pub is_known: bool,
     /// What was noted of the clock, and logs that were accepted as they were.
     pub clock: Vec<Note>,
     /// How often bodies of calls were deleted, and events let go.

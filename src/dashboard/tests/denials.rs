@@ -65,7 +65,7 @@ async fn refusals_are_told_by_reason_by_agent_and_tool_with_what_would_allow_the
         assert_eq!(rows, 7);
         let first = page.split("<tr data-row>").nth(1).unwrap();
         assert!(
-            first.contains("create_issue") && first.contains(">3</a>"),
+            first.contains("create_issue") && first.contains("<td class=\"n\">3</td>"),
             "{first}"
         );
         assert!(
@@ -100,6 +100,10 @@ async fn links_from_refusals_keep_the_time_and_filters_choose_the_rows() {
     let links = links(&page);
     let one = "/audit/calls?agent=clawd&server=github&tool=create_issue&decision=denied&reason=not_granted&range=7d&tz=UTC";
     assert!(links.contains(&one.into()), "{links:?}");
+    assert!(
+        links.contains(&"/audit/agents/clawd?range=7d&tz=UTC".into()),
+        "{links:?}"
+    );
     let found = get(&router, one).await.body;
     assert_eq!(super::rows(&found), 3);
     for (query, rows) in [

@@ -85,7 +85,7 @@ async fn a_report_tells_the_month_from_its_events() {
     let report = report_of(&sample, "2026-10").await;
     for said in [
         "Report for October 2026",
-        "1 agent made 4 calls; 1 refused and 1 ended in an error. Rules changed twice.",
+        "1 agent made 4 calls; 1 refused and 1 ended in an error. The rules changed 2 times.",
         "So far, up to event 14.",
         "1 h 30 min</td><td>stopped",
         "<bdi>second</bdi>",
@@ -95,8 +95,7 @@ async fn a_report_tells_the_month_from_its_events() {
         "event 11, 2026-10-10",
         "To be signed",
     ] {
-        let said = said.replace("twice", "2 times");
-        assert!(report.contains(&said), "{said}: {report}");
+        assert!(report.contains(said), "{said}: {report}");
     }
     let empty = report_of(&sample, "2026-08").await;
     assert!(empty.contains("no event of this month"), "{empty}");

@@ -21,6 +21,7 @@ mod quiet;
 mod records;
 mod redact;
 mod reload;
+mod report;
 mod review;
 mod simulate;
 mod small_disk;
