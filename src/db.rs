@@ -18,7 +18,7 @@ use crate::types::Timestamp;
 mod page;
 mod room;
 
-pub use page::PageReader;
+pub use page::{Moment, PageReader};
 pub use room::Room;
 
 /// Older SQLite can lose checkpointed pages in WAL mode (sqlite.org/wal.html, "WAL-reset bug").

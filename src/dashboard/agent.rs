@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
-use sqlx::SqliteConnection;
 
 use crate::audit::Counts;
 use crate::audit::filter::{Back, Filter, Key, Period};
 use crate::audit::read::{self, CallRow, Refused, Span, Spent, ToolDay};
 use crate::budget::{CountAt, counts_at};
+use crate::db::Moment;
 use crate::policy::{Agent, Token};
 use crate::types::{AgentName, Timestamp, shown};
 
@@ -98,7 +98,7 @@ struct Found {
 }
 
 async fn gather(
-    db: &mut SqliteConnection,
+    db: &mut Moment<'_>,
     visit: &Visit,
     name: &str,
     times: &Times,

@@ -6,11 +6,11 @@ use askama::Template;
 use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::SqliteConnection;
 
 use crate::audit::Counts;
 use crate::audit::filter::{Back, Key, Period};
 use crate::audit::read::{self, Fresh, Span, Spent};
+use crate::db::Moment;
 use crate::policy::{Agent, Permissions, Token};
 use crate::types::{AgentName, Timestamp, shown};
 
@@ -112,11 +112,7 @@ async fn find(visit: &Visit) -> Result<Found, Failure> {
     who::at_one_moment(visit, async |db| gather(db, visit, stretch).await).await
 }
 
-async fn gather(
-    db: &mut SqliteConnection,
-    visit: &Visit,
-    stretch: Stretch,
-) -> Result<Found, Failure> {
+async fn gather(db: &mut Moment<'_>, visit: &Visit, stretch: Stretch) -> Result<Found, Failure> {
     let fresh = who::fresh(db).await?;
     let span = Span::new(stretch.from, stretch.to);
     let longest = PAIRS.before(stretch.to);
@@ -137,7 +133,7 @@ async fn gather(
 /// What agents of the rules were let through to. All of the time is read only for those that did not use each of their
 /// grants in the last week of it.
 async fn used(
-    db: &mut SqliteConnection,
+    db: &mut Moment<'_>,
     fresh: &Fresh,
     visit: &Visit,
     span: Span,

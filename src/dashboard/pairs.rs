@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use sqlx::SqliteConnection;
-
 use crate::audit::Counts;
 use crate::audit::filter::Key;
 use crate::audit::read::{self, Fresh, Pair, Picks, Span};
+use crate::db::Moment;
 use crate::types::shown;
 
 use super::chart::{Heat, HeatRow};
@@ -31,7 +30,7 @@ pub(super) struct Map {
 impl Map {
     /// Reads it: of the agents that are asked for.
     pub(super) async fn read(
-        db: &mut SqliteConnection,
+        db: &mut Moment<'_>,
         fresh: &Fresh,
         span: Span,
         asked: &Picks,

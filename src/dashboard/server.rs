@@ -7,11 +7,11 @@ use axum::extract::Path;
 use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::SqliteConnection;
 
 use crate::audit::filter::{Back, Key, Period};
 use crate::audit::read::{self, DefinitionRow, Span, Took, ToolCounts};
 use crate::audit::{Counts, Histogram};
+use crate::db::Moment;
 use crate::policy::{Permissions, ServerRule};
 use crate::types::{ServerName, Timestamp, shown};
 
@@ -186,7 +186,7 @@ struct Found {
 }
 
 async fn gather(
-    db: &mut SqliteConnection,
+    db: &mut Moment<'_>,
     name: &str,
     span: Span,
     slices: &Slices,

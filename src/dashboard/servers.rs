@@ -6,11 +6,11 @@ use askama::Template;
 use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::SqliteConnection;
 
 use crate::audit::filter::{Back, Key, Period};
 use crate::audit::read::{self, DefinitionRow, Span, ToolCounts};
 use crate::audit::{Counts, Histogram};
+use crate::db::Moment;
 use crate::policy::ServerRule;
 use crate::types::{Contact, ServerState, Timestamp, shown};
 
@@ -86,7 +86,7 @@ async fn find(visit: &Visit) -> Result<Found, Failure> {
     who::at_one_moment(visit, async |db| gather(db, stretch).await).await
 }
 
-async fn gather(db: &mut SqliteConnection, stretch: Stretch) -> Result<Found, Failure> {
+async fn gather(db: &mut Moment<'_>, stretch: Stretch) -> Result<Found, Failure> {
     let fresh = who::fresh(db).await?;
     Ok(Found {
         tools: read::tools_between(db, &fresh, Span::new(stretch.from, stretch.to)).await?,

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
-use sqlx::SqliteConnection;
 
 use crate::audit::filter::{Back, Key, Period};
 use crate::audit::read::{self, DefinitionRow, Refused, Span, Took};
 use crate::audit::{Counts, Histogram};
+use crate::db::Moment;
 use crate::types::{Timestamp, shown};
 
 use super::changes::{Change, changes};
@@ -79,7 +79,7 @@ struct Found {
 }
 
 async fn gather(
-    db: &mut SqliteConnection,
+    db: &mut Moment<'_>,
     (server, tool): (&str, &str),
     span: Span,
     slices: &Slices,

@@ -8,12 +8,11 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
-use sqlx::{Connection, SqliteConnection};
 
 use crate::audit::filter::{Back, Filter, Key, Period};
 use crate::audit::read::{self, Fresh, Picks, Spent};
 use crate::audit::{Counts, Histogram};
-use crate::db::DbError;
+use crate::db::Moment;
 use crate::policy::{Agent, deciding};
 use crate::types::{CallId, ServerName, Timestamp, Unit, shown};
 
@@ -31,19 +30,19 @@ const ALIKE: f64 = 0.8;
 /// twice.
 pub(super) async fn at_one_moment<T>(
     visit: &Visit,
-    read: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, Failure>,
+    read: impl AsyncFnOnce(&mut Moment<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     reading(visit, async |db| {
-        let mut moment = db.begin().await.map_err(DbError::from)?;
+        let mut moment = db.moment().await?;
         let found = read(&mut moment).await?;
-        moment.commit().await.map_err(DbError::from)?;
+        moment.end().await?;
         Ok(found)
     })
     .await
 }
 
 /// The events that no sums cover yet; none of an empty log.
-pub(super) async fn fresh(db: &mut SqliteConnection) -> Result<Fresh, Failure> {
+pub(super) async fn fresh(db: &mut Moment<'_>) -> Result<Fresh, Failure> {
     Ok(match read::extent(db).await? {
         Some(extent) => Fresh::load(db, extent).await?,
         None => Fresh::default(),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Sqlite, SqliteConnection};
+use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 use tokio::time::Instant;
 
 use super::{DbError, Readers};
@@ -53,6 +53,47 @@ impl Readers {
 pub(super) async fn clear(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     connection.lock_handle().await?.remove_progress_handler();
     Ok(true)
+}
+
+impl PageReader {
+    /// Reads everything as it is at one moment, until the end: what is written meanwhile is not seen.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub async fn moment(&mut self) -> Result<Moment<'_>, DbError> {
+        let tx = self.connection.begin().await?;
+        Ok(Moment { tx })
+    }
+}
+
+/// A connection to which nothing changes.
+#[derive(Debug)]
+pub struct Moment<'c> {
+    tx: Transaction<'c, Sqlite>,
+}
+
+impl Moment<'_> {
+    /// Gives the connection back. Without this it is done when the connection is used next.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub async fn end(self) -> Result<(), DbError> {
+        Ok(self.tx.rollback().await?)
+    }
+}
+
+impl Deref for Moment<'_> {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.tx
+    }
+}
+
+impl DerefMut for Moment<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.tx
+    }
 }
 
 impl Deref for PageReader {
@@ -106,6 +147,40 @@ mod tests {
         let rows = rows.fetch_one(readers.pool()).await.unwrap();
         assert_eq!(rows, 1);
     }
+
+    #[tokio::test]
+    async fn what_is_written_meanwhile_is_not_seen_before_the_moment_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let mut writer = open(&path, Durability::Process).await.unwrap();
+        writer
+            .identity([1; 16], Timestamp::default())
+            .await
+            .unwrap();
+        let readers = Readers::open(&path).await.unwrap();
+        let mut page = readers.page().await.unwrap();
+        let names = "SELECT count(*) FROM name";
+        let mut moment = page.moment().await.unwrap();
+        let before: i64 = sqlx::query_scalar(names)
+            .fetch_one(&mut *moment)
+            .await
+            .unwrap();
+        let insert = "INSERT INTO name (id, text) VALUES (1, 'clawd')";
+        let mut tx = writer.begin().await.unwrap();
+        sqlx::query(insert).execute(tx.connection()).await.unwrap();
+        tx.commit().await.unwrap();
+        let meanwhile: i64 = sqlx::query_scalar(names)
+            .fetch_one(&mut *moment)
+            .await
+            .unwrap();
+        moment.end().await.unwrap();
+        let after: i64 = sqlx::query_scalar(names)
+            .fetch_one(&mut *page)
+            .await
+            .unwrap();
+        assert_eq!([before, meanwhile, after], [0, 0, 1]);
+    }
+
     #[tokio::test]
     async fn a_statement_that_nobody_stops_ends_by_itself() {
         let folder = tempfile::tempdir().unwrap();
