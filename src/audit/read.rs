@@ -50,7 +50,7 @@ pub use sums::{
     Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between, tools_between,
 };
 pub use tail::{Ended, ended_since};
-pub use uses::{Use, uses};
+pub use uses::{Use, called_between, uses};
 
 /// Sequence numbers that one page searches at most.
 pub const SCAN: i64 = 200_000;
