@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use axum::Router;
 use axum::middleware::from_fn_with_state;
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
@@ -155,8 +154,13 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     .await?;
     warn_of_headers(&gateway.permissions(), &trusted_proxies);
     let trusted_proxies: Arc<[Network]> = trusted_proxies.into();
-    let routes = routes(&gateway, &readers, (access, &trusted_proxies), guard, clock);
     let stop = CancellationToken::new();
+    let pages = pages(&gateway, &readers, access, Arc::clone(&clock))
+        .behind(&trusted_proxies)
+        .until(stop.clone());
+    let routes = http::router(Arc::clone(&gateway), clock)
+        .merge(dashboard::mount(pages))
+        .layer(from_fn_with_state(Arc::new(guard), http::guard));
     let followed = source.filter(|source| {
         let can_be = source.can_be_followed();
         if !can_be {
@@ -225,34 +229,29 @@ async fn check(readers: &Readers, accept: bool) -> anyhow::Result<Option<String>
     ))
 }
 
-fn routes(
+/// The pages, and what they ask the gateway.
+fn pages(
     gateway: &Arc<Gateway>,
     readers: &Readers,
-    (access, trusted_proxies): (Access, &[Network]),
-    hosts: Guard,
+    access: Access,
     clock: Arc<dyn Clock>,
-) -> Router {
+) -> Dashboard {
     let in_force = Arc::clone(gateway);
-    let pages = Dashboard::new(
-        readers.clone(),
-        Arc::new(move || in_force.permissions()),
-        Arc::clone(&clock),
-        access,
-        crate::gateway::random(),
+    let permissions = Arc::new(move || in_force.permissions());
+    let key = crate::gateway::random();
+    let pages = Dashboard::new(readers.clone(), permissions, clock, access, key);
+    let (rules, log, servers) = (
+        Arc::clone(gateway),
+        Arc::clone(gateway),
+        Arc::clone(gateway),
     );
-    let rules = Arc::clone(gateway);
-    let (log, servers) = (Arc::clone(gateway), Arc::clone(gateway));
-    let pages = pages
-        .behind(trusted_proxies)
+    pages
         .with_remarks(Arc::new(move || remarks(&rules.policy_state())))
         .with_recording(Arc::new(move |accessed| {
             record(Arc::clone(&log), accessed).boxed()
         }))
         .with_news(gateway.news())
-        .with_servers(Arc::new(move || servers.server_states()));
-    http::router(Arc::clone(gateway), clock)
-        .merge(dashboard::mount(pages))
-        .layer(from_fn_with_state(Arc::new(hosts), http::guard))
+        .with_servers(Arc::new(move || servers.server_states()))
 }
 
 /// Says whether it is written down now that somebody used the pages.

@@ -360,7 +360,7 @@ impl Readers {
         let pool = SqlitePoolOptions::new()
             .max_connections(READERS)
             .acquire_timeout(BUSY_TIMEOUT)
-            .before_acquire(|connection, _| Box::pin(page::clear(connection)))
+            .after_release(|connection, _| Box::pin(page::clear(connection)))
             .connect_with(options)
             .await
             .map_err(|error| cannot_open(path, &error))?;
@@ -559,8 +559,13 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (
         14,
+        "rare events",
+        include_str!("../migrations/0014_rare_events.sql"),
+    ),
+    (
+        15,
         "events of the gateway",
-        include_str!("../migrations/0014_events_of_the_gateway.sql"),
+        include_str!("../migrations/0015_events_of_the_gateway.sql"),
     ),
 ];
 

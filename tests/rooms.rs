@@ -24,11 +24,13 @@ mod plan {
             ],
         ),
         ("http", &["types", "protocol", "clock", "gateway"]),
+        ("review", &["types", "policy", "config", "budget", "audit"]),
         (
             "dashboard",
-            &["types", "policy", "clock", "db", "audit", "budget"],
+            &[
+                "types", "policy", "clock", "db", "config", "budget", "audit", "review",
+            ],
         ),
-        ("review", &["types", "policy", "config", "budget", "audit"]),
         ("example", &["types", "protocol"]),
         ("telemetry", &[]),
         (
@@ -141,6 +143,7 @@ mod plan {
         "budget/key_table.rs",
         "budget/ledger.rs",
         "budget/corrections.rs",
+        "budget/history.rs",
         "budget/read.rs",
         "audit/export/source.rs",
         "audit/bodies.rs",

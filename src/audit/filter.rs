@@ -128,6 +128,11 @@ impl Back {
         Self { count, unit }
     }
 
+    /// A count of days.
+    pub const fn days(count: u16) -> Self {
+        Self::of(count, Unit::Days)
+    }
+
     /// A count of minutes.
     pub const fn minutes(count: u16) -> Self {
         Self::of(count, Unit::Minutes)
@@ -349,6 +354,13 @@ impl Filter {
             call: None,
             ..self.newest_first()
         }
+    }
+
+    /// With a word that travels along.
+    pub fn along_with(&self, word: &'static str, value: &str) -> Self {
+        let mut filter = self.newest_first();
+        filter.along.insert(word, value.into());
+        filter
     }
 
     /// Without a word that travels along.

@@ -7,13 +7,16 @@
 mod accesses;
 mod calls;
 mod day;
+mod definitions;
 mod found;
 mod fresh;
 mod latency;
 mod month;
 mod names;
+mod pairs;
 mod places;
 mod policies;
+mod rare;
 mod refused;
 pub mod replay;
 mod row;
@@ -23,7 +26,9 @@ mod sums;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod uses;
+mod whole;
 
 use sqlx::SqliteConnection;
 
@@ -33,13 +38,16 @@ use crate::types::Timestamp;
 pub use accesses::{AccessRow, accesses};
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
+pub use definitions::{DefinitionRow, definition_rows};
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
 pub use month::{
     Defining, Known, Looked, Note, Sealed, Taking, definitions_in, deletions_in, ends,
     extent_between, known_at, looks_in, notes_in, rules_in, sealed_at, snapshot,
 };
-pub use policies::{PolicyRow, PolicyText, policies, policy_text};
+pub use pairs::{Pair, ToolDay, agent_tool_days, let_through, pairs_among, server_pairs_between};
+pub use policies::{PolicyRow, PolicyText, calls_under, policies, policy_text, revision_of};
+pub use rare::{RARE, RareEvent, rare_events};
 pub use refused::{NewestRefusals, OneRefusal, REFUSALS, newest_refusals};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{
@@ -47,10 +55,13 @@ pub use series::{
 };
 pub use spend::{LARGEST, Refused, Spent, refusals_between, spend_between};
 pub use sums::{
-    Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between, tools_between,
+    Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between,
+    tool_counts_between, tools_between,
 };
 pub use tail::{Ended, ended_since};
+pub use trust::{Absence, Checkpointed, Cut, Trust, absences, trust};
 pub use uses::{Use, called_between, uses};
+pub use whole::{Chain, Facts, Held, KeptBody, WholeCall, neighbours, whole_call};
 
 /// Sequence numbers that one page searches at most.
 pub const SCAN: i64 = 200_000;

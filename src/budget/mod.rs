@@ -4,6 +4,7 @@ mod books;
 mod concurrency;
 mod corrections;
 mod count;
+mod history;
 mod key_table;
 mod keys;
 mod ledger;
@@ -21,6 +22,7 @@ pub use corrections::{Correction, correct, load_window, refund_of, write_refunds
 pub use count::{
     Charged, Count, Ending, Held, Hold, Hours, NewBudgets, Reported, Row, Shortage, WindowId,
 };
+pub use history::{PastWindow, key_of, past_windows, running, used_by_hour};
 pub use key_table::{load_keys, look_up_keys, sweep_keys, write_keys};
 pub use keys::{
     Claim, Claims, KeyEnding, KeyId, KeyScope, Keys, Lasts, MAX_KEYS_OF_AGENT, Outcome, Repeat,

@@ -10,14 +10,20 @@ use super::Span;
 /// One budget in the window that runs now; of a rolling one, everything that counts now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenWindow {
+    /// Its number in the ledger.
+    pub id: i64,
     /// Which count.
     pub key: BudgetKey,
-    /// The limit at the last reservation, in calls.
+    /// The limit at the last reservation, in the unit of the budget.
     pub limit: i64,
-    /// Calls charged.
+    /// What was charged.
     pub used: i64,
-    /// Calls under way, which may still be charged.
+    /// What calls under way may cost.
     pub held: i64,
+    /// What servers reported beyond what was held.
+    pub overrun: i64,
+    /// Whether nothing more is taken for it.
+    pub is_frozen: bool,
     /// The window; of a rolling one from the oldest call that counts to the moment it counts no more.
     pub span: Span,
 }
@@ -53,17 +59,17 @@ pub async fn open_windows(
 ) -> Result<Vec<OpenWindow>, DbError> {
     let text = "
         WITH running AS (
-            SELECT budget_id, sum(used) AS used, sum(held) AS held,
+            SELECT budget_id, sum(used) AS used, sum(held) AS held, sum(overrun) AS overrun, max(frozen) AS frozen,
                 min(starts_at_us) AS starts, max(starts_at_us) AS newest, min(ends_at_us) AS ends
             FROM budget_window WHERE ends_at_us > $1 GROUP BY budget_id
         )
-        SELECT b.key, w.limit_amount, r.used, r.held, r.starts, r.ends
+        SELECT b.id, b.key, w.limit_amount, r.used, r.held, r.overrun, r.frozen, r.starts, r.ends
         FROM running AS r
         JOIN budget AS b ON b.id = r.budget_id
         JOIN budget_window AS w ON w.budget_id = r.budget_id AND w.starts_at_us = r.newest
         ORDER BY (r.used + r.held) * 1.0 / max(w.limit_amount, 1) DESC, r.used DESC, b.key
         LIMIT $2";
-    let windows = sqlx::query_as::<_, (String, i64, i64, i64, i64, i64)>(text)
+    let windows = sqlx::query_as::<_, Open>(text)
         .bind(now.micros())
         .bind(at_most)
         .fetch_all(db)
@@ -71,12 +77,17 @@ pub async fn open_windows(
     Ok(windows.into_iter().map(window).collect())
 }
 
-fn window((key, limit, used, held, starts, ends): (String, i64, i64, i64, i64, i64)) -> OpenWindow {
+type Open = (i64, String, i64, i64, i64, i64, bool, i64, i64);
+
+fn window((id, key, limit, used, held, overrun, is_frozen, starts, ends): Open) -> OpenWindow {
     OpenWindow {
+        id,
         key: BudgetKey::new(&key),
         limit,
         used,
         held,
+        overrun,
+        is_frozen,
         span: Span {
             starts: Timestamp::from_micros(starts),
             ends: Timestamp::from_micros(ends),

@@ -141,17 +141,7 @@ async fn remember(db: &Path, now: Timestamp, past: &mut Past) -> Result<(), Fail
     };
     let found = found.await;
     readers.close().await;
-    for used in found? {
-        // A name that was good once and is not any more belongs to neither file.
-        let (Ok(agent), Ok(server)) = (used.agent.parse(), used.server.parse()) else {
-            continue;
-        };
-        let tools = past.tools.entry(server).or_default();
-        tools.insert(used.tool.clone());
-        if let Ok(server) = used.server.parse() {
-            past.calls.insert((agent, server, used.tool), used.calls);
-        }
-    }
+    past.remember(found?);
     Ok(())
 }
 

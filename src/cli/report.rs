@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use super::args::{LogFile, PolicyFile};
 use super::rules::load_rules;
 use super::{Exit, Failure, Screen};
+use crate::audit::read::snapshot;
 use crate::dashboard::{Month, gather};
 use crate::db::Readers;
 use crate::types::Zone;
@@ -57,7 +58,8 @@ pub(super) async fn run(arguments: &ReportArguments, screen: &mut Screen) -> Res
     let readers = Readers::open(&arguments.log.db).await?;
     let report = async {
         let mut db = readers.pool().acquire().await?;
-        gather(&mut db, permissions, (arguments.month, zone)).await
+        let month = (arguments.month, zone);
+        snapshot(&mut db, async |db| gather(db, permissions, month).await).await
     };
     let report = report.await;
     readers.close().await;

@@ -3,27 +3,51 @@
 use askama::Template;
 use axum::response::Response;
 
-use crate::audit::filter::{Filter, Key, Pick};
-use crate::audit::read::{self, CallRow, CallState, CallsPage, Cursor, Unknown};
+use crate::audit::filter::{Back, Filter, Key, Pick};
+use crate::audit::read::{self, CallRow, CallsPage, Cursor, Unknown};
 use crate::types::shown;
 
+use super::BASE;
+use super::call_row::{Column, Columns, Row, relative};
 use super::failure::{Failure, html};
-use super::figures::{Watch, When, count, size, span};
-use super::filters::{self, Filters, Form, called};
+use super::figures::{Watch, count};
+use super::filter::{REFRESH, VALUES};
+use super::filters::{self, Filters, Form};
 use super::frame::{Frame, Link};
+use super::twins::{self, Twin};
+use super::values::{ValueList, Values};
 use super::visit::{Visit, reading};
 
 /// `GET /calls`.
 pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
     let wanted = visit.filter.wanted(visit.now);
-    let found = reading(&visit, async |db| Ok(read::calls(db, &wanted).await?)).await?;
+    let is_with_values = visit.filter.along.contains_key(VALUES);
+    let stretch = visit.stretch(Back::MONTH);
+    let (found, values) = reading(&visit, async |db| {
+        let found = read::calls(db, &wanted).await?;
+        let values = match is_with_values {
+            true => Some(Values::read(db, stretch).await?),
+            false => None,
+        };
+        Ok((found, values))
+    })
+    .await?;
+    let columns = Columns::of(&visit.filter);
     let (filter, watch) = (&visit.filter, visit.watch());
     Ok(html(&Calls {
         frame: visit.frame("calls"),
         is_everything: filter.is_everything(),
         filters: Filters::new(&visit, filters::CALLS),
         form: Form::new(&visit),
-        days: days(&found.rows, filter, watch),
+        days: days(&found.rows, filter, columns, watch),
+        choices: columns.choices(),
+        columns,
+        values: values.map(|values| values.lists(filter)),
+        with_values: relative(&filter.along_with(VALUES, "on")),
+        tail: format!("{BASE}/calls/tail{}", filter.leaving(VALUES)),
+        reloading: relative(&filter.along_with(REFRESH, "10")),
+        is_newest: filter.cursor == Cursor::Newest && filter.call.is_none(),
+        twins: twins::of(&visit),
         empty: found.rows.is_empty().then(|| empty(filter, &found)),
         newer: found.newer.map(|cursor| relative(&filter.at(cursor))),
         older: found.older.map(|cursor| relative(&filter.at(cursor))),
@@ -44,6 +68,17 @@ struct Calls {
     is_everything: bool,
     filters: Filters,
     form: Form,
+    columns: Columns,
+    choices: Vec<(Column, bool)>,
+    /// Values to choose from, each with how often it stands in the log.
+    values: Option<Vec<ValueList>>,
+    with_values: String,
+    /// Where new calls of the same filter are told as they end.
+    tail: String,
+    /// The same without a script: the page loads itself anew.
+    reloading: String,
+    is_newest: bool,
+    twins: Vec<Twin>,
     days: Vec<OneDay>,
     empty: Option<Empty>,
     newer: Option<String>,
@@ -59,27 +94,6 @@ struct Calls {
 struct OneDay {
     name: String,
     rows: Vec<Row>,
-}
-
-#[derive(Debug)]
-struct Row {
-    when: When,
-    agent: Option<Link>,
-    server: Option<Link>,
-    /// Tool, or method and target.
-    tool: Option<Link>,
-    method: Option<String>,
-    state: Link,
-    class: &'static str,
-    reason: Option<Link>,
-    message: Option<String>,
-    times: Option<u64>,
-    rule: Option<String>,
-    duration: String,
-    bytes_in: String,
-    bytes_out: String,
-    client: String,
-    call: Option<Link>,
 }
 
 /// Why there is nothing, and what to do.
@@ -98,23 +112,13 @@ struct Hint {
     meant: Option<Link>,
 }
 
-/// An address from this very page; a hundred rows of links are shorter so.
-fn relative(filter: &Filter) -> String {
-    let query = filter.to_string();
-    if query.is_empty() {
-        "calls".into()
-    } else {
-        query
-    }
-}
-
-fn days(rows: &[CallRow], filter: &Filter, watch: Watch<'_>) -> Vec<OneDay> {
+fn days(rows: &[CallRow], filter: &Filter, columns: Columns, watch: Watch<'_>) -> Vec<OneDay> {
     let mut days = Vec::<OneDay>::new();
     for row in rows {
         let local = row.at.in_zone(watch.zone);
         // The offset stands here for all of its rows, so a day on which it changes has two parts.
         let name = local.strftime("%A, %-d %B %Y, UTC%:z").to_string();
-        let row = view(row, filter, watch);
+        let row = Row::new(row, filter, columns, watch);
         match days.last_mut() {
             Some(day) if day.name == name => day.rows.push(row),
             _ => days.push(OneDay {
@@ -124,87 +128,6 @@ fn days(rows: &[CallRow], filter: &Filter, watch: Watch<'_>) -> Vec<OneDay> {
         }
     }
     days
-}
-
-fn view(row: &CallRow, filter: &Filter, watch: Watch<'_>) -> Row {
-    let opening = &row.opening;
-    let closing = row.closing.as_ref();
-    let link = |key, value: &Option<String>| {
-        value.as_deref().map(|value| Link {
-            href: relative(&filter.with(key, value)),
-            text: shown::name(value).to_string(),
-        })
-    };
-    let tool = link(Key::Tool, &opening.tool);
-    let error = closing.and_then(|closing| closing.error.as_deref());
-    let message = opening.message.as_deref().or(error);
-    let bytes = |bytes: Option<u64>| bytes.map(size).unwrap_or_default();
-    let call = row.call.map(|call| Link {
-        href: format!("?call={call}"),
-        // The end of a time-ordered id is what differs between neighbours.
-        text: call.to_string().chars().skip(28).collect(),
-    });
-    Row {
-        when: watch.tell(row.at),
-        agent: link(Key::Agent, &opening.agent),
-        server: link(Key::Server, &opening.server),
-        method: if tool.is_some() { None } else { method(row) },
-        tool,
-        state: Link {
-            href: relative(&filter.with(Key::Decision, row.state.as_str())),
-            text: word(row),
-        },
-        class: row.state.as_str(),
-        reason: link(Key::Reason, &opening.reason),
-        message: message.map(|text| shown::sentence(text).to_string()),
-        times: opening.count.filter(|times| *times > 1),
-        rule: rule(row),
-        duration: closing
-            .and_then(|closing| closing.latency_us)
-            .map(span)
-            .unwrap_or_default(),
-        bytes_in: bytes(opening.bytes_in),
-        bytes_out: bytes(closing.and_then(|closing| closing.bytes_out)),
-        client: opening
-            .client
-            .as_deref()
-            .map(|name| shown::name(name).to_string())
-            .unwrap_or_default(),
-        call,
-    }
-}
-
-/// What was asked for, when it was no tool: `resources/read notes://today`.
-fn method(row: &CallRow) -> Option<String> {
-    let method = row.opening.method.as_deref()?;
-    let method = shown::name(method);
-    Some(match row.opening.target.as_deref() {
-        Some(target) => format!("{method} {}", shown::name(target)),
-        None => method.to_string(),
-    })
-}
-
-/// How the call ended, in the word of the event where that says more than the state.
-fn word(row: &CallRow) -> String {
-    let outcome = row
-        .closing
-        .as_ref()
-        .and_then(|closing| closing.outcome.as_deref());
-    match (row.state, outcome) {
-        (CallState::Error | CallState::Failed | CallState::Released, Some(outcome)) => {
-            shown::name(outcome).to_string().replace('_', " ")
-        }
-        (state, _) => called(state).into(),
-    }
-}
-
-/// The rule that decided, with its line: `agents.clawd.servers[0]:12`.
-fn rule(row: &CallRow) -> Option<String> {
-    let rule = shown::name(row.opening.rule.as_deref()?);
-    Some(match row.opening.line {
-        Some(line) => format!("{rule}, line {line}"),
-        None => rule.to_string(),
-    })
 }
 
 fn empty(filter: &Filter, found: &CallsPage) -> Empty {

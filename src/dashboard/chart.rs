@@ -2,9 +2,13 @@
 //!
 //! Units of a chart are its own; the picture is stretched to the width there is.
 
+mod calendar;
+mod heat;
 mod lines;
 mod stack;
 
+pub(super) use calendar::{Calendar, Day, Week};
+pub(super) use heat::{Heat, HeatRow};
 pub(super) use lines::{Line, Lines, Point, Told};
 pub(super) use stack::{Bar, Stack};
 

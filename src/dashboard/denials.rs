@@ -9,7 +9,6 @@ use futures_util::future::BoxFuture;
 
 use crate::audit::filter::{Back, Filter, Key, Period};
 use crate::audit::read::{self, Fresh, NewestRefusals, OneRefusal, Span};
-use crate::db::DbError;
 use crate::types::{Timestamp, shown};
 
 use super::BASE;
@@ -197,16 +196,15 @@ async fn find(visit: &Visit) -> Result<Found, Failure> {
     let span = Span::new(stretch.from, stretch.to);
     let filter = &visit.filter;
     reading(visit, async |db| {
-        let (newest, sums, is_missing) = read::snapshot::<_, DbError>(db, async |db| {
-            let newest = read::newest_refusals(db, (span.from(), span.to())).await?;
-            let Some(extent) = read::extent(db).await? else {
-                return Ok((newest, Vec::new(), false));
-            };
-            let fresh = Fresh::load(db, extent).await?;
-            let sums = read::refusals_between(db, &fresh, span).await?;
-            Ok((newest, sums, fresh.missing().is_some()))
-        })
-        .await?;
+        let newest = read::newest_refusals(db, (span.from(), span.to())).await?;
+        let (sums, is_missing) = match read::extent(db).await? {
+            None => (Vec::new(), false),
+            Some(extent) => {
+                let fresh = Fresh::load(db, extent).await?;
+                let sums = read::refusals_between(db, &fresh, span).await?;
+                (sums, fresh.missing().is_some())
+            }
+        };
         let names_tools = filter.picks.iter().any(|pick| pick.key == Key::Tool);
         let mut found = grouped(newest, filter);
         found.is_missing = is_missing;

@@ -66,6 +66,12 @@ pub(super) enum Failure {
     Astray,
     /// The log, or the rules in force, know nothing of this name.
     Unknown(&'static str),
+    /// Who looks may not see what was said in calls.
+    Hidden,
+    /// It cannot be written down that somebody looks.
+    Unrecorded,
+    /// As many lists are being taken away as may be at once.
+    Crowded,
 }
 
 impl From<DbError> for Failure {
@@ -88,6 +94,24 @@ impl IntoResponse for Failure {
             Self::Unknown(text) => {
                 Message::new("Nothing of this name", text).answer(StatusCode::NOT_FOUND)
             }
+            Self::Hidden => Message::new(
+                "Not for this viewer",
+                "What was said in calls may be seen only by viewers whose `see` in permissions.yaml names arguments or \
+                 results.",
+            )
+            .answer(StatusCode::FORBIDDEN),
+            Self::Unrecorded => Message::new(
+                "Not now",
+                "Opening this is written down in the log, and the log cannot be written at the moment. Nothing is shown \
+                 without that.",
+            )
+            .answer(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Crowded => Message::new(
+                "Too many at once",
+                "Four lists are being sent already. Try again when one of them is done; `hayward audit export` has no such \
+                 limit.",
+            )
+            .answer(StatusCode::SERVICE_UNAVAILABLE),
             Self::Database(error) => {
                 tracing::error!(%error, "the dashboard cannot read the database");
                 Message::new(

@@ -38,8 +38,13 @@ pub(super) struct Read {
 pub(super) const TZ: &str = "tz";
 /// Which columns a list has, with commas between them.
 pub(super) const COLUMNS: &str = "columns";
+/// The columns when none are named.
+pub(super) const USUAL: &str = "agent,what,took,in,out,cost,client";
 /// Seconds after which a page is loaded anew.
 pub(super) const REFRESH: &str = "refresh";
+
+/// Whether a list shows the values there are to choose from: `on`.
+pub(super) const VALUES: &str = "values";
 
 /// The shortest and the longest of these.
 const REFRESHES: std::ops::RangeInclusive<u32> = 5..=3_600;
@@ -65,6 +70,15 @@ pub(super) fn read(query: &str, zone: &Zone) -> Read {
             });
         }
     }
+    if read
+        .filter
+        .along
+        .get(COLUMNS)
+        .is_some_and(|all| all == USUAL)
+    {
+        read.filter.along.remove(COLUMNS);
+        read.has_blanks = true;
+    }
     read.filter.picks.sort();
     read.filter.picks.dedup();
     read
@@ -72,7 +86,9 @@ pub(super) fn read(query: &str, zone: &Zone) -> Read {
 
 impl Read {
     fn add(&mut self, key: &str, value: &str, zone: &Zone) -> Result<(), &'static str> {
-        let own = [TZ, COLUMNS, REFRESH].into_iter().find(|own| *own == key);
+        let own = [TZ, COLUMNS, REFRESH, VALUES]
+            .into_iter()
+            .find(|own| *own == key);
         if value.is_empty() && (own.is_some() || Filter::knows(key)) {
             self.has_blanks = true;
             return Ok(());
@@ -80,7 +96,12 @@ impl Read {
         let Some(own) = own else {
             return self.filter.add(key, value, zone);
         };
-        self.filter.along.insert(own, along(own, value)?);
+        let mut value = along(own, value)?;
+        // A form sends one pair for each box that is ticked.
+        if let Some(before) = self.filter.along.get(own).filter(|_| own == COLUMNS) {
+            value = format!("{before},{value}");
+        }
+        self.filter.along.insert(own, value);
         Ok(())
     }
 
@@ -104,6 +125,8 @@ fn along(word: &str, value: &str) -> Result<String, &'static str> {
             let seconds = seconds.ok_or("not a number of seconds from 5 to 3600")?;
             Ok(seconds.to_string())
         }
+        VALUES if value == "on" => Ok(value.into()),
+        VALUES => Err("write on, or leave it out"),
         _ => {
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b',' || byte == b'_';
             if value.len() <= 200 && value.bytes().all(plain) {

@@ -5,7 +5,7 @@ use crate::audit::read::{CallState, Cursor};
 use crate::types::{Timestamp, shown};
 
 use super::figures::Watch;
-use super::filter::{Ignored, TZ};
+use super::filter::{COLUMNS, Ignored, TZ};
 use super::visit::Visit;
 
 /// What stands over a list.
@@ -249,6 +249,7 @@ impl Form {
         };
         let mut hidden = filter.at(Cursor::Newest);
         hidden.picks.retain(|pick| !in_fields.contains(&pick));
+        hidden.along.remove(COLUMNS);
         let (from, to) = match filter.period {
             Period::Between { from, to } => {
                 hidden.period = Period::Ever;

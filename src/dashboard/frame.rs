@@ -7,7 +7,7 @@ use crate::types::ViewerName;
 
 use super::BASE;
 use super::figures::When;
-use super::filter::{COLUMNS, REFRESH, encode};
+use super::filter::{COLUMNS, REFRESH, VALUES, encode};
 use super::headers::{SCRIPT_NAME, STYLE_NAME};
 use super::visit::Visit;
 
@@ -30,9 +30,18 @@ pub(super) enum Came {
 }
 
 /// The pages of the navigation: the word, the name, the letter after `g`, where.
-const PAGES: [(&str, &str, char, &str); 2] = [
+const PAGES: [(&str, &str, char, &str); 11] = [
     ("overview", "Overview", 'o', ""),
     ("calls", "Calls", 'c', "/calls"),
+    ("agents", "Agents", 'a', "/agents"),
+    ("servers", "Servers", 's', "/servers"),
+    ("budgets", "Budgets", 'b', "/budgets"),
+    ("denials", "Refusals", 'd', "/denials"),
+    ("policy", "Policy", 'p', "/policy"),
+    ("integrity", "Log", 'l', "/integrity"),
+    ("report", "Report", 'r', "/report"),
+    ("access", "Readers", 'w', "/access"),
+    ("connect", "Connect", 'n', "/connect"),
 ];
 
 /// A page of the navigation.
@@ -145,7 +154,10 @@ impl Frame {
 
 /// What of a filter goes along to other pages.
 fn travelling(filter: &Filter) -> Filter {
-    filter.any_call().leaving(COLUMNS).leaving(REFRESH)
+    let words = [COLUMNS, REFRESH, VALUES];
+    words
+        .iter()
+        .fold(filter.any_call(), |filter, word| filter.leaving(word))
 }
 
 /// A text that leads somewhere.

@@ -2,8 +2,10 @@
 //!
 //! The identity is composed in `policy`: `agents.designer/images[imagine] calls/day@Europe/Berlin each agent=clawd`.
 
+use crate::types::{KeyParts, Unit};
+
 /// A budget in words. Everything but the window may come from a file or an agent and is shown as untrusted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Label {
     /// `agent`, `pool`, `role`, or empty for a budget on a server.
     pub(super) scope: &'static str,
@@ -15,8 +17,24 @@ pub(super) struct Label {
     pub(super) server: Option<String>,
     /// The tools it counts; empty for all.
     pub(super) tools: Vec<String>,
+    /// What its amounts count.
+    pub(super) unit: Unit,
     /// `hour`, `day`, `week from sunday`, `24h`, `total`.
     pub(super) window: String,
+}
+
+impl Default for Label {
+    fn default() -> Self {
+        Self {
+            scope: "",
+            who: String::new(),
+            agent: None,
+            server: None,
+            tools: Vec::new(),
+            unit: Unit::Calls,
+            window: String::new(),
+        }
+    }
 }
 
 /// Takes an identity apart; one of another shape is shown as it is.
@@ -28,30 +46,20 @@ pub(super) fn label(key: &str) -> Label {
 }
 
 fn parse(key: &str) -> Option<Label> {
-    let (place, rest) = key.split_once(" calls/")?;
+    let parts = KeyParts::of(key);
+    let mut label = scoped(parts.family)?;
+    label.unit = Unit::of_key(parts.unit);
     // Windows that do not go by the calendar have no zone.
-    let (window, each) = rest.split_once(" each ").unwrap_or((rest, ""));
-    let (window, _zone) = window.split_once('@').unwrap_or((window, ""));
-    let (scope, tools) = match place.split_once('[') {
-        Some((scope, tools)) => (scope, tools.strip_suffix(']')?),
-        None => (place, ""),
-    };
-    let mut label = scoped(scope)?;
+    let (window, _zone) = parts.window.split_once('@').unwrap_or((parts.window, ""));
     label.window = window.into();
-    label.tools = tools
-        .split(',')
-        .filter(|tool| !tool.is_empty())
-        .map(Into::into)
-        .collect();
-    // The tool comes last, and is the server's word: it may hold spaces.
-    let (agents, tool) = match each.split_once("tool=") {
-        Some((agents, tool)) => (agents, Some(tool)),
-        None => (each, None),
-    };
-    if let Some(agent) = agents.trim().strip_prefix("agent=") {
+    label.tools = parts.tool_lists().flatten().map(Into::into).collect();
+    label.tools.sort();
+    label.tools.dedup();
+    if let Some(agent) = parts.agent {
         label.agent = Some(agent.into());
     }
-    if let Some(tool) = tool {
+    // The tool is the server's word: it may hold anything.
+    if let Some(tool) = parts.tool {
         label.tools = vec![tool.into()];
     }
     Some(label)
@@ -123,6 +131,7 @@ mod tests {
             agent: Some("clawd".into()),
             server: Some("images".into()),
             tools: vec!["blend".into(), "imagine".into()],
+            unit: Unit::Calls,
             window: "day".into(),
         };
         assert_eq!(full, expected);
@@ -144,6 +153,8 @@ mod tests {
             label("agents.a calls/week from sunday 06:00@UTC").window,
             "week from sunday 06:00"
         );
+        let money = label("agents.clawd USD/month@Europe/Berlin");
+        assert_eq!((money.unit.word(), &*money.window), ("USD", "month"));
         assert_eq!(label("something new").who, "something new");
     }
 }

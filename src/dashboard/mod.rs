@@ -3,9 +3,23 @@
 //! Read-only by construction: it holds reading connections and no writer, and no route but login and logout
 //! takes anything but GET. It works without scripts, and trusts none of the text it shows.
 
+mod access;
+mod agent;
+mod agents;
+mod budget;
+mod budget_chart;
+mod budget_row;
+mod budgets;
+mod call;
+mod call_export;
+mod call_row;
+mod call_tail;
+mod call_text;
 mod calls;
+mod changes;
 mod chart;
 mod connect;
+mod counters;
 mod denials;
 mod failure;
 mod figures;
@@ -14,18 +28,32 @@ mod filters;
 mod frame;
 mod headers;
 mod help;
+mod integrity;
 mod label;
+mod latency;
 mod login;
 mod look;
 mod openapi;
 mod overview;
+mod pairs;
+mod policies;
+mod policy;
+mod policy_diff;
 mod reasons;
 mod report;
+mod server;
+mod servers;
 mod session;
+mod slices;
 #[cfg(test)]
 mod tests;
+mod text_diff;
+mod tool;
 mod twins;
+mod values;
+mod visible;
 mod visit;
+mod who;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +65,8 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Redirect;
 use axum::routing::{MethodRouter, get, post};
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::audit::Accessed;
 use crate::clock::Clock;
@@ -48,6 +77,7 @@ use crate::types::{Network, ServerState};
 use failure::Failure;
 use login::Attempts;
 use session::Signer;
+use twins::Form;
 
 pub use report::{Month, Report, gather};
 
@@ -105,6 +135,11 @@ pub struct Dashboard {
     trusted_proxies: Arc<[Network]>,
     signer: Signer,
     attempts: Arc<Attempts>,
+    /// Places for people who watch calls as they end, and for lists that are taken away.
+    watchers: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
+    /// When the gateway stops, nobody watches any more.
+    stop: CancellationToken,
 }
 
 impl Dashboard {
@@ -128,7 +163,15 @@ impl Dashboard {
             trusted_proxies: Arc::default(),
             signer: Signer::new(&key),
             attempts: Arc::default(),
+            watchers: Arc::new(Semaphore::new(call_tail::WATCHERS)),
+            exports: Arc::new(Semaphore::new(call_export::EXPORTS)),
+            stop: CancellationToken::new(),
         }
+    }
+
+    /// Sends nobody away before this is cancelled, and everybody who watches then.
+    pub fn until(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
     }
 
     /// Says this about the rules, too.
@@ -216,6 +259,21 @@ fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
     vec![
         ("/", get(overview::page)),
         ("/calls", get(calls::page)),
+        ("/calls/tail", get(call_tail::tail)),
+        ("/calls/{id}", get(call::page)),
+        ("/calls/{id}/bodies", get(call::bodies)),
+        ("/agents", get(agents::page)),
+        ("/agents/{name}", get(agent::page)),
+        ("/servers", get(servers::page)),
+        ("/servers/{name}", get(server::page)),
+        ("/servers/{name}/tools/{tool}", get(tool::page)),
+        ("/budgets", get(budgets::page)),
+        ("/budgets/{id}", get(budget::page)),
+        ("/policy", get(policies::page)),
+        ("/policy/{revision}", get(policy::page)),
+        ("/policy/diff/{pair}", get(policy_diff::page)),
+        ("/integrity", get(integrity::page)),
+        ("/access", get(access::page)),
         ("/denials", get(denials::page)),
         ("/connect", get(connect::page)),
         ("/help", get(help::page)),
@@ -227,7 +285,15 @@ fn pages() -> Vec<(&'static str, MethodRouter<Dashboard>)> {
 
 /// The lists that have twins for programs, and what makes their rows.
 fn lists() -> Vec<(&'static str, twins::Making)> {
-    vec![("/denials", denials::table)]
+    vec![
+        ("/agents", agents::table),
+        ("/servers", servers::table),
+        ("/budgets", budgets::table),
+        ("/policy", policies::table),
+        ("/denials", denials::table),
+        ("/access", access::table),
+        ("/servers/{name}/tools", server::table),
+    ]
 }
 
 /// The pages, to be nested at [`BASE`]; [`mount`] does.
@@ -239,6 +305,10 @@ pub fn router(dashboard: Dashboard) -> Router {
         .fold(Router::new(), |router, (path, page)| {
             router.route(path, page)
         });
+    let guarded = Form::ALL.into_iter().fold(guarded, |router, form| {
+        let export = async move |peer, visit| call_export::export(form, peer, visit).await;
+        router.route(&format!("/calls.{}", form.suffix()), get(export))
+    });
     let guarded = lists().into_iter().fold(guarded, |router, (path, making)| {
         twins::add(router, path, making)
     });

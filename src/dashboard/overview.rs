@@ -11,11 +11,11 @@ use crate::db::PageReader;
 use crate::types::{Timestamp, shown};
 
 use super::BASE;
+use super::budget_row::BudgetRow;
 use super::chart::{Bar, Stack};
 use super::failure::{Failure, html};
-use super::figures::{Watch, When, change, count, until};
+use super::figures::{Watch, When, change, count};
 use super::frame::{Frame, Link};
-use super::label::{Label, label};
 use super::visit::{Visit, reading};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -49,7 +49,7 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
         budgets: found
             .budgets
             .iter()
-            .map(|window| budget(window, watch))
+            .map(|window| BudgetRow::new(window, &Filter::default(), watch))
             .collect(),
         refusals: found
             .refusals
@@ -119,7 +119,7 @@ struct Overview {
     figures: Vec<Figure>,
     chart: Stack,
     calls_allowed: String,
-    budgets: Vec<Budget>,
+    budgets: Vec<BudgetRow>,
     refusals: Vec<Refusal>,
     all_refusals: String,
     agents: Vec<Top>,
@@ -139,26 +139,6 @@ struct Figure {
     change: String,
     /// Whether it is something to look at.
     bad: bool,
-}
-
-#[derive(Debug)]
-struct Budget {
-    label: Label,
-    who: Link,
-    what: Link,
-    /// `a day`, `an hour`.
-    per: String,
-    used: i64,
-    held: i64,
-    limit: i64,
-    left: i64,
-    /// Of a bar 100 units wide.
-    used_width: i64,
-    held_width: i64,
-    is_spent: bool,
-    /// `None` for one that never does.
-    resets: Option<When>,
-    resets_in: String,
 }
 
 #[derive(Debug)]
@@ -285,86 +265,6 @@ fn bar(hour: &Hour, from: Timestamp, to: Timestamp, watch: Watch<'_>) -> Bar {
         fine: rest.saturating_sub(hour.errors).max(0),
         errors: hour.errors,
         refused: hour.refused,
-    }
-}
-
-fn budget(window: &OpenWindow, watch: Watch<'_>) -> Budget {
-    let label = label(window.key.as_str());
-    let spoken = window.used.saturating_add(window.held);
-    let share = |number: i64| {
-        let of = window.limit.max(spoken).max(1);
-        number.saturating_mul(100).checked_div(of).unwrap_or(0)
-    };
-    let (used_width, both) = (share(window.used), share(spoken));
-    let period = Period::Between {
-        from: Some(window.span.starts),
-        to: Some(window.span.ends).filter(|_| !window.span.never_ends()),
-    };
-    let who = label
-        .agent
-        .iter()
-        .fold(Filter::default(), |f, agent| f.with(Key::Agent, agent));
-    let what = label
-        .one_server()
-        .iter()
-        .fold(who.clone(), |f, server| f.with(Key::Server, server));
-    let what = label
-        .exact_tools()
-        .iter()
-        .fold(what, |f, tool| f.with(Key::Tool, tool));
-    Budget {
-        who: Link {
-            href: address(&who),
-            text: shown::name(&label.who).to_string(),
-        },
-        what: Link {
-            href: address(&what.during(period)),
-            text: what_of(&label),
-        },
-        per: per(&label.window),
-        used: window.used,
-        held: window.held,
-        limit: window.limit,
-        left: window.limit.saturating_sub(spoken).max(0),
-        used_width,
-        held_width: both.saturating_sub(used_width),
-        is_spent: spoken >= window.limit,
-        resets: (!window.span.never_ends()).then(|| watch.tell_minutes(window.span.ends)),
-        resets_in: until(watch.now, window.span.ends),
-        label,
-    }
-}
-
-fn per(window: &str) -> String {
-    match window {
-        "" => String::new(),
-        "hour" => "an hour".into(),
-        "total" => "in total".into(),
-        rolling if rolling.starts_with(|c: char| c.is_ascii_digit()) => format!("in {rolling}"),
-        other => format!("a {other}"),
-    }
-}
-
-/// What a budget counts: `images / blend, imagine`.
-fn what_of(label: &Label) -> String {
-    let server = match label.server.as_deref() {
-        None if label.scope == "pool" && label.tools.is_empty() => {
-            return "all that share it".into();
-        }
-        None | Some("*") => "any server".into(),
-        Some(server) => shown::name(server).to_string(),
-    };
-    if label.tools.is_empty() {
-        return format!("{server} / any tool");
-    }
-    let tools: Vec<_> = label
-        .tools
-        .iter()
-        .map(|tool| shown::name(tool).to_string())
-        .collect();
-    match label.server {
-        None => tools.join(", "),
-        Some(_) => format!("{server} / {}", tools.join(", ")),
     }
 }
 

@@ -1,11 +1,15 @@
 //! The pages through their real router, over a real file.
 
+mod budgets;
 mod connect;
 mod denials;
 mod help;
+mod policies;
 mod recorded;
 mod report;
 mod sample;
+mod trust;
+mod who;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -90,6 +94,7 @@ async fn every_link_of_a_page_leads_to_a_page() {
             let path = match link.as_str() {
                 query if query.starts_with('?') => format!("/audit/calls{query}"),
                 "calls" => "/audit/calls".into(),
+                call if is_call(call) => format!("/audit/{call}"),
                 absolute => absolute.into(),
             };
             let next = get(&router, &path).await;
@@ -134,17 +139,18 @@ async fn paging_shows_every_call_once_in_both_directions() {
     }
 }
 
+/// Whether a link of the list leads to one call.
+fn is_call(link: &str) -> bool {
+    link.starts_with("calls/")
+}
+
 async fn assert_pages(sample: &Sample, mut path: String) {
     let router = sample.router(Access::Open).await;
     let mut ids = Vec::new();
     let mut last = String::new();
     for _ in 0..20 {
         let page = get(&router, &path).await.body;
-        ids.extend(
-            links(&page)
-                .into_iter()
-                .filter(|link| link.starts_with("?call=")),
-        );
+        ids.extend(links(&page).into_iter().filter(|link| is_call(link)));
         last.clone_from(&path);
         match links(&page).iter().find(|link| link.contains("before=")) {
             Some(older) => path = format!("/audit/calls{older}"),
@@ -159,10 +165,7 @@ async fn assert_pages(sample: &Sample, mut path: String) {
     let mut back = 0;
     loop {
         let page = get(&router, &last).await.body;
-        back += links(&page)
-            .iter()
-            .filter(|link| link.starts_with("?call="))
-            .count();
+        back += links(&page).iter().filter(|link| is_call(link)).count();
         match links(&page).iter().find(|link| link.contains("after=")) {
             Some(newer) => last = format!("/audit/calls{newer}"),
             None => break,
@@ -276,12 +279,13 @@ async fn a_long_search_stops_says_where_and_goes_on() {
 async fn a_call_is_found_by_its_id() {
     let router = Sample::busy().await.router(Access::Open).await;
     let page = get(&router, "/audit/calls").await.body;
-    let link = links(&page)
-        .into_iter()
-        .find(|link| link.starts_with("?call="))
-        .unwrap();
-    let page = get(&router, &format!("/audit/calls{link}")).await.body;
+    let link = links(&page).into_iter().find(|link| is_call(link)).unwrap();
+    let id = link.trim_start_matches("calls/");
+    let page = get(&router, &format!("/audit/calls?call={id}")).await.body;
     assert_eq!(rows(&page), 1);
+    let page = get(&router, &format!("/audit/{link}")).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.body.contains(id), "{}", page.body);
     let other = "/audit/calls?call=019aa0f0-0000-7000-8000-000000000000";
     assert!(get(&router, other).await.body.contains("No such call"));
 }
@@ -438,7 +442,25 @@ fn routes() -> Vec<String> {
 
 /// A route with names of the sample in it.
 fn filled(path: &str) -> String {
-    path.replace("{month}", "2026-11")
+    let is_server = path.contains("/servers/");
+    let whose = if is_server { "outline" } else { "clawd" };
+    let id = if path.contains("/calls/") {
+        "019aa0f0-0000-7000-8000-000000000000"
+    } else {
+        "1"
+    };
+    let names = [
+        ("{id}", id),
+        ("{name}", whose),
+        ("{tool}", "search_documents"),
+        ("{revision}", "0123"),
+        ("{month}", "2026-11"),
+        ("{pair}", "0123..4567"),
+    ];
+    let path = path.to_owned();
+    names
+        .into_iter()
+        .fold(path, |path, (slot, name)| path.replace(slot, name))
 }
 
 #[tokio::test]

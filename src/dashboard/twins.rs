@@ -2,15 +2,16 @@
 
 use std::fmt::Write;
 
-use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::audit::csv::{self, Cell};
-use crate::types::Timestamp;
+use crate::audit::{Accessed, Deed, TakenAs};
+use crate::types::{Peer, Timestamp};
 
 use super::visit::Visit;
 use super::{Dashboard, Failure};
@@ -85,6 +86,15 @@ impl Form {
             Self::Csv => "csv",
             Self::Json => "json",
             Self::Jsonl => "jsonl",
+        }
+    }
+
+    /// The word in the event that says it was taken away.
+    pub(super) fn taken_as(self) -> TakenAs {
+        match self {
+            Self::Csv => TakenAs::Csv,
+            Self::Json => TakenAs::Json,
+            Self::Jsonl => TakenAs::Jsonl,
         }
     }
 
@@ -193,20 +203,47 @@ pub(super) fn add(
     making: Making,
 ) -> Router<Dashboard> {
     Form::ALL.into_iter().fold(router, |router, form| {
-        let answer = move |visit: Visit| async move { answer(visit, path, form, making).await };
+        let answer = async move |peer: Option<Extension<Peer>>, visit: Visit| {
+            answer(visit, peer, (path, form), making).await
+        };
         router.route(&format!("{path}.{}", form.suffix()), get(answer))
     })
 }
 
+/// Nothing is sent before it is written down that somebody takes it away.
 async fn answer(
     visit: Visit,
-    path: &'static str,
-    form: Form,
+    peer: Option<Extension<Peer>>,
+    (path, form): (&'static str, Form),
     making: Making,
 ) -> Result<Response, Failure> {
-    let name = path.trim_start_matches('/').replace('/', "-");
+    let name = path
+        .trim_start_matches('/')
+        .replace("{name}/", "")
+        .replace('/', "-");
+    taking(&visit, peer, form).await?;
     let table = making(visit).await?;
     Ok((form.headers(&name), table.print(form)).into_response())
+}
+
+/// Writes down that somebody takes the list away that is looked at.
+pub(super) async fn taking(
+    visit: &Visit,
+    peer: Option<Extension<Peer>>,
+    form: Form,
+) -> Result<(), Failure> {
+    let accessed = Accessed {
+        viewer: visit.viewer(),
+        path: Some(format!("{}{}", visit.path, visit.filter)),
+        form: Some(form.taken_as()),
+        address: peer.map(|Extension(peer)| peer.0),
+        ..Accessed::new(Deed::Export)
+    };
+    if visit.dashboard.record(accessed).await {
+        Ok(())
+    } else {
+        Err(Failure::Unrecorded)
+    }
 }
 
 /// Where the twins of a list are, for the foot of its page.
@@ -218,6 +255,11 @@ pub(super) struct Twin {
 
 /// The twins of the list that is looked at.
 pub(super) fn of(visit: &Visit) -> Vec<Twin> {
+    at(&visit.path, visit)
+}
+
+/// The twins of a list at another path, which a page shows a part of.
+pub(super) fn at(path: &str, visit: &Visit) -> Vec<Twin> {
     let named = [Form::Csv, Form::Jsonl, Form::Json].into_iter();
     let twins = named.map(|form| Twin {
         name: match form {
@@ -226,8 +268,7 @@ pub(super) fn of(visit: &Visit) -> Vec<Twin> {
             Form::Jsonl => "JSON lines",
         },
         href: format!(
-            "{}.{}{}",
-            visit.path,
+            "{path}.{}{}",
             form.suffix(),
             visit.filter.at(crate::audit::read::Cursor::Newest)
         ),

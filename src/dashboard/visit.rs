@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use crate::audit::filter::{Back, Filter, Period};
 use crate::db::PageReader;
 use crate::policy::Permissions;
-use crate::types::{Timestamp, Zone};
+use crate::types::{Timestamp, ViewerName, Zone};
 
 use super::figures::Watch;
 use super::filter::{self, Ignored};
@@ -82,6 +82,14 @@ impl Visit {
         Stretch { from, to }
     }
 
+    /// Who logged in; nobody where the dashboard is open to everybody.
+    pub(super) fn viewer(&self) -> Option<ViewerName> {
+        match &self.guest {
+            Guest::Viewer(name, _) => Some(name.clone()),
+            Guest::Anybody => None,
+        }
+    }
+
     /// Seconds after which the page is to be loaded anew.
     pub(super) fn refresh(&self) -> Option<&str> {
         self.filter.along.get(filter::REFRESH).map(String::as_str)
@@ -128,13 +136,13 @@ impl FromRequestParts<Dashboard> for Visit {
     }
 }
 
-/// Reads through one connection for as long as a page may take.
+/// Reads for as long as a page may take; all of it is of one instant.
 pub(super) async fn reading<T>(
     visit: &Visit,
     read: impl AsyncFnOnce(&mut PageReader) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     super::within(async {
-        let mut db = visit.dashboard.readers.page().await?;
+        let mut db = visit.dashboard.readers.snapshot().await?;
         read(&mut db).await
     })
     .await

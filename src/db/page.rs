@@ -47,11 +47,24 @@ impl Readers {
             });
         Ok(PageReader { connection, stop })
     }
+
+    /// The same, and everything that is read through it is of one instant.
+    ///
+    /// # Errors
+    /// When no connection comes free or SQLite refuses.
+    pub async fn snapshot(&self) -> Result<PageReader, DbError> {
+        let mut page = self.page().await?;
+        sqlx::query("BEGIN").execute(&mut *page).await?;
+        Ok(page)
+    }
 }
 
-/// Takes the flag off a connection that comes back to the pool, or it would stop its next user too.
+/// Makes a connection that comes back to the pool as it was: without the flag, or it would stop its next user too, and
+/// without a transaction, or the write-ahead log could not be moved into the file.
 pub(super) async fn clear(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     connection.lock_handle().await?.remove_progress_handler();
+    // Without a transaction SQLite says so, which is what is wanted.
+    let _ = sqlx::query("ROLLBACK").execute(connection).await;
     Ok(true)
 }
 
@@ -106,6 +119,25 @@ mod tests {
         let rows = rows.fetch_one(readers.pool()).await.unwrap();
         assert_eq!(rows, 1);
     }
+
+    #[tokio::test]
+    async fn a_snapshot_ends_with_its_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let mut writer = open(&path, Durability::Process).await.unwrap();
+        writer
+            .identity([1; 16], Timestamp::default())
+            .await
+            .unwrap();
+        let readers = Readers::open(&path).await.unwrap();
+        // More often than there are connections: one that was left in a transaction could not begin the next.
+        for _ in 0..6 {
+            let mut page = readers.snapshot().await.unwrap();
+            let rows = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM gateway");
+            assert_eq!(rows.fetch_one(&mut *page).await.unwrap(), 1);
+        }
+    }
+
     #[tokio::test]
     async fn a_statement_that_nobody_stops_ends_by_itself() {
         let folder = tempfile::tempdir().unwrap();

@@ -203,6 +203,25 @@ pub fn is_granted(permissions: &Permissions, question: &Question<'_>) -> bool {
     find_grants(permissions, question).is_ok()
 }
 
+/// The grants that say whether an agent may call a tool: the most exact of those that cover it, also when nothing comes
+/// of it because something is forbidden or switched off.
+pub fn deciding<'a>(
+    agent: &'a Agent,
+    server: &ServerName,
+    tool: &str,
+    at: Timestamp,
+) -> Vec<&'a GrantRule> {
+    let question = Question {
+        agent,
+        server,
+        target: Target::Tool(tool),
+        arguments: None,
+        at,
+        peer: None,
+    };
+    most_specific(&agent.grants, &question)
+}
+
 /// Whether an agent has any live grant on a server, so that the server's own endpoint is open to it.
 pub fn may_see_server(
     permissions: &Permissions,

@@ -22,7 +22,7 @@ pub use capture::{Capture, Keeping, keeping};
 pub use charge::{Charge, Unpriced};
 pub use condition::{Argument, Bound, Condition, Expression, Prefix, Scalar, Test};
 pub use decide::{
-    Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, is_granted,
+    Decision, Denial, DenialReason, Grant, Question, Reason, Target, decide, deciding, is_granted,
     may_see_server,
 };
 pub use lock::{LockError, Locked, Pinned, ToolLock};

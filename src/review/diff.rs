@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::audit::read::Use;
 use crate::config::Loaded;
 use crate::policy::{Agent, GrantRule, Permissions, Target, Viewer, ViewerScope};
 use crate::types::{AgentName, ServerName, Timestamp};
@@ -23,6 +24,21 @@ pub struct Past {
     pub tools: SeenTools,
     /// How often each agent called each tool lately.
     pub calls: BTreeMap<(AgentName, ServerName, String), u64>,
+}
+
+impl Past {
+    /// Adds what agents called lately. A name that was good once and is not any more belongs to no file.
+    pub fn remember(&mut self, uses: impl IntoIterator<Item = Use>) {
+        for used in uses {
+            let (Ok(agent), Ok(server)) = (used.agent.parse(), used.server.parse::<ServerName>())
+            else {
+                continue;
+            };
+            let tools = self.tools.entry(server.clone()).or_default();
+            tools.insert(used.tool.clone());
+            self.calls.insert((agent, server, used.tool), used.calls);
+        }
+    }
 }
 
 /// All differences, those first that somebody should look at twice.

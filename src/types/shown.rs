@@ -12,6 +12,8 @@ const NAME: usize = 64;
 
 /// Characters shown of a sentence.
 const SENTENCE: usize = 240;
+/// And of a text as it is kept; nothing longer is.
+const WHOLE: usize = 20_000;
 
 /// A text and how much of it to show; prints with marks, and is still to be escaped.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +35,14 @@ pub fn sentence(text: &str) -> Shown<'_> {
     Shown {
         text,
         at_most: SENTENCE,
+    }
+}
+
+/// A text as it is kept: an event, arguments, a result.
+pub fn whole(text: &str) -> Shown<'_> {
+    Shown {
+        text,
+        at_most: WHOLE,
     }
 }
 

@@ -43,6 +43,8 @@ mod migrations;
 #[cfg(test)]
 mod orders;
 #[cfg(test)]
+mod pages;
+#[cfg(test)]
 mod parked;
 #[cfg(test)]
 mod places;

@@ -102,10 +102,10 @@ pub struct ToolCounts {
 
 /// The statements of one question: about days, and about quarters of an hour. Both are given the beginning, the end
 /// and then the names, and give up to three numbers of names and the counts.
-struct Question<'a> {
-    days: &'a str,
-    quarters: &'a str,
-    ids: &'a [i64],
+pub(super) struct Question<'a> {
+    pub(super) days: &'a str,
+    pub(super) quarters: &'a str,
+    pub(super) ids: &'a [i64],
 }
 
 type Row = (i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64);
@@ -135,7 +135,8 @@ pub(super) fn add<K: Hash + Eq>(sums: &mut HashMap<K, Counts>, key: K, counts: &
     sums.entry(key).or_default().add(counts);
 }
 
-async fn ask(
+/// Sums of a span by the numbers of names, from days, quarters of an hour and events without sums.
+pub(super) async fn ask(
     db: &mut SqliteConnection,
     (fresh, span): (&Fresh, Span),
     question: Question<'_>,
@@ -222,7 +223,7 @@ pub async fn tool_agents_between(
 }
 
 /// The sums of all counts of one of several tables.
-fn qualified(table: &str) -> String {
+pub(super) fn qualified(table: &str) -> String {
     SUMMED.replace("sum(", &format!("sum({table}."))
 }
 
@@ -238,7 +239,8 @@ async fn agents(
     Ok(agents)
 }
 
-fn busy(counts: &Counts) -> Reverse<(i64, i64)> {
+/// The order of lists: the most calls first.
+pub(super) fn busy(counts: &Counts) -> Reverse<(i64, i64)> {
     Reverse((counts.calls(), counts.ended()))
 }
 
@@ -251,15 +253,8 @@ pub async fn tools_between(
     fresh: &Fresh,
     span: Span,
 ) -> Result<Vec<ToolCounts>, DbError> {
-    let question = Question {
-        days: "SELECT 0, server_id, tool_id, COUNTS FROM tool_day WHERE day_us >= $1 AND day_us < $2
-            GROUP BY server_id, tool_id",
-        quarters: "SELECT 0, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
-            GROUP BY server_id, tool_id",
-        ids: &[],
-    };
     let key = |noted: &Noted| Some([0, noted.ids[1], noted.ids[2]]);
-    let sums = ask(db, (fresh, span), question, key).await?;
+    let sums = ask(db, (fresh, span), TOOLS, key).await?;
     let mut took = took(db, fresh, span).await?;
     let tools = tools(db, sums).await?.into_iter();
     let tools = tools.map(|(ids, (server, tool), counts)| ToolCounts {
@@ -270,6 +265,30 @@ pub async fn tools_between(
     });
     Ok(tools.collect())
 }
+
+/// The same without how long they took, which is most of what is read.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn tool_counts_between(
+    db: &mut SqliteConnection,
+    fresh: &Fresh,
+    span: Span,
+) -> Result<Vec<((String, String), Counts)>, DbError> {
+    let key = |noted: &Noted| Some([0, noted.ids[1], noted.ids[2]]);
+    let sums = ask(db, (fresh, span), TOOLS, key).await?;
+    let tools = tools(db, sums).await?.into_iter();
+    Ok(tools.map(|(_, names, counts)| (names, counts)).collect())
+}
+
+const TOOLS: Question<'static> = Question {
+    days: "SELECT 0, server_id, tool_id, COUNTS FROM tool_day WHERE day_us >= $1 AND day_us < $2
+        GROUP BY server_id, tool_id",
+    quarters:
+        "SELECT 0, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
+        GROUP BY server_id, tool_id",
+    ids: &[],
+};
 
 /// The tools that one agent called, by server and tool, the busiest first.
 ///

@@ -334,6 +334,76 @@ async fn compare_lists(world: &World, db: &mut SqliteConnection, fresh: &Fresh, 
     );
 }
 
+async fn compare_pairs(world: &World, db: &mut SqliteConnection, fresh: &Fresh, span: Span) {
+    let named = |pairs: Vec<Pair>| -> BTreeMap<[String; 3], Counts> {
+        let pairs = pairs.into_iter();
+        pairs
+            .map(|it| ([it.agent, it.server, it.tool], it.counts))
+            .collect()
+    };
+    let names = |fact: &Fact| Some([fact.agent.clone(), fact.server.clone(), fact.tool.clone()?]);
+    let all = server_pairs_between(db, fresh, "server-1", span)
+        .await
+        .unwrap();
+    let expected = world.by(span, |fact| {
+        names(fact).filter(|_| fact.server == "server-1")
+    });
+    assert_eq!(named(all), expected, "{span:?}");
+
+    let some = (
+        &["agent-1", "agent-2", "nobody"][..],
+        &[("server-1", "tool-4"), ("server-0", "tool-1")][..],
+    );
+    let found = pairs_among(db, fresh, some, span).await.unwrap();
+    let is_meant = |[agent, server, tool]: &[String; 3]| {
+        some.0.contains(&agent.as_str()) && some.1.contains(&(server, tool))
+    };
+    let expected = world.by(span, |fact| names(fact).filter(is_meant));
+    assert_eq!(named(found), expected, "{span:?}");
+
+    let tools = tool_counts_between(db, fresh, span).await.unwrap();
+    let expected = world.by(span, tool_of);
+    assert_eq!(
+        tools.into_iter().collect::<BTreeMap<_, _>>(),
+        expected,
+        "{span:?}"
+    );
+
+    let (from, to) = touched(span);
+    let days = agent_tool_days(db, fresh, "agent-1", span).await.unwrap();
+    assert!(days.is_sorted_by_key(|day| day.day));
+    let days = days
+        .into_iter()
+        .map(|it| ((it.day.micros(), it.server, it.tool), it.counts));
+    let mut expected = BTreeMap::<_, Counts>::new();
+    let mut through = BTreeSet::new();
+    for fact in world
+        .between(from, to)
+        .filter(|fact| fact.agent == "agent-1")
+    {
+        let Some((server, tool)) = tool_of(fact) else {
+            continue;
+        };
+        if fact.counts.admitted > 0 {
+            through.insert([fact.agent.clone(), server.clone(), tool.clone()]);
+        }
+        let day = fact.at_us - fact.at_us % DAY;
+        expected
+            .entry((day, server, tool))
+            .or_default()
+            .add(&fact.counts);
+    }
+    assert_eq!(days.collect::<BTreeMap<_, _>>(), expected, "{span:?}");
+    let found = let_through(db, fresh, &["agent-1", "nobody"], span)
+        .await
+        .unwrap();
+    assert_eq!(
+        found.into_iter().collect::<BTreeSet<_>>(),
+        through,
+        "{span:?}"
+    );
+}
+
 async fn compare_spend(world: &World, db: &mut SqliteConnection, fresh: &Fresh, span: Span) {
     let (from, to) = (span.from().micros(), span.to().micros());
     let (mut refused, mut spent) = (BTreeMap::new(), BTreeMap::new());
@@ -452,6 +522,7 @@ async fn compare(world: &World, dice: &mut Dice, mark: usize) {
     assert_eq!(fresh.missing(), None);
     for span in spans(dice) {
         compare_lists(world, &mut page, &fresh, span).await;
+        compare_pairs(world, &mut page, &fresh, span).await;
         compare_spend(world, &mut page, &fresh, span).await;
         compare_days(world, &mut page, &fresh, span).await;
     }

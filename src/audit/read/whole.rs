@@ -117,7 +117,8 @@ pub async fn whole_call(
     call: CallId,
     with_texts: bool,
 ) -> Result<Option<WholeCall>, DbError> {
-    let opened = "SELECT seq FROM event WHERE call_id = $1 AND (kind IN ('admitted', 'denied')) = 1";
+    let opened =
+        "SELECT seq FROM event WHERE call_id = $1 AND (kind IN ('admitted', 'denied')) = 1";
     let opened: Option<i64> = sqlx::query_scalar(opened)
         .bind(call.as_bytes().as_slice())
         .fetch_optional(&mut *db)
@@ -142,7 +143,8 @@ pub async fn whole_call(
 
 type Columns = (i64, i64, String, String, String, Option<String>);
 
-const COLUMNS: &str = "SELECT e.seq, e.at_us, e.kind, e.meta, lower(hex(e.hash)), lower(hex(before.hash))
+const COLUMNS: &str =
+    "SELECT e.seq, e.at_us, e.kind, e.meta, lower(hex(e.hash)), lower(hex(before.hash))
     FROM event AS e LEFT JOIN event AS before ON before.seq = e.seq - 1";
 
 async fn chained(db: &mut SqliteConnection, call: CallId) -> Result<Vec<Chain>, DbError> {
@@ -160,7 +162,7 @@ async fn later(db: &mut SqliteConnection, call: CallId) -> Result<Vec<Chain>, Db
     let text = format!(
         "{COLUMNS} WHERE e.seq IN (SELECT seq FROM refund WHERE call_id = $1
             UNION SELECT seq FROM (SELECT seq, meta FROM event WHERE kind = 'redacted' OR kind = 'pruned'
-                ORDER BY seq DESC LIMIT $3) WHERE meta ->> 'of' = $2) ORDER BY e.seq"
+                ORDER BY seq DESC LIMIT $3) WHERE meta ->> 'redacts' = $2) ORDER BY e.seq"
     );
     let rows: Vec<Columns> = sqlx::query_as(sqlx::AssertSqlSafe(text))
         .bind(call.as_bytes().as_slice())
@@ -196,8 +198,8 @@ async fn bodies(
         .bind(with_texts)
         .fetch_all(db)
         .await?;
-    let body = |(kind, bytes, full_bytes, is_truncated): (String, Option<Vec<u8>>, i64, bool)| {
-        KeptBody {
+    let body =
+        |(kind, bytes, full_bytes, is_truncated): (String, Option<Vec<u8>>, i64, bool)| KeptBody {
             kind: if kind == BodyKind::Arguments.as_str() {
                 BodyKind::Arguments
             } else {
@@ -206,8 +208,7 @@ async fn bodies(
             text: bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
             full_bytes: u64::try_from(full_bytes).unwrap_or(0),
             is_truncated,
-        }
-    };
+        };
     Ok(rows.into_iter().map(body).collect())
 }
 

@@ -15,7 +15,8 @@ use super::gaps::gaps;
 use super::month::Month;
 use super::value::{Log, Quality, Report};
 
-/// Makes the report of a month in a zone, with the rules that the access review is to be about.
+/// Makes the report of a month in a zone, with the rules that the access review is to be about. What it reads must be of
+/// one instant.
 ///
 /// # Errors
 /// When SQLite refuses.
@@ -24,19 +25,16 @@ pub async fn gather(
     permissions: &Permissions,
     (month, zone): (Month, &Zone),
 ) -> Result<Report, DbError> {
-    read::snapshot(db, async |db| {
-        let mut report = empty(permissions, month, zone);
-        if let Some((oldest, newest)) = read::ends(db).await? {
-            report.kept_since = Some(oldest);
-            let span = (month.begins(zone), month.next().begins(zone));
-            report.is_over = newest >= span.1;
-            if let Some(extent) = read::extent_between(db, span).await? {
-                fill(db, &mut report, permissions, extent).await?;
-            }
+    let mut report = empty(permissions, month, zone);
+    if let Some((oldest, newest)) = read::ends(db).await? {
+        report.kept_since = Some(oldest);
+        let span = (month.begins(zone), month.next().begins(zone));
+        report.is_over = newest >= span.1;
+        if let Some(extent) = read::extent_between(db, span).await? {
+            fill(db, &mut report, permissions, extent).await?;
         }
-        Ok(report)
-    })
-    .await
+    }
+    Ok(report)
 }
 
 fn empty(permissions: &Permissions, month: Month, zone: &Zone) -> Report {

@@ -1,0 +1,236 @@
+//! Who called what between two instants: by agent and tool, and for one agent by the day.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use super::fresh::{Fresh, Noted};
+use super::names::{Texts, number};
+use super::sums::{DAYS, Question, SUMMED, Span, ask, busy, counted, qualified};
+use crate::audit::coarse::{DAY_US, begins};
+use crate::audit::counts::Counts;
+use crate::db::DbError;
+use crate::types::Timestamp;
+
+/// How often an agent called a tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Who called.
+    pub agent: String,
+    /// The server.
+    pub server: String,
+    /// The tool, by the server's own name for it.
+    pub tool: String,
+    /// How often.
+    pub counts: Counts,
+}
+
+/// Who called what of some agents and some tools, by server and tool: the most frequent first. Looks for each of them on
+/// each day: ask for a few of both, and for a month at most.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn pairs_among(
+    db: &mut SqliteConnection,
+    fresh: &Fresh,
+    (agents, tools): (&[&str], &[(&str, &str)]),
+    span: Span,
+) -> Result<Vec<Pair>, DbError> {
+    let agents = numbers(db, agents).await?;
+    let mut wanted = Vec::new();
+    for (server, tool) in tools {
+        wanted.extend(number(db, server).await?.zip(number(db, tool).await?));
+    }
+    if agents.is_empty() || wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let values: Vec<String> = wanted
+        .iter()
+        .map(|(server, tool)| format!("({server},{tool})"))
+        .collect();
+    let (values, listed) = (values.join(","), list(&agents));
+    let days = format!(
+        "{DAYS}, wanted(s, t) AS (VALUES {values}) SELECT agent_id, server_id, tool_id, COUNTS FROM day
+        CROSS JOIN wanted
+        CROSS JOIN pair_day ON day_us = begins AND agent_id IN ({listed}) AND server_id = s AND tool_id = t
+        GROUP BY agent_id, server_id, tool_id"
+    );
+    let quarters = format!(
+        "SELECT agent_id, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
+        AND agent_id IN ({listed}) AND (server_id, tool_id) IN (VALUES {values}) GROUP BY agent_id, server_id, tool_id"
+    );
+    let question = Question {
+        days: &days,
+        quarters: &quarters,
+        ids: &[],
+    };
+    let key = |noted: &Noted| {
+        let [agent, server, tool] = noted.ids;
+        (agents.contains(&agent) && wanted.contains(&(server, tool))).then_some(noted.ids)
+    };
+    let sums = ask(db, (fresh, span), question, key).await?;
+    pairs(db, sums).await
+}
+
+/// Who called what of one server, the most frequent first. Reads a row for each agent, tool of it and day: ask for a
+/// month at most.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn server_pairs_between(
+    db: &mut SqliteConnection,
+    fresh: &Fresh,
+    server: &str,
+    span: Span,
+) -> Result<Vec<Pair>, DbError> {
+    let Some(server) = number(db, server).await? else {
+        return Ok(Vec::new());
+    };
+    let days = format!(
+        "{DAYS} SELECT pair_day.agent_id, server_id, tool_id, COUNTS FROM day
+        CROSS JOIN agent_day ON agent_day.day_us = begins
+        CROSS JOIN pair_day ON pair_day.day_us = begins AND pair_day.agent_id = agent_day.agent_id AND server_id = $3
+        GROUP BY pair_day.agent_id, tool_id"
+    )
+    .replace("COUNTS", &qualified("pair_day"));
+    let question = Question {
+        days: &days,
+        quarters:
+            "SELECT agent_id, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
+            AND server_id = $3 GROUP BY agent_id, tool_id",
+        ids: &[server],
+    };
+    let key = |noted: &Noted| (noted.ids[1] == server).then_some(noted.ids);
+    let sums = ask(db, (fresh, span), question, key).await?;
+    pairs(db, sums).await
+}
+
+async fn pairs(
+    db: &mut SqliteConnection,
+    sums: HashMap<[i64; 3], Counts>,
+) -> Result<Vec<Pair>, DbError> {
+    let texts = Texts::load(db, sums.keys().flatten().copied()).await?;
+    let pairs = sums
+        .into_iter()
+        .filter_map(|([agent, server, tool], counts)| {
+            Some(Pair {
+                agent: texts.get(agent)?,
+                server: texts.get(server)?,
+                tool: texts.get(tool)?,
+                counts,
+            })
+        });
+    let mut pairs: Vec<Pair> = pairs.collect();
+    pairs.sort_unstable_by(|one, other| {
+        let by_calls = busy(&one.counts).cmp(&busy(&other.counts));
+        by_calls.then_with(|| names(one).cmp(&names(other)))
+    });
+    Ok(pairs)
+}
+
+fn names(pair: &Pair) -> [&str; 3] {
+    [&pair.agent, &pair.server, &pair.tool]
+}
+
+async fn numbers(db: &mut SqliteConnection, names: &[&str]) -> Result<Vec<i64>, DbError> {
+    let mut numbers = Vec::new();
+    for name in names {
+        numbers.extend(number(db, name).await?);
+    }
+    Ok(numbers)
+}
+
+/// Numbers as they stand in a statement.
+fn list(numbers: &[i64]) -> String {
+    let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    texts.join(",")
+}
+
+/// The calls of some agents that were let through on the days of UTC that a time touches: agent, server and tool, each
+/// once, in no order. Reads all rows of these agents.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn let_through(
+    db: &mut SqliteConnection,
+    fresh: &Fresh,
+    agents: &[&str],
+    span: Span,
+) -> Result<Vec<[String; 3]>, DbError> {
+    let agents = numbers(db, agents).await?;
+    let (from, to) = span.days_touched();
+    let text = format!(
+        "{DAYS} SELECT DISTINCT agent_id, server_id, tool_id FROM day
+        CROSS JOIN pair_day ON day_us = begins AND agent_id IN ({}) WHERE admitted > 0",
+        list(&agents)
+    );
+    // The text is put together from constants of this program and numbers alone.
+    let query = sqlx::query_as::<_, (i64, i64, i64)>(AssertSqlSafe(text));
+    let rows = query.bind(from).bind(to).fetch_all(&mut *db).await?;
+    let mut found: BTreeSet<[i64; 3]> = rows.into_iter().map(|(a, s, t)| [a, s, t]).collect();
+    let of_agents = fresh
+        .between(from, to)
+        .filter(|noted| agents.contains(&noted.ids[0]));
+    let admitted = of_agents.filter(|noted| noted.counts.admitted > 0);
+    found.extend(admitted.map(|noted| noted.ids));
+    let texts = Texts::load(db, found.iter().flatten().copied()).await?;
+    let named = found.into_iter();
+    let named = named.filter_map(|[a, s, t]| Some([texts.get(a)?, texts.get(s)?, texts.get(t)?]));
+    Ok(named.collect())
+}
+
+/// How often an agent called a tool on a day of UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolDay {
+    /// The beginning of the day.
+    pub day: Timestamp,
+    /// The server.
+    pub server: String,
+    /// The tool, by the server's own name for it.
+    pub tool: String,
+    /// How often.
+    pub counts: Counts,
+}
+
+/// What one agent called on each day of UTC that a time touches, the oldest day first.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn agent_tool_days(
+    db: &mut SqliteConnection,
+    fresh: &Fresh,
+    agent: &str,
+    span: Span,
+) -> Result<Vec<ToolDay>, DbError> {
+    let Some(agent) = number(db, agent).await? else {
+        return Ok(Vec::new());
+    };
+    let (from, to) = span.days_touched();
+    let text = format!(
+        "{DAYS} SELECT day_us, server_id, tool_id, {SUMMED} FROM day
+        CROSS JOIN pair_day ON day_us = begins AND agent_id = $3 GROUP BY day_us, server_id, tool_id"
+    );
+    // The text is put together from constants of this program alone.
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(from).bind(to);
+    let rows = query.bind(agent).fetch_all(&mut *db).await?.into_iter();
+    let mut sums: BTreeMap<[i64; 3], Counts> = rows.map(counted).collect();
+    let of_agent = fresh.between(from, to);
+    for noted in of_agent.filter(|noted| noted.ids[0] == agent) {
+        let [_, server, tool] = noted.ids;
+        let key = [begins(noted.at_us, DAY_US), server, tool];
+        sums.entry(key).or_default().add(&noted.counts);
+    }
+    let ids = sums.keys().flat_map(|[_, server, tool]| [*server, *tool]);
+    let texts = Texts::load(db, ids).await?;
+    let days = sums
+        .into_iter()
+        .filter_map(|([day, server, tool], counts)| {
+            Some(ToolDay {
+                day: Timestamp::from_micros(day),
+                server: texts.get(server)?,
+                tool: texts.get(tool)?,
+                counts,
+            })
+        });
+    Ok(days.collect())
+}
