@@ -18,7 +18,7 @@ use crate::types::Timestamp;
 mod page;
 mod room;
 
-pub use page::{Moment, PageReader};
+pub use page::PageReader;
 pub use room::Room;
 /// A connection, for those who read with it and hold no statement themselves.
 pub use sqlx::sqlite::SqliteConnection;
