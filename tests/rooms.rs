@@ -108,6 +108,16 @@ mod plan {
         "audit/seen.rs",
         "audit/counts.rs",
         "audit/histogram.rs",
+        "dashboard/connect/clients.rs",
+        "dashboard/denials/advice.rs",
+        "dashboard/reasons.rs",
+        "dashboard/report/access.rs",
+        "dashboard/report/budgets.rs",
+        "dashboard/report/document.rs",
+        "dashboard/report/gaps.rs",
+        "dashboard/report/markdown.rs",
+        "dashboard/report/month.rs",
+        "dashboard/report/section.rs",
     ];
     const IMPURE: &[&str] = &[
         "async fn",

@@ -60,7 +60,7 @@ pub use sums::{
 };
 pub use tail::{Ended, ended_since};
 pub use trust::{Absence, Checkpointed, Cut, Trust, absences, trust};
-pub use uses::{Use, uses};
+pub use uses::{Use, called_between, uses};
 pub use whole::{Chain, Facts, Held, KeptBody, WholeCall, neighbours, whole_call};
 
 /// Sequence numbers that one page searches at most.

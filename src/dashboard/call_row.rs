@@ -201,7 +201,9 @@ fn cost(row: &CallRow) -> String {
     let costs = costs(row);
     let told = costs.iter().map(|(unit, amount)| match unit {
         Unit::Calls if *amount == 1 => "1 call".into(),
-        unit => format!("{} {}", unit.number(*amount), shown::name(unit.word())),
+        unit @ (Unit::Calls | Unit::Argument(_) | Unit::Cost(_)) => {
+            format!("{} {}", unit.number(*amount), shown::name(unit.word()))
+        }
     });
     told.collect::<Vec<_>>().join(", ")
 }

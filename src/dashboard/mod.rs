@@ -68,6 +68,7 @@ use axum::routing::{MethodRouter, get, post};
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
 
 use crate::audit::Accessed;
 use crate::clock::Clock;
@@ -323,6 +324,8 @@ pub fn router(dashboard: Dashboard) -> Router {
         .route("/icon.svg", get(headers::icon))
         .fallback(failure::elsewhere)
         .layer(DefaultBodyLimit::max(MAX_FORM))
+        // Streams of events are not compressed: they would wait in its buffer.
+        .layer(CompressionLayer::new())
         .layer(map_response(headers::add))
         .with_state(dashboard)
 }

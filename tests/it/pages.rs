@@ -7,7 +7,7 @@ use super::support::{FakeUpstream, World, find, soon, token};
 
 const POLICY: &str = r#"
 defaults: {capture: full}
-servers: {images: {url: "@images", budgets: [2/day]}}
+servers: {images: {url: "@images", budgets: ["200/day"]}}
 agents: {clawd: {token_hash: "@clawd", servers: ["*"]}}
 viewers:
   reader: {token_hash: "@reader"}

@@ -1,5 +1,7 @@
 //! Which tools agents have called lately, and how often.
 
+use std::collections::HashSet;
+
 use sqlx::SqliteConnection;
 
 use crate::audit::behind::load_mark;
@@ -7,6 +9,9 @@ use crate::db::DbError;
 use crate::types::Timestamp;
 
 use super::day::countable;
+use super::fresh::Fresh;
+use super::names::Texts;
+use super::sums::{Pieces, Span};
 
 /// How often an agent called a tool; refused calls are not among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,4 +60,40 @@ pub async fn uses(db: &mut SqliteConnection, since: Timestamp) -> Result<Vec<Use
         calls: u64::try_from(calls).unwrap_or(0),
     });
     Ok(uses.collect())
+}
+
+/// Which tools agents called in some time, as agent, server and tool, in the order of their names; refused calls are not
+/// among them.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn called_between(
+    db: &mut SqliteConnection,
+    fresh: &Fresh,
+    span: Span,
+) -> Result<Vec<[String; 3]>, DbError> {
+    let days = "SELECT DISTINCT agent_id, server_id, tool_id FROM pair_day
+        WHERE day_us >= $1 AND day_us < $2 AND admitted > 0";
+    let quarters = "SELECT DISTINCT agent_id, server_id, tool_id FROM rollup
+        WHERE quarter_us >= $1 AND quarter_us < $2 AND admitted > 0";
+    let pieces: Pieces = span.pieces();
+    let [first, last] = pieces.rest;
+    let mut called = HashSet::new();
+    for (text, (from, to)) in [(days, pieces.days), (quarters, first), (quarters, last)] {
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(text)
+            .bind(from)
+            .bind(to)
+            .fetch_all(&mut *db)
+            .await?;
+        called.extend(rows.into_iter().map(<[i64; 3]>::from));
+    }
+    let fresh = fresh.of(span).filter(|noted| noted.counts.admitted > 0);
+    called.extend(fresh.map(|noted| noted.ids));
+    let texts = Texts::load(db, called.iter().flatten().copied()).await?;
+    let named = called.into_iter().filter_map(|[agent, server, tool]| {
+        Some([texts.get(agent)?, texts.get(server)?, texts.get(tool)?])
+    });
+    let mut named: Vec<[String; 3]> = named.collect();
+    named.sort_unstable();
+    Ok(named)
 }

@@ -115,7 +115,6 @@ impl Access {
         }));
     }
 
-    /// Of an agent that nobody looked up, all grants count as used.
     fn note_grants(
         &mut self,
         agent: &Agent,
@@ -128,10 +127,8 @@ impl Access {
                 self.ending.push(row());
             }
             let has_ended = remark(rule.expires, ends) == Remark::Ended;
-            let is_used = used.is_none_or(|used| {
-                let mut used = used.iter();
-                used.any(|(server, tool)| covers(rule, server, tool))
-            });
+            let mut used = used.into_iter().flatten();
+            let is_used = used.any(|(server, tool)| covers(rule, server, tool));
             if !is_used && !has_ended && agent.disabled.is_none() {
                 self.unused.push(row());
             }

@@ -68,23 +68,31 @@ fn windows(budgets: &[Ended]) -> Block {
         let unit = Unit::of_key(ended.key.parts().unit);
         let (low, high) = ended.limits;
         let limit = if low == high {
-            unit.number(low)
+            amount(&unit, low)
         } else {
-            format!("{} to {}", unit.number(low), unit.number(high))
+            format!("{} to {}", amount(&unit, low), amount(&unit, high))
         };
         table.row([
             Cell::code(ended.key.as_str()),
             Cell::text(count(ended.windows)),
             Cell::text(count(ended.full)),
             Cell::text(limit),
-            Cell::text(unit.number(ended.most)),
-            Cell::text(unit.number(ended.taken)),
+            Cell::text(amount(&unit, ended.most)),
+            Cell::text(amount(&unit, ended.taken)),
         ]);
     }
     if budgets.len() > ROWS {
         table.caption = format!("{} (the first {ROWS} of {})", table.caption, budgets.len());
     }
     Block::Table(table)
+}
+
+/// An amount as people read it, without its unit.
+fn amount(unit: &Unit, amount: u64) -> String {
+    match unit {
+        Unit::Calls | Unit::Argument(_) => count(i64::try_from(amount).unwrap_or(i64::MAX)),
+        Unit::Cost(_) => unit.number(amount),
+    }
 }
 
 fn refused(report: &Report) -> Block {

@@ -15,9 +15,6 @@ use super::gaps::gaps;
 use super::month::Month;
 use super::value::{Log, Quality, Report};
 
-/// Agents whose grants are looked up one by one, at most; the grants of all others count as used.
-const REVIEWED: usize = 500;
-
 /// Makes the report of a month in a zone, with the rules that the access review is to be about. What it reads must be of
 /// one instant.
 ///
@@ -98,7 +95,7 @@ async fn fill(
     (report.rules_before, report.changes) = read::rules_in(db, extent).await?;
     report.definitions = read::definitions_in(db, extent).await?;
     report.looks = read::looks_in(db, extent).await?;
-    let used = used(db, permissions, end).await?;
+    let used = used(db, end).await?;
     report.access = Access::of(permissions, &used, ends(month, &zone));
     Ok(())
 }
@@ -192,27 +189,16 @@ fn by_word(both: [Vec<(String, i64)>; 2]) -> Vec<(String, [i64; 2])> {
     sums
 }
 
-/// What each agent of the rules called in the ninety days before the end of the month.
-async fn used(
-    db: &mut SqliteConnection,
-    permissions: &Permissions,
-    end: Timestamp,
-) -> Result<Used, DbError> {
+/// What each agent called in the ninety days before the end of the month.
+async fn used(db: &mut SqliteConnection, end: Timestamp) -> Result<Used, DbError> {
     let Some(all) = read::extent(db).await? else {
         return Ok(Used::new());
     };
     let fresh = Fresh::load(db, all).await?;
-    let span = Span::new(earlier(end, UNUSED), end);
     let mut used = Used::new();
-    let agents = permissions.agents().values();
-    for agent in agents
-        .filter(|agent| !agent.grants.is_empty())
-        .take(REVIEWED)
-    {
-        let name = agent.name.as_str();
-        let tools = read::agent_tools_between(db, &fresh, name, span).await?;
-        let tools = tools.into_iter().filter(|(_, counts)| counts.admitted > 0);
-        used.insert(name.into(), tools.map(|(tool, _)| tool).collect());
+    let span = Span::new(earlier(end, UNUSED), end);
+    for [agent, server, tool] in read::called_between(db, &fresh, span).await? {
+        used.entry(agent).or_default().push((server, tool));
     }
     Ok(used)
 }
