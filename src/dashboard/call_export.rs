@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 
 use crate::audit::read::{self, CallRow, CallsPage, Cursor, Wanted};
 use crate::types::{Peer, Unit};
@@ -73,7 +73,7 @@ pub(super) async fn export(
         dashboard,
         _place: place,
     };
-    let body = Body::from_stream(stream::unfold(Some(state), step));
+    let body = Body::from_stream(stream::unfold(Some(state), step).fuse());
     Ok((form.headers("calls"), body).into_response())
 }
 

@@ -8,7 +8,7 @@ use askama::Template;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use crate::audit::filter::Filter;
@@ -75,7 +75,7 @@ pub(super) async fn tail(visit: Visit, headers: HeaderMap) -> Result<Response, F
         let text = receiver.recv().await?;
         Some((Ok::<Bytes, Infallible>(text), receiver))
     });
-    Ok((kind, Body::from_stream(texts)).into_response())
+    Ok((kind, Body::from_stream(texts.fuse())).into_response())
 }
 
 struct Watcher {

@@ -25,6 +25,7 @@ use crate::policy::{Parts, Permissions, ProxyHeader, Viewer};
 use crate::types::{Network, Peer, Timestamp, ViewerName};
 
 use super::twins::Form;
+use super::twins::Form;
 use super::{Access, headers};
 use sample::{AGENT, Made, Sample, VIEWER, before, parts};
 
@@ -910,4 +911,14 @@ async fn pages_stay_light() {
     let script = format!("/audit/{}", *headers::SCRIPT_NAME);
     let (style, script) = (sent(&router, &style).await, sent(&router, &script).await);
     assert!(style < 15_000 && script < 6_000, "{style} {script}");
+}
+
+// The compressor asks a stream once more after its end.
+#[tokio::test]
+async fn a_list_that_is_taken_away_compressed_comes_whole() {
+    let router = Sample::busy().await.router(Access::Open).await;
+    for form in Form::ALL {
+        let path = format!("/audit/calls.{}", form.suffix());
+        assert!(sent(&router, &path).await > 1_000, "{path}");
+    }
 }
