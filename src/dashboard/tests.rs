@@ -25,7 +25,6 @@ use crate::policy::{Parts, Permissions, ProxyHeader, Viewer};
 use crate::types::{Network, Peer, Timestamp, ViewerName};
 
 use super::twins::Form;
-use super::twins::Form;
 use super::{Access, headers};
 use sample::{AGENT, Made, Sample, VIEWER, before, parts};
 

@@ -60,7 +60,7 @@ test("the payload is read on the pages where it belongs, and does nothing in a b
     ["/audit/calls?agent=mallory&columns=agent,what,client,rule", `<script class=${CLASS}>`],
     ["/audit/servers/hostile", "<svg onload="],
     ["/audit/agents/designer", "<script>window.__owned=1</script>"],
-    ["/audit/denials?agent=mallory", "javascript:alert(1)"],
+    ["/audit/calls?agent=mallory&decision=denied", "javascript:alert(1)"],
     [bodies, "result-for-few-eyes"],
   ];
   for (const [path, text] of pages) {

