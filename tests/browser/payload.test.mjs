@@ -61,7 +61,7 @@ test("the payload is read on the pages where it belongs, and does nothing in a b
     ["/audit/servers/hostile", "<svg onload="],
     ["/audit/agents/designer", "<script>window.__owned=1</script>"],
     ["/audit/calls?agent=mallory&decision=denied", "javascript:alert(1)"],
-    [bodies, "result-for-few-eyes"],
+    [bodies, `<svg class=${CLASS} onload=`],
   ];
   for (const [path, text] of pages) {
     await reader.go(path);
