@@ -1,6 +1,7 @@
 //! `hayward check`: whether a policy file is in order, for people and for continuous integration.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -8,10 +9,12 @@ use super::findings::{FindingsFormat, Report};
 use super::rules::{load_connected, read_rules};
 use super::tools::offered;
 use super::{Exit, Failure, Screen, plain};
+use crate::audit;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Diagnostic, Severity};
+use crate::db::Readers;
 use crate::review;
-use crate::types::Timestamp;
+use crate::types::{ServerName, Timestamp};
 
 /// Exit codes, for scripts.
 const CODES: &str = "\
@@ -43,6 +46,9 @@ pub struct CheckArguments {
     /// Ask the servers which tools they have, and warn of grants, denials and conditions that name others; needs the secrets
     #[arg(long)]
     pub online: bool,
+    /// The log of a gateway: warns of grants and denials that name other tools than its servers listed so far
+    #[arg(long, value_name = "FILE", conflicts_with = "online")]
+    pub db: Option<PathBuf>,
     /// Do not run the tests that stand in the file
     #[arg(long)]
     pub no_tests: bool,
@@ -67,7 +73,12 @@ pub(super) async fn check(
     let now = SystemClock::start().now();
     let (mut findings, tests) = found(&name, &text, now, !arguments.no_tests);
     let mut is_whole = true;
-    if arguments.online && findings.iter().all(|one| one.severity() != Severity::Error) {
+    let is_usable = findings.iter().all(|one| one.severity() != Severity::Error);
+    if let Some(db) = arguments.db.as_deref().filter(|_| is_usable) {
+        let seen = listed(db).await?;
+        findings.extend(read_rules(&name, &text, screen)?.missing_tools(&seen));
+    }
+    if arguments.online && is_usable {
         let (missing, answered) = missing(arguments, &text, screen).await?;
         findings.extend(missing);
         is_whole = answered;
@@ -108,6 +119,22 @@ async fn missing(
     }
     let rules = read_rules(&arguments.policy.to_string_lossy(), text, screen)?;
     Ok((rules.missing(&offered), failed.is_empty()))
+}
+
+/// The tools that servers listed, as the log of a gateway knows them.
+async fn listed(db: &Path) -> Result<BTreeMap<ServerName, BTreeSet<String>>, Failure> {
+    let readers = Readers::open(db).await?;
+    let found = async {
+        let mut db = readers.pool().acquire().await?;
+        audit::load_definitions(&mut db).await
+    };
+    let found = found.await;
+    readers.close().await;
+    let mut listed = BTreeMap::<ServerName, BTreeSet<String>>::new();
+    for defined in found? {
+        listed.entry(defined.server).or_default().insert(defined.tool);
+    }
+    Ok(listed)
 }
 
 /// What is wrong with a file at an instant, and how many of its tests passed.

@@ -16,6 +16,20 @@ impl Loaded {
     /// Grants and denials of tools that no server has, and conditions on arguments that no tool has. Of servers that are
     /// not in the list nothing is said.
     pub fn missing(&self, offered: &Offered) -> Vec<Diagnostic> {
+        self.not_offered(offered, true)
+    }
+
+    /// The same of tools whose arguments nobody knows.
+    pub fn missing_tools(&self, seen: &BTreeMap<ServerName, BTreeSet<String>>) -> Vec<Diagnostic> {
+        let tools = |names: &BTreeSet<String>| {
+            let named = names.iter().map(|name| (name.clone(), BTreeSet::new()));
+            named.collect()
+        };
+        let offered = seen.iter().map(|(server, names)| (server.clone(), tools(names)));
+        self.not_offered(&offered.collect(), false)
+    }
+
+    fn not_offered(&self, offered: &Offered, with_arguments: bool) -> Vec<Diagnostic> {
         let mut found: BTreeMap<(u32, String), (Code, String)> = BTreeMap::new();
         let mut add = |place: &Place, (code, title, note): (Code, String, String)| {
             found.insert((place.line, title), (code, note));
@@ -28,7 +42,8 @@ impl Loaded {
                         .into_iter()
                         .for_each(|missing| add(&grant.place, missing));
                 }
-                for (place, missing) in no_arguments(grant, offered) {
+                let unknown = with_arguments.then(|| no_arguments(grant, offered));
+                for (place, missing) in unknown.into_iter().flatten() {
                     add(place, missing);
                 }
             }

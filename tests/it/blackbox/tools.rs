@@ -176,3 +176,31 @@ async fn a_check_that_asks_the_servers_finds_what_they_do_not_have() {
     let ended = site.run(&["check", "--online"]).await;
     ended.says(4, &["server `notes` could not be asked"]);
 }
+
+#[tokio::test]
+async fn a_check_by_the_log_finds_what_the_servers_never_listed() {
+    let site = site();
+    let gateway = site.serve(&[]).await;
+    let (agent, url) = (Agent::new("clawd"), format!("http://{}", gateway.address));
+    let imagine = agent.call(&url, "images", "imagine", json!({"prompt": "a field"}));
+    imagine.await.unwrap();
+    gateway.stop().await;
+    let rules = std::fs::read_to_string(site.path("permissions.yaml")).unwrap();
+    let grants = "servers: [{server: images, tools: [imagin], when: {promt: {max_length: 9}}}, {server: notes, tools: [x]}]";
+    std::fs::write(
+        site.path("permissions.yaml"),
+        rules.replace("servers: [images, notes]", grants),
+    )
+    .unwrap();
+    let db = site.path("hayward.db");
+    let db = db.to_str().unwrap();
+    let ended = site
+        .run(&["check", "--db", db, "--fail-level", "warning"])
+        .await;
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    let found = ended.out.matches("[P022]").count();
+    let said = "warning[P022]: server `images` has no tool `imagin`";
+    assert!(ended.out.contains(said), "{}", ended.out);
+    // Nobody knows the arguments, and nothing of a server that nobody called.
+    assert_eq!((found, ended.out.contains("P041")), (1, false), "{ended:#?}");
+}
