@@ -53,7 +53,7 @@ pub use row::{CallRow, CallState, Closing, Cost, Opening};
 pub use series::{
     INTERVALS, agents_last_seen, series_agent, series_all, series_tool, tools_last_seen,
 };
-pub use spend::{LARGEST, Refused, Spent, refusals_between, spend_between};
+pub use spend::{By, LARGEST, Of, Refused, Spent, refusals_between, spend_between};
 pub use sums::{
     Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between,
     tool_counts_between, tools_between,

@@ -132,7 +132,10 @@ async fn listed(db: &Path) -> Result<BTreeMap<ServerName, BTreeSet<String>>, Fai
     readers.close().await;
     let mut listed = BTreeMap::<ServerName, BTreeSet<String>>::new();
     for defined in found? {
-        listed.entry(defined.server).or_default().insert(defined.tool);
+        listed
+            .entry(defined.server)
+            .or_default()
+            .insert(defined.tool);
     }
     Ok(listed)
 }

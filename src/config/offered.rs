@@ -25,7 +25,9 @@ impl Loaded {
             let named = names.iter().map(|name| (name.clone(), BTreeSet::new()));
             named.collect()
         };
-        let offered = seen.iter().map(|(server, names)| (server.clone(), tools(names)));
+        let offered = seen
+            .iter()
+            .map(|(server, names)| (server.clone(), tools(names)));
         self.not_offered(&offered.collect(), false)
     }
 

@@ -12,7 +12,7 @@ use axum::response::Response;
 
 use crate::audit::Counts;
 use crate::audit::filter::{Back, Filter, Key, Period};
-use crate::audit::read::{self, CallRow, Refused, Span, Spent, ToolDay};
+use crate::audit::read::{self, By, CallRow, Of, Refused, Span, Spent, ToolDay};
 use crate::budget::{CountAt, counts_at};
 use crate::db::PageReader;
 use crate::policy::{Agent, Token};
@@ -62,6 +62,9 @@ pub(super) async fn page(Path(name): Path<String>, visit: Visit) -> Result<Respo
     Ok(html(&view(&visit, &links, &name, agent, &times, &found)))
 }
 
+/// The longest time of which is told what an agent called on which day.
+const BY_DAY: Back = Back::days(93);
+
 /// The times the page is about.
 #[derive(Debug)]
 struct Times {
@@ -78,6 +81,14 @@ impl Times {
             slices: Slices::of(stretch, &visit.zone),
             days: Days::until(visit.now, &visit.zone),
         }
+    }
+}
+
+impl Times {
+    /// The part of the time of which is told what it called on which day.
+    fn recent(&self) -> Span {
+        let (from, to) = (self.span.from(), self.span.to());
+        Span::new(BY_DAY.before(to).max(from), to)
     }
 }
 
@@ -105,15 +116,13 @@ async fn gather(
 ) -> Result<Found, Failure> {
     let fresh = who::fresh(db).await?;
     let seen = read::agents_last_seen(db, &fresh).await?;
-    let is_agent = |agent: &Option<String>| agent.as_deref() == Some(name);
     let agents = read::agents_between(db, &fresh, times.span).await?;
     let counts = agents.into_iter().find(|(agent, _)| agent == name);
     let denied = Filter::just(Key::Agent, name).with(Key::Decision, "denied");
     let denied = denied.during(who::period(visit)).wanted(visit.now);
-    let mut spent = read::spend_between(db, &fresh, times.span).await?;
-    spent.retain(|one| is_agent(&one.agent));
-    let mut refused = read::refusals_between(db, &fresh, times.span).await?;
-    refused.retain(|one| is_agent(&one.agent));
+    let asked = (Of::Agent(name), By::Pairs);
+    let spent = read::spend_between(db, &fresh, times.span, asked).await?;
+    let refused = read::refusals_between(db, &fresh, times.span, asked).await?;
     Ok(Found {
         seen: seen
             .iter()
@@ -123,7 +132,7 @@ async fn gather(
         counts: counts.map(|(_, counts)| counts).unwrap_or_default(),
         series: read::series_agent(db, &fresh, name, &times.slices.edges).await?,
         by_day: read::series_agent(db, &fresh, name, &times.days.edges).await?,
-        tool_days: read::agent_tool_days(db, &fresh, name, times.span).await?,
+        tool_days: read::agent_tool_days(db, &fresh, name, times.recent()).await?,
         spent,
         refusals: if refused.is_empty() {
             Vec::new()
@@ -221,7 +230,12 @@ fn view(
         name: shown::name(name).to_string(),
         tags: tags(agent),
         description: text(agent.and_then(|agent| agent.description.as_ref())),
-        lead: lead(&found.counts, &granted, &in_time(visit)),
+        lead: lead(
+            &found.counts,
+            &granted,
+            &in_time(visit),
+            times.recent() != times.span,
+        ),
         all: links.list("agents"),
         owner: text(agent.and_then(|agent| agent.owner.as_ref())),
         seen: found.seen.map(|at| watch.tell_minutes(at)),
@@ -271,7 +285,8 @@ fn tags(agent: Option<&Agent>) -> Vec<Tag> {
     off.into_iter().collect()
 }
 
-fn lead(counts: &Counts, granted: &[Granted], time: &str) -> String {
+fn lead(counts: &Counts, granted: &[Granted], time: &str, is_cut: bool) -> String {
+    let lately = if is_cut { " in its last 93 days" } else { "" };
     let unused = granted.iter().filter(|grant| grant.calls == 0).count();
     let did = match (counts.calls(), counts.refused) {
         (0, _) => format!("It made no call {time}."),
@@ -289,11 +304,11 @@ fn lead(counts: &Counts, granted: &[Granted], time: &str) -> String {
     match (granted.len(), unused) {
         (0, _) => did,
         (all, 0) => format!(
-            "{did} It used each of its {}.",
+            "{did} It used each of its {}{lately}.",
             things(all, "grant", "grants")
         ),
         (all, unused) => format!(
-            "{did} Of its {}, {unused} let nothing through.",
+            "{did} Of its {}, {unused} let nothing through{lately}.",
             things(all, "grant", "grants")
         ),
     }

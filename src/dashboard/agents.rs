@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use crate::audit::Counts;
 use crate::audit::filter::{Back, Key, Period};
-use crate::audit::read::{self, Fresh, Span, Spent};
+use crate::audit::read::{self, By, Fresh, Of, Span, Spent};
 use crate::db::PageReader;
 use crate::policy::{Agent, Permissions, Token};
 use crate::types::{AgentName, Timestamp, shown};
@@ -122,7 +122,7 @@ async fn gather(db: &mut PageReader, visit: &Visit, stretch: Stretch) -> Result<
     Ok(Found {
         counts: read::agents_between(db, &fresh, span).await?,
         seen: read::agents_last_seen(db, &fresh).await?,
-        spent: read::spend_between(db, &fresh, span).await?,
+        spent: read::spend_between(db, &fresh, span, (Of::All, By::Agents)).await?,
         used: used(db, &fresh, visit, recent).await?,
         map: Map::read(db, &fresh, recent, &asked).await?,
         pairs_from,

@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::audit::filter::{Back, Filter, Key, Period};
-use crate::audit::read::{self, Fresh, NewestRefusals, OneRefusal, Span};
+use crate::audit::read::{self, By, Fresh, NewestRefusals, Of, OneRefusal, Span};
 use crate::types::{Timestamp, shown};
 
 use super::BASE;
@@ -195,13 +195,20 @@ async fn find(visit: &Visit) -> Result<Found, Failure> {
     let stretch = visit.stretch(Back::MONTH);
     let span = Span::new(stretch.from, stretch.to);
     let filter = &visit.filter;
+    let names = [Key::Agent, Key::Server, Key::Tool];
+    let is_about_names = filter.picks.iter().any(|pick| names.contains(&pick.key));
+    let by = if is_about_names {
+        By::Pairs
+    } else {
+        By::Nothing
+    };
     reading(visit, async |db| {
         let newest = read::newest_refusals(db, (span.from(), span.to())).await?;
         let (sums, is_missing) = match read::extent(db).await? {
             None => (Vec::new(), false),
             Some(extent) => {
                 let fresh = Fresh::load(db, extent).await?;
-                let sums = read::refusals_between(db, &fresh, span).await?;
+                let sums = read::refusals_between(db, &fresh, span, (Of::All, by)).await?;
                 (sums, fresh.missing().is_some())
             }
         };

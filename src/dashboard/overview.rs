@@ -8,8 +8,8 @@ use axum::response::Response;
 use crate::audit::Counts;
 use crate::audit::filter::{Back, Filter, Key, Period};
 use crate::audit::read::{
-    self, CallRow, Fresh, PolicyRow, Span, Spent, ToolCounts, Trust, agents_between, series_all,
-    spend_between, tools_between,
+    self, By, CallRow, Fresh, Of, PolicyRow, Span, Spent, Trust, agents_between, series_all,
+    spend_between, tool_counts_between,
 };
 use crate::budget::{OpenWindow, open_windows};
 use crate::db::PageReader;
@@ -116,7 +116,7 @@ struct Found {
     before: Counts,
     series: Vec<Counts>,
     agents: Vec<(String, Counts)>,
-    tools: Vec<ToolCounts>,
+    tools: Vec<((String, String), Counts)>,
     spent: Vec<Spent>,
     spent_before: Vec<Spent>,
     refusals: Vec<CallRow>,
@@ -142,14 +142,15 @@ async fn gather(
     };
     let fresh = fresh(db).await?;
     let (span, before) = (span(stretch), span(stretch.before()));
+    let units = (Of::All, By::Nothing);
     found.has_calls = read::has_calls(db, extent).await?;
     found.total = total(db, &fresh, span).await?;
     found.before = total(db, &fresh, before).await?;
     found.series = series_all(db, &fresh, &slices.edges).await?;
     found.agents = agents_between(db, &fresh, span).await?;
-    found.tools = tools_between(db, &fresh, span).await?;
-    found.spent = spend_between(db, &fresh, span).await?;
-    found.spent_before = spend_between(db, &fresh, before).await?;
+    found.tools = tool_counts_between(db, &fresh, span).await?;
+    found.spent = spend_between(db, &fresh, span, units).await?;
+    found.spent_before = spend_between(db, &fresh, before, units).await?;
     found.refusals = read::refusals(db, REFUSALS, stretch.from).await?;
     found.fresh = fresh;
     Ok(found)
@@ -404,22 +405,19 @@ fn top_agents(agents: &[(String, Counts)], links: &Links) -> Vec<Top> {
     top.collect()
 }
 
-fn top_tools(tools: &[ToolCounts], links: &Links) -> Vec<Top> {
-    let most = tools.first().map_or(1, |tool| tool.counts.calls());
-    let top = tools.iter().take(ROWS).map(|tool| {
-        let (server, name) = (shown::name(&tool.server), shown::name(&tool.tool));
-        Top {
-            name: Link {
-                href: links.tool(&tool.server, &tool.tool),
-                text: format!("{server} / {name}"),
-            },
-            calls: Link {
-                href: links.calls(&[(Key::Server, &tool.server), (Key::Tool, &tool.tool)]),
-                text: count(tool.counts.calls()),
-            },
-            refused: count(tool.counts.refused),
-            width: part(tool.counts.calls(), most),
-        }
+fn top_tools(tools: &[((String, String), Counts)], links: &Links) -> Vec<Top> {
+    let most = tools.first().map_or(1, |(_, counts)| counts.calls());
+    let top = tools.iter().take(ROWS).map(|((server, tool), counts)| Top {
+        name: Link {
+            href: links.tool(server, tool),
+            text: format!("{} / {}", shown::name(server), shown::name(tool)),
+        },
+        calls: Link {
+            href: links.calls(&[(Key::Server, server), (Key::Tool, tool)]),
+            text: count(counts.calls()),
+        },
+        refused: count(counts.refused),
+        width: part(counts.calls(), most),
     });
     top.collect()
 }

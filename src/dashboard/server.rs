@@ -192,8 +192,8 @@ async fn gather(
     slices: &Slices,
 ) -> Result<Found, Failure> {
     let fresh = who::fresh(db).await?;
-    let recent = Span::new(Back::days(31).before(span.to()).max(span.from()), span.to());
-    let mut counted = read::tools_between(db, &fresh, span).await?;
+    let recent = super::servers::timed(span);
+    let mut counted = read::tools_between(db, &fresh, span, recent).await?;
     counted.retain(|tool| tool.server == name);
     let pairs = read::server_pairs_between(db, &fresh, name, recent).await?;
     let mut callers: HashMap<String, usize> = HashMap::new();

@@ -88,11 +88,17 @@ async fn find(visit: &Visit) -> Result<Found, Failure> {
 
 async fn gather(db: &mut PageReader, stretch: Stretch) -> Result<Found, Failure> {
     let fresh = who::fresh(db).await?;
+    let span = Span::new(stretch.from, stretch.to);
     Ok(Found {
-        tools: read::tools_between(db, &fresh, Span::new(stretch.from, stretch.to)).await?,
+        tools: read::tools_between(db, &fresh, span, timed(span)).await?,
         seen: read::tools_last_seen(db, &fresh).await?,
         definitions: read::definition_rows(db, None).await?,
     })
+}
+
+/// The part of a time of which pages tell how long calls took: its last 31 days.
+pub(super) fn timed(span: Span) -> Span {
+    Span::new(Back::days(31).before(span.to()).max(span.from()), span.to())
 }
 
 /// One server, with all that is known of it.

@@ -9,7 +9,7 @@ use axum::extract::Path;
 use axum::response::Response;
 
 use crate::audit::filter::{Back, Key, Period};
-use crate::audit::read::{self, DefinitionRow, Refused, Span, Took};
+use crate::audit::read::{self, By, DefinitionRow, Of, Refused, Span, Took};
 use crate::audit::{Counts, Histogram};
 use crate::db::PageReader;
 use crate::types::{Timestamp, shown};
@@ -87,9 +87,8 @@ async fn gather(
     let fresh = who::fresh(db).await?;
     let mut seen = read::tools_last_seen(db, &fresh).await?;
     seen.retain(|((its, _), _)| its == server);
-    let mut refused = read::refusals_between(db, &fresh, span).await?;
-    refused
-        .retain(|one| one.server.as_deref() == Some(server) && one.tool.as_deref() == Some(tool));
+    let asked = (Of::Tool(server, tool), By::Pairs);
+    let refused = read::refusals_between(db, &fresh, span, asked).await?;
     Ok(Found {
         seen: seen
             .iter()

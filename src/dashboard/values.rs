@@ -2,7 +2,7 @@
 
 use crate::audit::filter::{Filter, Key};
 use crate::audit::read::{
-    Fresh, Span, agents_between, extent, refusals_between, series_all, tools_between,
+    By, Fresh, Of, Span, agents_between, extent, refusals_between, series_all, tool_counts_between,
 };
 use crate::db::PageReader;
 use crate::types::shown;
@@ -44,13 +44,13 @@ impl Values {
         };
         let span = Span::new(stretch.from, stretch.to);
         let agents = agents_between(db, &fresh, span).await?;
-        let tools = tools_between(db, &fresh, span).await?;
-        let refusals = refusals_between(db, &fresh, span).await?;
+        let tools = tool_counts_between(db, &fresh, span).await?;
+        let refusals = refusals_between(db, &fresh, span, (Of::All, By::Nothing)).await?;
         let all = series_all(db, &fresh, &[span.from(), span.to()]).await?;
         let all = all.first().copied().unwrap_or_default();
         let servers = tools
             .iter()
-            .map(|tool| (tool.server.clone(), tool.counts.calls()));
+            .map(|((server, _), counts)| (server.clone(), counts.calls()));
         let reasons = refusals
             .iter()
             .map(|refused| (refused.reason.clone(), refused.times));
@@ -64,7 +64,7 @@ impl Values {
         ];
         let tools_counted = tools
             .iter()
-            .map(|tool| (tool.tool.clone(), tool.counts.calls()));
+            .map(|((_, tool), counts)| (tool.clone(), counts.calls()));
         Ok(Self {
             servers: added(servers),
             reasons: added(reasons),

@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fresh::Fresh;
-use super::names::Texts;
+use super::names::{Texts, number};
 use super::sums::{Pieces, Span};
 use crate::db::DbError;
 
@@ -46,6 +46,108 @@ pub struct Spent {
 /// Agent, server and tool, and a text.
 type Key = ([i64; 3], String);
 
+/// Which calls are asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of<'a> {
+    /// All of them.
+    All,
+    /// Those of one agent.
+    Agent(&'a str),
+    /// Those to one tool of a server.
+    Tool(&'a str, &'a str),
+}
+
+/// What is told apart; the less it is, the faster is the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Agent, server and tool.
+    Pairs,
+    /// Agents; servers and tools are not told.
+    Agents,
+    /// Nothing but the reason, or the unit.
+    Nothing,
+}
+
+impl By {
+    /// Agent, server and tool, as far as they are told, and what stands before the text in the grouping.
+    fn columns(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Pairs => (
+                "agent_id, server_id, tool_id",
+                "agent_id, server_id, tool_id, ",
+            ),
+            Self::Agents => ("agent_id, 0, 0", "agent_id, "),
+            Self::Nothing => ("0, 0, 0", ""),
+        }
+    }
+
+    fn of(self, [agent, server, tool]: [i64; 3]) -> [i64; 3] {
+        match self {
+            Self::Pairs => [agent, server, tool],
+            Self::Agents => [agent, 0, 0],
+            Self::Nothing => [0; 3],
+        }
+    }
+}
+
+/// The numbers of the names that are asked about.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    agent: Option<i64>,
+    tool: Option<(i64, i64)>,
+}
+
+impl Asked {
+    /// `None` when the log knows no such name.
+    async fn of(db: &mut SqliteConnection, of: Of<'_>) -> Result<Option<Self>, DbError> {
+        let all = Self {
+            agent: None,
+            tool: None,
+        };
+        Ok(match of {
+            Of::All => Some(all),
+            Of::Agent(name) => number(db, name).await?.map(|agent| Self {
+                agent: Some(agent),
+                ..all
+            }),
+            Of::Tool(server, tool) => {
+                let ids = number(db, server).await?.zip(number(db, tool).await?);
+                ids.map(|tool| Self {
+                    tool: Some(tool),
+                    ..all
+                })
+            }
+        })
+    }
+
+    fn keeps(self, [agent, server, tool]: [i64; 3]) -> bool {
+        self.agent.is_none_or(|asked| asked == agent)
+            && self.tool.is_none_or(|asked| asked == (server, tool))
+    }
+}
+
+/// The tables that hold one thing by the day and by the quarter of an hour, its text and its number.
+struct Tables {
+    days: &'static str,
+    quarters: &'static str,
+    text: &'static str,
+    value: &'static str,
+}
+
+const REFUSALS: Tables = Tables {
+    days: "refusal_day",
+    quarters: "rollup_refusal",
+    text: "reason",
+    value: "refused",
+};
+
+const SPEND: Tables = Tables {
+    days: "spend_day",
+    quarters: "spend_quarter",
+    text: "unit",
+    value: "amount",
+};
+
 /// Why calls were refused, the most frequent first; at most [`LARGEST`].
 ///
 /// # Errors
@@ -54,15 +156,16 @@ pub async fn refusals_between(
     db: &mut SqliteConnection,
     fresh: &Fresh,
     span: Span,
+    (of, by): (Of<'_>, By),
 ) -> Result<Vec<Refused>, DbError> {
-    let days = "SELECT agent_id, server_id, tool_id, reason, sum(refused) FROM refusal_day
-        WHERE day_us >= $1 AND day_us < $2 GROUP BY agent_id, server_id, tool_id, reason";
-    let quarters = "SELECT agent_id, server_id, tool_id, reason, sum(refused) FROM rollup_refusal
-        WHERE quarter_us >= $1 AND quarter_us < $2 GROUP BY agent_id, server_id, tool_id, reason";
-    let mut sums = ask(db, span, [days, quarters]).await?;
-    for noted in fresh.of(span) {
+    let Some(asked) = Asked::of(db, of).await? else {
+        return Ok(Vec::new());
+    };
+    let mut sums = ask(db, span, &REFUSALS, (asked, by)).await?;
+    for noted in fresh.of(span).filter(|noted| asked.keeps(noted.ids)) {
         if let Some(reason) = &noted.reason {
-            add(&mut sums, (noted.ids, reason.clone()), noted.counts.refused);
+            let key = (by.of(noted.ids), reason.clone());
+            add(&mut sums, key, noted.counts.refused);
         }
     }
     let (rows, texts) = largest(db, sums).await?;
@@ -85,15 +188,15 @@ pub async fn spend_between(
     db: &mut SqliteConnection,
     fresh: &Fresh,
     span: Span,
+    (of, by): (Of<'_>, By),
 ) -> Result<Vec<Spent>, DbError> {
-    let days = "SELECT agent_id, server_id, tool_id, unit, sum(amount) FROM spend_day
-        WHERE day_us >= $1 AND day_us < $2 GROUP BY agent_id, server_id, tool_id, unit";
-    let quarters = "SELECT agent_id, server_id, tool_id, unit, sum(amount) FROM spend_quarter
-        WHERE quarter_us >= $1 AND quarter_us < $2 GROUP BY agent_id, server_id, tool_id, unit";
-    let mut sums = ask(db, span, [days, quarters]).await?;
-    for noted in fresh.of(span) {
+    let Some(asked) = Asked::of(db, of).await? else {
+        return Ok(Vec::new());
+    };
+    let mut sums = ask(db, span, &SPEND, (asked, by)).await?;
+    for noted in fresh.of(span).filter(|noted| asked.keeps(noted.ids)) {
         for (unit, amount) in &noted.spent {
-            add(&mut sums, (noted.ids, unit.clone()), *amount);
+            add(&mut sums, (by.of(noted.ids), unit.clone()), *amount);
         }
     }
     let (rows, texts) = largest(db, sums).await?;
@@ -111,15 +214,31 @@ pub async fn spend_between(
 async fn ask(
     db: &mut SqliteConnection,
     span: Span,
-    [by_day, by_quarter]: [&'static str; 2],
+    tables: &Tables,
+    (asked, by): (Asked, By),
 ) -> Result<HashMap<Key, i64>, DbError> {
     let Pieces { days, rest } = span.pieces();
-    let pieces = [(by_day, days), (by_quarter, rest[0]), (by_quarter, rest[1])];
+    let pieces = [
+        (tables.days, "day_us", days),
+        (tables.quarters, "quarter_us", rest[0]),
+        (tables.quarters, "quarter_us", rest[1]),
+    ];
     let mut sums = HashMap::new();
-    for (text, (from, to)) in pieces.into_iter().filter(|(_, (from, to))| from < to) {
-        let rows: Vec<(i64, i64, i64, String, i64)> = sqlx::query_as(text)
+    for (table, at, (from, to)) in pieces.into_iter().filter(|(_, _, (from, to))| from < to) {
+        let Tables { text, value, .. } = tables;
+        let (columns, group) = by.columns();
+        // The text is put together from constants of this program alone.
+        let text = format!(
+            "SELECT {columns}, {text}, sum({value}) FROM {table} WHERE {at} >= $1 AND {at} < $2
+            AND ($3 IS NULL OR agent_id = $3) AND ($4 IS NULL OR (server_id = $4 AND tool_id = $5))
+            GROUP BY {group}{text}"
+        );
+        let rows: Vec<(i64, i64, i64, String, i64)> = sqlx::query_as(AssertSqlSafe(text))
             .bind(from)
             .bind(to)
+            .bind(asked.agent)
+            .bind(asked.tool.map(|(server, _)| server))
+            .bind(asked.tool.map(|(_, tool)| tool))
             .fetch_all(&mut *db)
             .await?;
         for (agent, server, tool, text, value) in rows {

@@ -244,7 +244,8 @@ pub(super) fn busy(counts: &Counts) -> Reverse<(i64, i64)> {
     Reverse((counts.calls(), counts.ended()))
 }
 
-/// All tools with a number, the busiest first. Names that were only ever refused have none: they may be invented.
+/// All tools with a number, the busiest first. Names that were only ever refused have none: they may be invented. How long
+/// their calls took is told of `timed`, which is most of what is read.
 ///
 /// # Errors
 /// When SQLite refuses.
@@ -252,10 +253,11 @@ pub async fn tools_between(
     db: &mut SqliteConnection,
     fresh: &Fresh,
     span: Span,
+    timed: Span,
 ) -> Result<Vec<ToolCounts>, DbError> {
     let key = |noted: &Noted| Some([0, noted.ids[1], noted.ids[2]]);
     let sums = ask(db, (fresh, span), TOOLS, key).await?;
-    let mut took = took(db, fresh, span).await?;
+    let mut took = took(db, fresh, timed).await?;
     let tools = tools(db, sums).await?.into_iter();
     let tools = tools.map(|(ids, (server, tool), counts)| ToolCounts {
         server,
@@ -266,7 +268,7 @@ pub async fn tools_between(
     Ok(tools.collect())
 }
 
-/// The same without how long they took, which is most of what is read.
+/// The same without how long they took.
 ///
 /// # Errors
 /// When SQLite refuses.

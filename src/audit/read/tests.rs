@@ -297,7 +297,7 @@ async fn compare_lists(world: &World, db: &mut SqliteConnection, fresh: &Fresh, 
         "{span:?}"
     );
 
-    let tools = tools_between(db, fresh, span).await.unwrap();
+    let tools = tools_between(db, fresh, span, span).await.unwrap();
     assert!(tools.is_sorted_by(|one, next| one.counts.calls() >= next.counts.calls()));
     let days = touched(span);
     for tool in &tools {
@@ -416,18 +416,65 @@ async fn compare_spend(world: &World, db: &mut SqliteConnection, fresh: &Fresh, 
             *spent.entry((who.clone(), (*unit).to_owned())).or_insert(0) += amount;
         }
     }
-    let found = refusals_between(db, fresh, span).await.unwrap().into_iter();
+    let found = refusals_between(db, fresh, span, (Of::All, By::Pairs))
+        .await
+        .unwrap()
+        .into_iter();
     let found = found.map(|row| {
         let who = (row.agent.unwrap(), row.server.unwrap(), row.tool);
         ((who, row.reason), row.times)
     });
     assert_eq!(found.collect::<BTreeMap<_, _>>(), refused, "{span:?}");
-    let found = spend_between(db, fresh, span).await.unwrap().into_iter();
+    let found = spend_between(db, fresh, span, (Of::All, By::Pairs))
+        .await
+        .unwrap()
+        .into_iter();
     let found = found.map(|row| {
         let who = (row.agent.unwrap(), row.server.unwrap(), row.tool);
         ((who, row.unit), row.micros)
     });
     assert_eq!(found.collect::<BTreeMap<_, _>>(), spent, "{span:?}");
+    compare_coarser(db, fresh, span, (&refused, &spent)).await;
+}
+
+type Sums = BTreeMap<((String, String, Option<String>), String), i64>;
+
+/// What is told less finely, or of some calls only, adds up to the same.
+async fn compare_coarser(
+    db: &mut SqliteConnection,
+    fresh: &Fresh,
+    span: Span,
+    (refused, spent): (&Sums, &Sums),
+) {
+    let all = refusals_between(db, fresh, span, (Of::All, By::Nothing));
+    let total: i64 = all.await.unwrap().iter().map(|row| row.times).sum();
+    assert_eq!(total, refused.values().sum::<i64>(), "{span:?}");
+    for agent in ["agent-1", "nobody"] {
+        let sum = |sums: &Sums| -> i64 {
+            let of_it = sums.iter().filter(|(((its, ..), _), _)| its == agent);
+            of_it.map(|(_, value)| value).sum()
+        };
+        let asked = (Of::Agent(agent), By::Pairs);
+        let found = refusals_between(db, fresh, span, asked).await.unwrap();
+        let found: i64 = found.iter().map(|row| row.times).sum();
+        assert_eq!(found, sum(refused), "{agent} {span:?}");
+        let found = spend_between(db, fresh, span, (Of::All, By::Agents)).await;
+        let found = found.unwrap().into_iter();
+        let found = found.filter(|row| row.agent.as_deref() == Some(agent));
+        let found: i64 = found.map(|row| row.micros).sum();
+        assert_eq!(found, sum(spent), "{agent} {span:?}");
+    }
+    for ((_, server, tool), _) in refused.keys().take(3) {
+        let Some(tool) = tool else { continue };
+        let of_it = refused.iter().filter(|(((_, s, t), _), _)| {
+            (s.as_str(), t.as_deref()) == (server.as_str(), Some(tool.as_str()))
+        });
+        let expected: i64 = of_it.map(|(_, value)| value).sum();
+        let asked = (Of::Tool(server, tool), By::Nothing);
+        let found = refusals_between(db, fresh, span, asked).await.unwrap();
+        let found: i64 = found.iter().map(|row| row.times).sum();
+        assert_eq!(found, expected, "{server}/{tool} {span:?}");
+    }
 }
 
 async fn compare_series(world: &World, db: &mut SqliteConnection, fresh: &Fresh) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::audit::read::{self, Extent, Fresh, Known, Note, Refused, Span, Spent};
+use crate::audit::read::{self, By, Extent, Fresh, Known, Note, Of, Refused, Span, Spent};
 use crate::audit::{Counts, Kind};
 use crate::budget::ended_between;
 use crate::db::{DbError, SqliteConnection};
@@ -146,22 +146,19 @@ async fn fill_sums(
         (name, counts, before)
     });
     report.agents = agents.collect();
-    let tools = read::tools_between(db, &fresh, spans.now).await?;
-    let tools = tools
-        .into_iter()
-        .map(|tool| ((tool.server, tool.tool), tool.counts));
-    report.tools = tools.collect();
+    report.tools = read::tool_counts_between(db, &fresh, spans.now).await?;
+    let units = (Of::All, By::Nothing);
     let spent = |spent: Vec<Spent>| spent.into_iter().map(|it| (it.unit, it.micros));
     report.spend = by_word([
-        spent(read::spend_between(db, &fresh, spans.now).await?).collect(),
-        spent(read::spend_between(db, &fresh, spans.before).await?).collect(),
+        spent(read::spend_between(db, &fresh, spans.now, units).await?).collect(),
+        spent(read::spend_between(db, &fresh, spans.before, units).await?).collect(),
     ]);
-    let refused = read::refusals_between(db, &fresh, spans.now).await?;
+    let refused = read::refusals_between(db, &fresh, spans.now, (Of::All, By::Pairs)).await?;
     let times = |refused: &[Refused]| -> Vec<(String, i64)> {
         let refused = refused.iter();
         refused.map(|it| (it.reason.clone(), it.times)).collect()
     };
-    let before = read::refusals_between(db, &fresh, spans.before).await?;
+    let before = read::refusals_between(db, &fresh, spans.before, units).await?;
     report.refusals = by_word([times(&refused), times(&before)]);
     report.exhausted = refused
         .into_iter()

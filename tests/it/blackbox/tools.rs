@@ -202,5 +202,9 @@ async fn a_check_by_the_log_finds_what_the_servers_never_listed() {
     let said = "warning[P022]: server `images` has no tool `imagin`";
     assert!(ended.out.contains(said), "{}", ended.out);
     // Nobody knows the arguments, and nothing of a server that nobody called.
-    assert_eq!((found, ended.out.contains("P041")), (1, false), "{ended:#?}");
+    assert_eq!(
+        (found, ended.out.contains("P041")),
+        (1, false),
+        "{ended:#?}"
+    );
 }
