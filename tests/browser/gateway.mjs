@@ -54,7 +54,7 @@ agents:
     token_hash: ${hash(agents.designer)}
     roles: [reader]
     servers:
-      - {server: images, tools: [imagine, describe], budgets: [2 total, team]}
+      - {server: images, tools: [imagine, describe], budgets: [2/year, team]}
       - {server: notes, tools: [read, search], budgets: [500/hour]}
   clerk:
     owner: "javascript:alert(1)"
