@@ -12,6 +12,7 @@ tool with and without twenty readers beside it. Everything stays on the loopback
 import gzip
 import hashlib
 import json
+import multiprocessing
 import pathlib
 import re
 import statistics
@@ -25,7 +26,7 @@ import http.client
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOKEN = "hwd_bench_" + "a" * 40
 ROUNDS = 7
-CALLS = 400
+CALLS = 1000
 READERS = 20
 
 PAGES = [
@@ -49,11 +50,12 @@ class Gateway:
         rules = pathlib.Path(self.folder.name) / "permissions.yaml"
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()
         agents = "".join(
-            f'  agent-{n:03}: {{token_hash: "sha256:{hashlib.sha256(b"%d" % n).hexdigest()}", servers: [notes]}}\n'
+            f'  agent-{n:03}: {{token_hash: "sha256:{hashlib.sha256(b"%d" % n).hexdigest()}", servers: [server-00, server-01, server-02]}}\n'
             for n in range(100)
         )
+        servers = "".join(f"  server-{n:02}: {{url: http://localhost:9/mcp}}\n" for n in range(30))
         rules.write_text(
-            f"servers:\n  notes: {{command: {json.dumps(str(binary))}, args: [example-server, notes]}}\n"
+            f"servers:\n{servers}  notes: {{command: {json.dumps(str(binary))}, args: [example-server, notes]}}\n"
             f'agents:\n  bench: {{token_hash: "sha256:{digest}", servers: [notes]}}\n{agents}'
         )
         self.process = subprocess.Popen(
@@ -119,36 +121,46 @@ def calls(gateway):
     return times[CALLS // 2], times[CALLS * 99 // 100]
 
 
-def beside(gateway):
-    calls(gateway)
-    going = threading.Event()
-    going.set()
-    read = [0] * READERS
+def read_on(port, going, read):
+    """Twenty readers in a process of their own, so that they take no time from the caller."""
 
     def reads(me):
-        connection = gateway.connect()
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        turn = me
         while going.is_set():
-            status, *_ = ask(connection, PAGES[(me + read[me]) % len(PAGES)])
-            read[me] += 1
+            ask(connection, PAGES[turn % len(PAGES)])
+            turn += 1
+            with read.get_lock():
+                read.value += 1
             time.sleep(1)
 
-    for turn in range(3):
+    readers = [threading.Thread(target=reads, args=(n,)) for n in range(READERS)]
+    [reader.start() for reader in readers]
+    [reader.join() for reader in readers]
+
+
+def beside(gateway):
+    calls(gateway)
+    for _ in range(5):
         alone = calls(gateway)
+        going, read = multiprocessing.Event(), multiprocessing.Value("i", 0)
         going.set()
-        readers = [threading.Thread(target=reads, args=(n,)) for n in range(READERS)]
-        [reader.start() for reader in readers]
-        time.sleep(1)
+        readers = multiprocessing.Process(target=read_on, args=(gateway.port, going, read))
+        readers.start()
+        time.sleep(2)
+        began, before = time.perf_counter(), read.value
         watched = calls(gateway)
+        rate = (read.value - before) / (time.perf_counter() - began)
         going.clear()
-        [reader.join() for reader in readers]
-        print(f"calls alone: p50 {alone[0]:.2f} ms, p99 {alone[1]:.2f} ms; "
-              f"beside {READERS} readers: p50 {watched[0]:.2f} ms, p99 {watched[1]:.2f} ms")
-    print(f"pages read meanwhile: {sum(read)}")
+        readers.join()
+        print(f"calls alone: p50 {alone[0]:.2f} ms, p99 {alone[1]:.2f} ms; beside {READERS} readers "
+              f"({rate:.0f} pages/s): p50 {watched[0]:.2f} ms, p99 {watched[1]:.2f} ms")
 
 
 gateway = Gateway(sys.argv[1])
 try:
-    pages(gateway)
+    if "--calls" not in sys.argv:
+        pages(gateway)
     beside(gateway)
 finally:
     gateway.stop()

@@ -78,6 +78,7 @@ pub(super) async fn export(
 }
 
 async fn page(dashboard: &Dashboard, wanted: &Wanted) -> Result<CallsPage, Failure> {
+    let _turn = dashboard.turn().await?;
     within(async {
         let mut db = dashboard.readers.page().await?;
         Ok(read::calls(&mut db, wanted).await?)

@@ -60,6 +60,8 @@ pub(super) fn html(page: &impl Template) -> Response {
 pub(super) enum Failure {
     /// It took longer than a page may.
     TooSlow,
+    /// Too many people read at once.
+    Busy,
     /// The database said no.
     Database(DbError),
     /// There is nothing at this address.
@@ -87,6 +89,12 @@ impl IntoResponse for Failure {
                 "That took too long",
                 "The search was stopped after two seconds. Choose a shorter time, or fewer filters; \
                  calls through the gateway are not affected.",
+            )
+            .answer(StatusCode::SERVICE_UNAVAILABLE),
+            Self::Busy => Message::new(
+                "Many people are reading",
+                "Pages take turns, so that calls through the gateway are not held up, and it did not come to this one within \
+                 five seconds. Load it again.",
             )
             .answer(StatusCode::SERVICE_UNAVAILABLE),
             Self::Astray => Message::new("No such page", "There is nothing at this address.")

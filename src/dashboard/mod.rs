@@ -66,7 +66,7 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Redirect;
 use axum::routing::{MethodRouter, get, post};
 use futures_util::future::BoxFuture;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
@@ -88,6 +88,9 @@ pub const BASE: &str = "/audit";
 
 /// How long a page may take, waiting for a connection included.
 const DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a page waits for its turn to read.
+const TURN: Duration = Duration::from_secs(5);
 
 /// The longest login form, in bytes.
 const MAX_FORM: usize = 4_096;
@@ -139,6 +142,8 @@ pub struct Dashboard {
     attempts: Arc<Attempts>,
     /// Places for people who watch calls as they end, and for lists that are taken away.
     watchers: Arc<Semaphore>,
+    /// Who reads now. However many look at pages, one processor is left for calls.
+    turns: Arc<Semaphore>,
     exports: Arc<Semaphore>,
     /// When the gateway stops, nobody watches any more.
     stop: CancellationToken,
@@ -166,6 +171,7 @@ impl Dashboard {
             signer: Signer::new(&key),
             attempts: Arc::default(),
             watchers: Arc::new(Semaphore::new(call_tail::WATCHERS)),
+            turns: Arc::new(Semaphore::new(turns())),
             exports: Arc::new(Semaphore::new(call_export::EXPORTS)),
             stop: CancellationToken::new(),
         }
@@ -236,6 +242,12 @@ impl Dashboard {
         }
     }
 
+    /// Waits until a page may read; it is let go with what is returned.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        let turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
+        turn.ok().and_then(Result::ok).ok_or(Failure::Busy)
+    }
+
     fn remarks(&self) -> Remarks {
         self.remarks
             .as_ref()
@@ -246,6 +258,12 @@ impl Dashboard {
     fn permissions(&self) -> Arc<Permissions> {
         (self.permissions)()
     }
+}
+
+/// Pages that may read at once: one processor less than there are.
+fn turns() -> usize {
+    let processors = std::thread::available_parallelism();
+    processors.map_or(1, |number| number.get().saturating_sub(1).max(1))
 }
 
 impl fmt::Debug for Dashboard {

@@ -4,6 +4,7 @@ mod budgets;
 mod connect;
 mod denials;
 mod help;
+mod limits;
 mod policies;
 mod recorded;
 mod report;

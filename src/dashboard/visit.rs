@@ -141,6 +141,7 @@ pub(super) async fn reading<T>(
     visit: &Visit,
     read: impl AsyncFnOnce(&mut PageReader) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
+    let _turn = visit.dashboard.turn().await?;
     super::within(async {
         let mut db = visit.dashboard.readers.snapshot().await?;
         read(&mut db).await

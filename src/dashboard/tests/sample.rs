@@ -231,7 +231,7 @@ impl Sample {
         mount(dashboard.behind(proxies)).layer(Extension(Arc::clone(&self.folder)))
     }
 
-    async fn dashboard(&self, access: Access, permissions: Permissions) -> Dashboard {
+    pub(super) async fn dashboard(&self, access: Access, permissions: Permissions) -> Dashboard {
         let readers = Readers::open(&self.folder.path().join("log.db"))
             .await
             .unwrap();
