@@ -1,6 +1,6 @@
 //! How long calls took, in classes that grow by half, and what can be said of it. Pure.
 
-/// Classes of time: the first is everything under [`FIRST_US`], the last everything that is longer than the rest.
+/// Classes of time: the first is everything under a millisecond, the last everything that is longer than the rest.
 pub const BUCKETS: usize = 32;
 
 /// The bound of the first class, in microseconds.

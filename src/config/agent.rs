@@ -1,6 +1,6 @@
 //! `agents:`, `roles:` and `viewers:`: who may ask at all, and for what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::policy::{Agent, DenyRule, RefusalStyle, UngrantedStyle, Viewer, ViewerScope};
@@ -219,6 +219,7 @@ fn role_names<'n>(fields: &Fields<'n>, roles: &Roles, findings: &mut Findings) -
 pub(super) fn viewers(
     section: &[Entry],
     ground: Ground<'_>,
+    agents: &BTreeMap<AgentName, Arc<Agent>>,
     seen: &mut SeenHashes,
     findings: &mut Findings,
 ) -> BTreeMap<ViewerName, Viewer> {
@@ -250,6 +251,7 @@ pub(super) fn viewers(
             tokens,
             header: proxy_header(&fields, &mut headers, findings),
             see: scopes(&fields, findings),
+            agents: whose_calls(&fields, agents, findings),
         };
         viewers.insert(name, viewer);
     }
@@ -262,6 +264,46 @@ fn nobody_comes_in(subject: &str, owner: Span) -> Finding {
     Finding::new(Code::BadHash, owner, title)
         .note(MAKE_ONE)
         .note("`header: {X-Forwarded-Groups: audit}` believes a reverse proxy; see `serve --trusted-proxy`")
+}
+
+/// Agents whose calls one viewer sees, at most: as many as one filter has conditions.
+const MAX_SEEN: usize = 40;
+
+fn whose_calls(
+    fields: &Fields<'_>,
+    agents: &BTreeMap<AgentName, Arc<Agent>>,
+    findings: &mut Findings,
+) -> Option<BTreeSet<AgentName>> {
+    let entry = fields.entry("agents")?;
+    let mut seen = BTreeSet::new();
+    for item in fields.list("agents", findings) {
+        let Some(written) = text(item, item.span, "an item of `agents`", findings) else {
+            continue;
+        };
+        let known = agents.keys().find(|agent| agent.as_str() == written.text);
+        if let Some(agent) = known {
+            seen.insert(agent.clone());
+            continue;
+        }
+        let title = format!(
+            "{} sees the calls of agent {}, which is not defined",
+            fields.subject(),
+            quote(written.text)
+        );
+        let finding = Finding::new(Code::UnknownName, written.span, title);
+        let finding = finding.label("no agent with this name");
+        let names = agents.keys().map(AgentName::as_str);
+        findings.add(did_you_mean(finding, written, names));
+    }
+    if seen.len() > MAX_SEEN {
+        let title = format!(
+            "{} sees the calls of {} agents; more than {MAX_SEEN} cannot be named",
+            fields.subject(),
+            seen.len()
+        );
+        findings.add(Finding::new(Code::Shape, entry.key_span, title));
+    }
+    Some(seen)
 }
 
 fn scopes(fields: &Fields<'_>, findings: &mut Findings) -> Vec<ViewerScope> {

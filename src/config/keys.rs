@@ -92,7 +92,7 @@ pub(super) const WEIGHT: &[&str] = &["argument"];
 pub(super) const RATE: &[&str] = &["limit", "per", "burst"];
 
 /// One viewer.
-pub(super) const VIEWER: &[&str] = &["token_hash", "header", "see"];
+pub(super) const VIEWER: &[&str] = &["token_hash", "header", "see", "agents"];
 
 /// One test of the file.
 pub(super) const TEST: &[&str] = &[

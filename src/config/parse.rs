@@ -172,7 +172,7 @@ fn document(
     let rate = defaults.rate.as_ref();
     let agents = agent::agents(section, ground, &mut roles, rate, &mut seen, findings);
     let section = file.map("viewers", findings);
-    let viewers = agent::viewers(section, ground, &mut seen, findings);
+    let viewers = agent::viewers(section, ground, &agents, &mut seen, findings);
     let cast = Cast {
         agents: &named,
         servers: &servers.names,

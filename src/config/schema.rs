@@ -543,6 +543,11 @@ fn viewer() -> Vec<Property> {
             "What they see beside metadata.",
             list(&word(&["metadata", "arguments", "results"])),
         ),
+        (
+            "agents",
+            "Whose calls they see; everybody's when this is not written.",
+            list(&text()),
+        ),
     ]
 }
 

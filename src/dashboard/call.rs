@@ -42,6 +42,8 @@ pub(super) async fn bodies(
     if scopes(&visit).is_empty() {
         return Err(Failure::Hidden);
     }
+    // What nobody could be shown is not written down.
+    reading(&visit, async |db| gather(db, &visit, call, false).await).await?;
     let accessed = Accessed {
         viewer: visit.viewer(),
         of: Some(call),
@@ -83,13 +85,21 @@ struct Found {
 
 async fn show(id: &str, visit: &Visit, is_open: bool) -> Result<Response, Failure> {
     let call: CallId = id.parse().map_err(|_| NO_CALL)?;
-    let found = reading(visit, async |db| gather(db, call, is_open).await).await?;
+    let found = reading(visit, async |db| gather(db, visit, call, is_open).await).await?;
     let may_see = scopes(visit);
     Ok(html(&CallPage::new(visit, &found, &may_see, is_open)))
 }
 
-async fn gather(db: &mut PageReader, call: CallId, is_open: bool) -> Result<Found, Failure> {
+async fn gather(
+    db: &mut PageReader,
+    visit: &Visit,
+    call: CallId,
+    is_open: bool,
+) -> Result<Found, Failure> {
     let call = whole_call(db, call, is_open).await?.ok_or(NO_CALL)?;
+    if !visit.may_see(call.row.opening.agent.as_deref()) {
+        return Err(NO_CALL);
+    }
     let near = match &call.facts.session {
         Some(session) => neighbours(db, &call.row, session).await?,
         None => Vec::new(),

@@ -23,7 +23,7 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
     let wanted = visit.filter.wanted(visit.now);
     let is_with_values = visit.filter.along.contains_key(VALUES);
     let stretch = visit.stretch(Back::MONTH);
-    let (found, values) = reading(&visit, async |db| {
+    let (mut found, values) = reading(&visit, async |db| {
         let found = read::calls(db, &wanted).await?;
         let values = match is_with_values {
             true => Some(Values::read(db, stretch).await?),
@@ -32,6 +32,10 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
         Ok((found, values))
     })
     .await?;
+    if visit.only.is_some() {
+        // Names that were meant would come from everybody's calls.
+        found.unknown.clear();
+    }
     let columns = Columns::of(&visit.filter);
     let (filter, watch) = (&visit.filter, visit.watch());
     Ok(html(&Calls {
@@ -43,6 +47,7 @@ pub(super) async fn page(visit: Visit) -> Result<Response, Failure> {
         choices: columns.choices(),
         columns,
         values: values.map(|values| values.lists(filter)),
+        can_count: visit.only.is_none(),
         with_values: relative(&filter.along_with(VALUES, "on")),
         tail: format!("{BASE}/calls/tail{}", filter.leaving(VALUES)),
         reloading: relative(&filter.along_with(REFRESH, "10")),
@@ -73,6 +78,8 @@ struct Calls {
     /// Values to choose from, each with how often it stands in the log.
     values: Option<Vec<ValueList>>,
     with_values: String,
+    /// Whether who looks may see what everybody did.
+    can_count: bool,
     /// Where new calls of the same filter are told as they end.
     tail: String,
     /// The same without a script: the page loads itself anew.

@@ -70,6 +70,8 @@ pub(super) enum Failure {
     Unknown(&'static str),
     /// Who looks may not see what was said in calls.
     Hidden,
+    /// Who looks may see the calls of some agents only, and this is about others as well.
+    NotTheirs,
     /// It cannot be written down that somebody looks.
     Unrecorded,
     /// As many lists are being taken away as may be at once.
@@ -91,6 +93,13 @@ impl IntoResponse for Failure {
                  calls through the gateway are not affected.",
             )
             .answer(StatusCode::SERVICE_UNAVAILABLE),
+            Self::NotTheirs => Message::new(
+                "Not for this viewer",
+                "This viewer sees the calls of some agents only, as `agents` in permissions.yaml says, and this page is about \
+                 others as well.",
+            )
+            .then("/audit/calls", "To the calls")
+            .answer(StatusCode::FORBIDDEN),
             Self::Busy => Message::new(
                 "Many people are reading",
                 "Pages take turns, so that calls through the gateway are not held up, and it did not come to this one within \

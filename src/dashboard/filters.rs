@@ -252,7 +252,9 @@ impl Form {
             Period::Ever | Period::Last(_) => (None, None),
         };
         let permissions = &visit.permissions;
-        let names = permissions.agents().keys().take(OFFERED);
+        let names = permissions.agents().keys();
+        let names = names.filter(|name| visit.may_see(Some(name.as_str())));
+        let names = names.take(OFFERED);
         let servers = permissions.servers().keys().take(OFFERED);
         Self {
             agent: field(Key::Agent),

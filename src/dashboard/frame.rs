@@ -9,6 +9,7 @@ use super::BASE;
 use super::figures::When;
 use super::filter::{COLUMNS, Ignored, REFRESH, VALUES, encode};
 use super::headers::{SCRIPT_NAME, STYLE_NAME};
+use super::scope;
 use super::visit::Visit;
 
 /// Who looks at a page.
@@ -134,7 +135,14 @@ impl Frame {
             style: &STYLE_NAME,
             script: &SCRIPT_NAME,
             theme: visit.theme(),
-            pages: PAGES.into_iter().map(page).collect(),
+            pages: PAGES
+                .into_iter()
+                .filter(|(.., path)| {
+                    let only = visit.only.as_ref();
+                    only.is_none_or(|only| scope::may_open(path, only))
+                })
+                .map(page)
+                .collect(),
             along: along.to_string(),
             viewer: match &visit.guest {
                 Guest::Viewer(name, _) => Some(name.to_string()),

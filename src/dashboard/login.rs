@@ -17,11 +17,13 @@ use crate::audit::{Accessed, Deed};
 use crate::policy::Permissions;
 use crate::types::{Peer, Timestamp, TokenHash, ViewerName};
 
-use super::failure::{Message, html};
+use super::failure::{Failure, Message, html};
 use super::filter::encode;
 use super::frame::{Came, Guest};
 use super::headers::STYLE_NAME;
+use super::scope;
 use super::session::{LASTS, Session};
+use super::visit::only;
 use super::{Access, BASE, Dashboard};
 
 /// The cookie where the browser speaks https; the prefix makes it refuse a cookie set from elsewhere.
@@ -83,6 +85,15 @@ pub(super) async fn guard(
             }
         }
     };
+    if let Some(only) = only(&guest, &permissions) {
+        let path = request.uri().path();
+        if path == "/" {
+            return Redirect::to(&format!("{BASE}/calls")).into_response();
+        }
+        if !scope::may_open(path, &only) {
+            return Failure::NotTheirs.into_response();
+        }
+    }
     request.extensions_mut().insert(guest);
     next.run(request).await
 }

@@ -42,6 +42,7 @@ mod policy;
 mod policy_diff;
 mod reasons;
 mod report;
+mod scope;
 mod server;
 mod servers;
 mod session;

@@ -14,6 +14,7 @@ use crate::types::{Timestamp, ViewerName, Zone};
 use super::figures::Watch;
 use super::filter::{self, Ignored};
 use super::frame::{Frame, Guest, Theme};
+use super::scope::{self, Only};
 use super::{BASE, Dashboard, Failure};
 
 /// Everything a page is made from but the log.
@@ -33,6 +34,8 @@ pub(super) struct Visit {
     pub(super) ignored: Vec<Ignored>,
     /// The zone of all times on the page: of the address, or else of the rules.
     pub(super) zone: Zone,
+    /// The agents whose calls alone may be shown; `None` for everybody's.
+    pub(super) only: Option<Only>,
     theme: Theme,
 }
 
@@ -82,6 +85,14 @@ impl Visit {
         Stretch { from, to }
     }
 
+    /// Whether calls of this agent may be shown.
+    pub(super) fn may_see(&self, agent: Option<&str>) -> bool {
+        self.only.as_ref().is_none_or(|only| {
+            let mut agents = only.iter();
+            agents.any(|known| agent == Some(known.as_str()))
+        })
+    }
+
     /// Who logged in; nobody where the dashboard is open to everybody.
     pub(super) fn viewer(&self) -> Option<ViewerName> {
         match &self.guest {
@@ -122,18 +133,35 @@ impl FromRequestParts<Dashboard> for Visit {
             let tidy = format!("{path}{}", read.filter);
             return Err(Redirect::to(&tidy).into_response());
         }
+        let only = only(&guest, &permissions);
+        let filter = match &only {
+            None => read.filter.clone(),
+            Some(only) => {
+                let narrowed = scope::narrowed(&read.filter, only);
+                narrowed.ok_or_else(|| Failure::NotTheirs.into_response())?
+            }
+        };
         Ok(Self {
             zone: read.zone().unwrap_or_else(|| permissions.zone().clone()),
             guest,
             now: dashboard.clock.now(),
             path,
-            filter: read.filter,
+            filter,
+            only,
             ignored: read.ignored,
             theme: Theme::of(&parts.headers),
             dashboard: dashboard.clone(),
             permissions,
         })
     }
+}
+
+/// The agents whose calls alone somebody may see, by the rules in force.
+pub(super) fn only(guest: &Guest, permissions: &Permissions) -> Option<Only> {
+    let Guest::Viewer(name, _) = guest else {
+        return None;
+    };
+    permissions.viewers().get(name)?.agents.clone()
 }
 
 /// Reads for as long as a page may take; all of it is of one instant.

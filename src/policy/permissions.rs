@@ -2,7 +2,7 @@
 
 // An address is a number like another; `core` has it without any socket.
 use core::net::IpAddr;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -330,6 +330,8 @@ pub struct Viewer {
     pub header: Option<ProxyHeader>,
     /// What they may see.
     pub see: Vec<ViewerScope>,
+    /// Whose calls they may see; `None` for everybody's.
+    pub agents: Option<BTreeSet<AgentName>>,
 }
 
 /// The contents of a policy file, before they are indexed.

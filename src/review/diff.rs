@@ -437,7 +437,9 @@ fn viewers(files: [&Permissions; 2]) -> Vec<Change> {
                     .header
                     .iter()
                     .map(|header| format!("comes in by {header}"));
-                let detail: Vec<String> = std::iter::once(sees(viewer)).chain(by).collect();
+                let whose = whose(viewer).map(|agents| format!("of {agents}"));
+                let detail = std::iter::once(sees(viewer)).chain(whose).chain(by);
+                let detail: Vec<String> = detail.collect();
                 let change = change.detail(detail.join(", ")).effect(Effect::Loosened);
                 changes.push(change.high("sees who calls what"));
             }
@@ -467,6 +469,7 @@ fn viewers(files: [&Permissions; 2]) -> Vec<Change> {
                     changes.push(change(Sign::Removed, what).effect(Effect::Tightened));
                 }
                 changes.extend(introduced(old, new));
+                changes.extend(watched(old, new));
                 if old.see != new.see {
                     let more = new.see.iter().any(|scope| !old.see.contains(scope));
                     let change = change(Sign::Changed, format!("{name} sees"));
@@ -483,6 +486,39 @@ fn viewers(files: [&Permissions; 2]) -> Vec<Change> {
         }
     }
     changes
+}
+
+/// Whose calls a viewer sees.
+fn watched(old: &Viewer, new: &Viewer) -> Option<Change> {
+    if old.agents == new.agents {
+        return None;
+    }
+    let more = match (&old.agents, &new.agents) {
+        (Some(_), None) => true,
+        (Some(old), Some(new)) => !new.is_subset(old),
+        (None, _) => false,
+    };
+    let told = |viewer: &Viewer| whose(viewer).unwrap_or_else(|| "all agents".into());
+    let change = Change::new(
+        About::Viewers,
+        Sign::Changed,
+        format!("{} sees the calls of", new.name),
+    );
+    let change = change.detail(format!("{} -> {}", told(old), told(new)));
+    Some(match more {
+        true => change.effect(Effect::Loosened).high("sees who calls what"),
+        false => change.effect(Effect::Tightened),
+    })
+}
+
+/// The agents whose calls alone a viewer sees.
+fn whose(viewer: &Viewer) -> Option<String> {
+    let agents = viewer.agents.as_ref()?;
+    let names: Vec<&str> = agents.iter().map(|agent| agent.as_str()).collect();
+    Some(match names.as_slice() {
+        [] => "no agent".into(),
+        names => names.join(", "),
+    })
 }
 
 /// By which header of a reverse proxy a viewer comes in.

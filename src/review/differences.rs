@@ -159,6 +159,17 @@ fn tokens_and_readers() {
 }
 
 #[test]
+fn readers_of_some_agents() {
+    insta::assert_snapshot!(said("f4f8e4'}", "f4f8e4', agents: [designer]}"), @r###"
+    viewers ~ governance sees the calls of [all agents -> designer] tightened -
+    "###);
+    let more = "f4f8e4'}\n  friend: {header: {X-Groups: audit}, agents: []}";
+    insta::assert_snapshot!(said("f4f8e4'}", more), @r###"
+    viewers + friend reads the pages [metadata, of no agent, comes in by x-groups: audit] loosened sees who calls what
+    "###);
+}
+
+#[test]
 fn readers_that_a_proxy_lets_in() {
     let group = |group: &str| format!("f4f8e4', header: {{X-Groups: {group}}}}}");
     insta::assert_snapshot!(said("f4f8e4'}", &group("audit")), @r###"

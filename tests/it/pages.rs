@@ -8,8 +8,11 @@ use super::support::{FakeUpstream, World, find, soon, token};
 const POLICY: &str = r#"
 defaults: {capture: full}
 servers: {images: {url: "@images", budgets: ["200/day"]}}
-agents: {clawd: {token_hash: "@clawd", servers: ["*"]}}
+agents:
+  clawd: {token_hash: "@clawd", servers: ["*"]}
+  other: {token_hash: "@other", servers: ["*"]}
 viewers:
+  friend: {token_hash: "@friend", see: [arguments, results], agents: [clawd]}
   reader: {token_hash: "@reader"}
   auditor: {token_hash: "@auditor", see: [arguments]}
 "#;
@@ -178,6 +181,72 @@ async fn whoever_watches_is_told_the_calls_of_the_filter_as_they_end() {
     let next = soon("the next call", tail.next_event()).await.unwrap();
     assert!(next.data.contains(">imagine</bdi>"));
     assert_ne!(next.id, told.id);
+    drop(tail);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_viewer_of_some_agents_sees_nothing_of_the_others() {
+    let world = world().await;
+    let (clawd, other) = (world.agent("clawd"), world.agent("other"));
+    clawd.call("imagine", json!({"prompt": "ours"})).await;
+    other.call("describe", json!({"prompt": "theirs"})).await;
+    let events = world.events().await;
+    let admitted = find(&events, "admitted").into_iter();
+    let calls = admitted.filter(|event| event.text("method") == "tools/call");
+    let of = |name: &str| {
+        let mut calls = calls.clone().filter(|event| event.text("agent") == name);
+        calls.next().unwrap().text("call").to_owned()
+    };
+    let friend = Viewer::new(&world, "friend").await;
+    assert_eq!(friend.get("/audit").await.0, 303, "to the calls");
+    for path in [
+        "/audit/calls",
+        "/audit/calls?agent=clawd&agent=other&values=on",
+        "/audit/calls?-agent=nobody",
+        "/audit/calls.csv",
+        "/audit/calls.jsonl?agent=other&agent=clawd",
+        "/audit/agents/clawd",
+        &format!("/audit/calls/{}", of("clawd")),
+        &format!("/audit/calls/{}/bodies", of("clawd")),
+    ] {
+        let (status, page) = friend.get(path).await;
+        assert_eq!(status, 200, "{path}: {page}");
+        assert!(page.contains("clawd"), "{path}");
+        for theirs in [
+            "other<",
+            "\"other\"",
+            ",other,",
+            "describe",
+            "theirs",
+            &of("other"),
+        ] {
+            assert!(!page.contains(theirs), "{path} tells {theirs}: {page}");
+        }
+    }
+    let theirs = of("other");
+    for (path, expected) in [
+        ("/audit/calls?agent=other", 403),
+        (&format!("/audit/calls?call={theirs}"), 403),
+        (&format!("/audit/calls/{theirs}"), 404),
+        (&format!("/audit/calls/{theirs}/bodies"), 404),
+        ("/audit/agents/other", 403),
+        ("/audit/agents", 403),
+        ("/audit/agents.csv", 403),
+        ("/audit/denials", 403),
+        ("/audit/report/2026-11", 403),
+        ("/audit/budgets", 403),
+    ] {
+        assert_eq!(friend.get(path).await.0, expected, "{path}");
+    }
+    let opened = deeds(&world, "body").await;
+    assert_eq!(opened.len(), 1, "what nobody was shown is not written down");
+    let tail = world.stranger().get("/audit/calls/tail");
+    let mut tail = tail.header("cookie", &friend.cookie).open().await;
+    other.call("describe", json!({})).await;
+    clawd.call("imagine", json!({"n": 3})).await;
+    let told = soon("a call", tail.next_event()).await.unwrap();
+    assert!(told.data.contains(">clawd</bdi>"), "{}", told.data);
     drop(tail);
     world.stop().await;
 }

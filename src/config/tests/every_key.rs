@@ -269,6 +269,11 @@ const TESTS: &[(&str, &str, &str)] = &[
         "tokens_and_viewers_are_known_until_they_expire",
     ),
     (
+        "viewer",
+        "agents",
+        "a_viewer_of_some_agents_sees_nothing_of_the_others",
+    ),
+    (
         "test",
         "name",
         "what_fails_says_what_was_expected_what_came_and_which_line_did_it",

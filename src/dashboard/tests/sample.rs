@@ -408,6 +408,7 @@ pub(super) fn parts() -> Parts {
         tokens: vec![token(VIEWER)],
         header: None,
         see: vec![ViewerScope::Metadata],
+        agents: None,
     };
     Parts {
         revision: Revision::of(b"the rules"),
