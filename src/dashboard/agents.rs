@@ -130,8 +130,8 @@ async fn gather(db: &mut PageReader, visit: &Visit, stretch: Stretch) -> Result<
     })
 }
 
-/// What agents of the rules were let through to. All of the time is read only for those that did not use each of their
-/// grants in the last week of it.
+/// What agents of the rules were let through to. The time before its last day, and before its last week, is read only for
+/// those that did not use each of their grants since.
 async fn used(
     db: &mut PageReader,
     fresh: &Fresh,
@@ -140,23 +140,23 @@ async fn used(
 ) -> Result<Vec<[String; 3]>, Failure> {
     let agents = visit.permissions.agents();
     let with_grants = agents.iter().filter(|(_, agent)| !agent.grants.is_empty());
-    let names: Vec<&str> = with_grants.map(|(name, _)| name.as_str()).collect();
-    let week = Span::new(Back::WEEK.before(span.to()).max(span.from()), span.to());
-    let mut used = read::let_through(db, fresh, &names, week).await?;
-    let by_agent = by_agent(&used);
-    let has_unused = |name: &str| {
-        let agent = name
-            .parse()
-            .ok()
-            .and_then(|name: AgentName| agents.get(&name));
-        let called = by_agent.get(name).map(Vec::as_slice).unwrap_or_default();
-        agent.is_some_and(|agent| unused(agent, called, visit.now) > 0)
-    };
-    let rest: Vec<&str> = names.into_iter().filter(|name| has_unused(name)).collect();
-    if week != span && !rest.is_empty() {
-        used.extend(
-            read::let_through(db, fresh, &rest, Span::new(span.from(), week.from())).await?,
-        );
+    let mut rest: Vec<&str> = with_grants.map(|(name, _)| name.as_str()).collect();
+    let mut used = Vec::new();
+    let mut to = span.to();
+    for from in [Back::DAY.before(to), Back::WEEK.before(to), span.from()] {
+        let from = from.max(span.from());
+        if rest.is_empty() || from >= to {
+            break;
+        }
+        used.extend(read::let_through(db, fresh, &rest, Span::new(from, to)).await?);
+        to = from;
+        let by_agent = by_agent(&used);
+        rest.retain(|name| {
+            let agent = name.parse().ok();
+            let agent = agent.and_then(|name: AgentName| agents.get(&name));
+            let called = by_agent.get(name).map(Vec::as_slice).unwrap_or_default();
+            agent.is_some_and(|agent| unused(agent, called, visit.now) > 0)
+        });
     }
     Ok(used)
 }

@@ -10,7 +10,7 @@ use crate::types::Timestamp;
 
 use super::day::countable;
 use super::fresh::Fresh;
-use super::names::Texts;
+use super::names::{Texts, number};
 use super::sums::{Pieces, Span};
 
 /// How often an agent called a tool; refused calls are not among them.
@@ -62,20 +62,26 @@ pub async fn uses(db: &mut SqliteConnection, since: Timestamp) -> Result<Vec<Use
     Ok(uses.collect())
 }
 
-/// Which tools agents called in some time, as agent, server and tool, in the order of their names; refused calls are not
-/// among them.
+/// Which tools some agents called in some time, as agent, server and tool, in the order of their names; refused calls are
+/// not among them.
 ///
 /// # Errors
 /// When SQLite refuses.
 pub async fn called_between(
     db: &mut SqliteConnection,
     fresh: &Fresh,
+    agents: &[&str],
     span: Span,
 ) -> Result<Vec<[String; 3]>, DbError> {
+    let mut ids = Vec::new();
+    for agent in agents {
+        ids.extend(number(db, agent).await?);
+    }
+    let listed = serde_json::Value::from(ids.as_slice()).to_string();
     let days = "SELECT DISTINCT agent_id, server_id, tool_id FROM pair_day
-        WHERE day_us >= $1 AND day_us < $2 AND admitted > 0";
+        WHERE day_us >= $1 AND day_us < $2 AND admitted > 0 AND agent_id IN (SELECT value FROM json_each($3))";
     let quarters = "SELECT DISTINCT agent_id, server_id, tool_id FROM rollup
-        WHERE quarter_us >= $1 AND quarter_us < $2 AND admitted > 0";
+        WHERE quarter_us >= $1 AND quarter_us < $2 AND admitted > 0 AND agent_id IN (SELECT value FROM json_each($3))";
     let pieces: Pieces = span.pieces();
     let [first, last] = pieces.rest;
     let mut called = HashSet::new();
@@ -83,11 +89,13 @@ pub async fn called_between(
         let rows: Vec<(i64, i64, i64)> = sqlx::query_as(text)
             .bind(from)
             .bind(to)
+            .bind(&listed)
             .fetch_all(&mut *db)
             .await?;
         called.extend(rows.into_iter().map(<[i64; 3]>::from));
     }
     let fresh = fresh.of(span).filter(|noted| noted.counts.admitted > 0);
+    let fresh = fresh.filter(|noted| ids.contains(&noted.ids[0]));
     called.extend(fresh.map(|noted| noted.ids));
     let texts = Texts::load(db, called.iter().flatten().copied()).await?;
     let named = called.into_iter().filter_map(|[agent, server, tool]| {

@@ -127,9 +127,7 @@ impl Access {
                 self.ending.push(row());
             }
             let has_ended = remark(rule.expires, ends) == Remark::Ended;
-            let mut used = used.into_iter().flatten();
-            let is_used = used.any(|(server, tool)| covers(rule, server, tool));
-            if !is_used && !has_ended && agent.disabled.is_none() {
+            if !is_used(rule, used) && !has_ended && agent.disabled.is_none() {
                 self.unused.push(row());
             }
         }
@@ -151,6 +149,16 @@ fn remark(expires: Option<Timestamp>, [end, next]: [Timestamp; 2]) -> Remark {
         Some(at) if at <= next => Remark::NextMonth,
         Some(_) | None => Remark::Nothing,
     }
+}
+
+/// Whether an agent has a grant that no call may have been made because of.
+pub(super) fn has_unused(agent: &Agent, used: Option<&Vec<(String, String)>>) -> bool {
+    agent.grants.iter().any(|rule| !is_used(rule, used))
+}
+
+fn is_used(rule: &GrantRule, used: Option<&Vec<(String, String)>>) -> bool {
+    let mut used = used.into_iter().flatten();
+    used.any(|(server, tool)| covers(rule, server, tool))
 }
 
 /// Whether a call may have been made because of this grant.

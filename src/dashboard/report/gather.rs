@@ -10,10 +10,13 @@ use crate::db::{DbError, SqliteConnection};
 use crate::policy::{Capture, Permissions};
 use crate::types::{Timestamp, Zone};
 
-use super::access::{Access, UNUSED, Used, ends};
+use super::access::{Access, UNUSED, Used, ends, has_unused};
 use super::gaps::gaps;
 use super::month::Month;
 use super::value::{Log, Quality, Report};
+
+/// Most grants are used in a week.
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
 
 /// Makes the report of a month in a zone, with the rules that the access review is to be about. What it reads must be of
 /// one instant.
@@ -95,7 +98,7 @@ async fn fill(
     (report.rules_before, report.changes) = read::rules_in(db, extent).await?;
     report.definitions = read::definitions_in(db, extent).await?;
     report.looks = read::looks_in(db, extent).await?;
-    let used = used(db, end).await?;
+    let used = used(db, permissions, end).await?;
     report.access = Access::of(permissions, &used, ends(month, &zone));
     Ok(())
 }
@@ -186,16 +189,26 @@ fn by_word(both: [Vec<(String, i64)>; 2]) -> Vec<(String, [i64; 2])> {
     sums
 }
 
-/// What each agent called in the ninety days before the end of the month.
-async fn used(db: &mut SqliteConnection, end: Timestamp) -> Result<Used, DbError> {
+/// What each agent called in the ninety days before the end of the month; no more than the last week of those that used
+/// each of their grants in it.
+async fn used(
+    db: &mut SqliteConnection,
+    permissions: &Permissions,
+    end: Timestamp,
+) -> Result<Used, DbError> {
     let Some(all) = read::extent(db).await? else {
         return Ok(Used::new());
     };
     let fresh = Fresh::load(db, all).await?;
     let mut used = Used::new();
-    let span = Span::new(earlier(end, UNUSED), end);
-    for [agent, server, tool] in read::called_between(db, &fresh, span).await? {
-        used.entry(agent).or_default().push((server, tool));
+    let mut rest: Vec<_> = permissions.agents().values().collect();
+    for back in [WEEK, UNUSED] {
+        let names: Vec<&str> = rest.iter().map(|agent| agent.name.as_str()).collect();
+        let span = Span::new(earlier(end, back), end);
+        for [agent, server, tool] in read::called_between(db, &fresh, &names, span).await? {
+            used.entry(agent).or_default().push((server, tool));
+        }
+        rest.retain(|agent| has_unused(agent, used.get(agent.name.as_str())));
     }
     Ok(used)
 }
