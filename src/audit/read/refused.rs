@@ -9,7 +9,7 @@ use crate::types::Timestamp;
 use super::{extent, first_since};
 
 /// Refusals that are looked at, at most.
-pub const REFUSALS: usize = 4_000;
+pub const REFUSALS: usize = 2_000;
 
 /// One refusal, or several alike that are one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
