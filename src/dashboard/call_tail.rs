@@ -88,13 +88,17 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// Ends when the browser is gone, the gateway stops, or its time is over.
+    /// Ends when the browser is gone, the rules change, the gateway stops, or its time is over.
     async fn run(mut self, mut news: watch::Receiver<i64>, _place: OwnedSemaphorePermit) {
         // Something at once, so that whoever waits knows it works.
         if !self.send(": here\n\n".into()).await {
             return;
         }
         loop {
+            // Who may watch may be another matter under other rules; the browser comes back through the door.
+            if self.visit.dashboard.permissions().revision() != self.visit.permissions.revision() {
+                return;
+            }
             let text = if *news.borrow_and_update() > self.from {
                 self.told().await
             } else {

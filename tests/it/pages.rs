@@ -250,3 +250,33 @@ async fn a_viewer_of_some_agents_sees_nothing_of_the_others() {
     drop(tail);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_is_taken_out_of_the_rules_watches_no_longer() {
+    let builder = World::builder().server("images", FakeUpstream::legacy());
+    let builder = builder.access(Access::Viewers).follows();
+    let world = builder.start(POLICY).await;
+    let auditor = Viewer::new(&world, "auditor").await;
+    let tail = world.stranger().get("/audit/calls/tail");
+    let mut tail = tail.header("cookie", &auditor.cookie).open().await;
+    world.agent("clawd").call("imagine", json!({})).await;
+    soon("a call", tail.next_event()).await.unwrap();
+    let without = POLICY.replace("  auditor:", "  another:");
+    assert_ne!(without, POLICY);
+    world.reload(&without).await;
+    world.agent("clawd").call("imagine", json!({"n": 2})).await;
+    let rest = soon("the end of the stream", async {
+        let mut told = 0;
+        while tail.next_event().await.is_some() {
+            told += 1;
+        }
+        told
+    });
+    assert_eq!(rest.await, 0, "nothing is told under the new rules");
+    assert_eq!(
+        auditor.get("/audit/calls/tail").await.0,
+        303,
+        "to the login"
+    );
+    world.stop().await;
+}
