@@ -280,3 +280,29 @@ async fn whoever_is_taken_out_of_the_rules_watches_no_longer() {
     );
     world.stop().await;
 }
+
+#[tokio::test]
+async fn whoever_watches_much_at_once_is_told_twenty_rows_and_how_many_more_there_were() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    for number in 0..30 {
+        clawd.call("imagine", json!({"n": number})).await;
+    }
+    let auditor = Viewer::new(&world, "auditor").await;
+    let tail = world.stranger().get("/audit/calls/tail?tool=imagine");
+    let tail = tail.header("cookie", &auditor.cookie);
+    // Who comes back after all of them is told them in one look.
+    let mut tail = tail.header("last-event-id", "0").open().await;
+    let mut rows = 0;
+    let more = loop {
+        let told = soon("an event", tail.next_event()).await.unwrap();
+        if !told.data.starts_with("<tr data-row") {
+            break told;
+        }
+        rows += 1;
+    };
+    assert_eq!((rows, more.data.as_str()), (20, "10"));
+    assert!(more.id.is_some(), "where to go on");
+    drop(tail);
+    world.stop().await;
+}
