@@ -25,12 +25,14 @@ use crate::types::{Connection, Network};
 use crate::upstream::Upstreams;
 use crate::{dashboard, db, http, telemetry};
 
+mod aside;
 mod findings;
 mod reload;
 pub mod socket;
 
 pub use reload::{Reloaded, Source};
 
+use aside::Aside;
 use findings::warn_of_headers;
 use reload::{Asker, Reloader, version};
 use socket::OrderSocket;
@@ -90,6 +92,7 @@ pub struct Running {
     pub head: Head,
     gateway: Arc<Gateway>,
     readers: Readers,
+    pages: Pages,
     stop: CancellationToken,
     server: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
@@ -97,6 +100,24 @@ pub struct Running {
     /// What follows the policy files, and how it is asked to read them.
     reloads: Option<(Asker, JoinHandle<()>)>,
     writer: WriterTask,
+}
+
+/// What pages are made with.
+#[derive(Debug)]
+struct Pages {
+    aside: Aside,
+    readers: Readers,
+}
+
+impl Pages {
+    /// Connections of their own, whose threads give way as those do that open them.
+    async fn start(path: &Path) -> anyhow::Result<Self> {
+        let aside = Aside::start().context("no thread for pages can be started")?;
+        let path = path.to_owned();
+        let readers = aside.run(async move { Readers::open_new(&path).await });
+        let readers = readers.await.context("pages cannot be read")??;
+        Ok(Self { aside, readers })
+    }
 }
 
 /// Starts a gateway. It serves when this returns.
@@ -155,11 +176,14 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     warn_of_headers(&gateway.permissions(), &trusted_proxies);
     let trusted_proxies: Arc<[Network]> = trusted_proxies.into();
     let stop = CancellationToken::new();
-    let pages = pages(&gateway, &readers, access, Arc::clone(&clock))
+    let pages = Pages::start(&path).await?;
+    let dashboard = dashboard(&gateway, &pages.readers, access, Arc::clone(&clock))
         .behind(&trusted_proxies)
         .until(stop.clone());
+    let dashboard =
+        dashboard::mount(dashboard).layer(from_fn_with_state(pages.aside.handle(), aside::answer));
     let routes = http::router(Arc::clone(&gateway), clock)
-        .merge(dashboard::mount(pages))
+        .merge(dashboard)
         .layer(from_fn_with_state(Arc::new(guard), http::guard));
     let followed = source.filter(|source| {
         let can_be = source.can_be_followed();
@@ -188,6 +212,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         reloads,
         gateway,
         readers,
+        pages,
         stop,
         writer,
     })
@@ -229,8 +254,8 @@ async fn check(readers: &Readers, accept: bool) -> anyhow::Result<Option<String>
     ))
 }
 
-/// The pages, and what they ask the gateway.
-fn pages(
+/// The dashboard, and what it asks the gateway.
+fn dashboard(
     gateway: &Arc<Gateway>,
     readers: &Readers,
     access: Access,
@@ -347,6 +372,7 @@ impl Running {
         let Self {
             gateway,
             readers,
+            pages,
             stop,
             server,
             housekeeping,
@@ -371,6 +397,7 @@ impl Running {
         gateway.note_counted().await;
         let upstreams = gateway.upstreams();
         drop(gateway);
+        pages.readers.close().await;
         readers.close().await;
         let written = timeout(WRITER_DRAIN, writer).await;
         upstreams.close().await;

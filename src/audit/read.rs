@@ -45,7 +45,9 @@ pub use month::{
     Defining, Known, Looked, Note, Sealed, Taking, definitions_in, deletions_in, ends,
     extent_between, known_at, looks_in, notes_in, rules_in, sealed_at, snapshot,
 };
-pub use pairs::{Pair, ToolDay, agent_tool_days, let_through, pairs_among, server_pairs_between};
+pub use pairs::{
+    Pair, ToolDay, Tools, agent_tool_days, let_through, pairs_among, server_pairs_between,
+};
 pub use policies::{PolicyRow, PolicyText, calls_under, policies, policy_text, revision_of};
 pub use rare::{RARE, RareEvent, rare_events};
 pub use refused::{NewestRefusals, OneRefusal, REFUSALS, newest_refusals};

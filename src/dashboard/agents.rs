@@ -9,10 +9,10 @@ use futures_util::future::BoxFuture;
 
 use crate::audit::Counts;
 use crate::audit::filter::{Back, Key, Period};
-use crate::audit::read::{self, By, Fresh, Of, Span, Spent};
+use crate::audit::read::{self, By, Of, Span, Spent};
 use crate::db::PageReader;
 use crate::policy::{Agent, Permissions, Token};
-use crate::types::{AgentName, Timestamp, shown};
+use crate::types::{Timestamp, shown};
 
 use super::chart::Heat;
 use super::failure::{Failure, html};
@@ -21,6 +21,7 @@ use super::filters::{self, Filters, Offer};
 use super::frame::Frame;
 use super::pairs::Map;
 use super::twins::{self, Datum, Table, Twin};
+use super::unused;
 use super::visit::{Stretch, Visit};
 use super::who::{self, Links, Number, Tag, in_time, things};
 
@@ -99,8 +100,8 @@ struct Found {
     counts: Vec<(String, Counts)>,
     seen: Vec<(String, Timestamp)>,
     spent: Vec<Spent>,
-    /// What was let through: agent, server and tool.
-    used: Vec<[String; 3]>,
+    /// How many grants of an agent let nothing through.
+    unused: HashMap<String, usize>,
     map: Map,
     /// Where the time begins that they are of, unless it is all of it.
     pairs_from: Option<Timestamp>,
@@ -123,51 +124,11 @@ async fn gather(db: &mut PageReader, visit: &Visit, stretch: Stretch) -> Result<
         counts: read::agents_between(db, &fresh, span).await?,
         seen: read::agents_last_seen(db, &fresh).await?,
         spent: read::spend_between(db, &fresh, span, (Of::All, By::Agents)).await?,
-        used: used(db, &fresh, visit, recent).await?,
+        unused: unused::count(db, &fresh, visit, recent).await?,
         map: Map::read(db, &fresh, recent, &asked).await?,
         pairs_from,
         missing: fresh.missing(),
     })
-}
-
-/// What agents of the rules were let through to. The time before its last day, and before its last week, is read only for
-/// those that did not use each of their grants since.
-async fn used(
-    db: &mut PageReader,
-    fresh: &Fresh,
-    visit: &Visit,
-    span: Span,
-) -> Result<Vec<[String; 3]>, Failure> {
-    let agents = visit.permissions.agents();
-    let with_grants = agents.iter().filter(|(_, agent)| !agent.grants.is_empty());
-    let mut rest: Vec<&str> = with_grants.map(|(name, _)| name.as_str()).collect();
-    let mut used = Vec::new();
-    let mut to = span.to();
-    for from in [Back::DAY.before(to), Back::WEEK.before(to), span.from()] {
-        let from = from.max(span.from());
-        if rest.is_empty() || from >= to {
-            break;
-        }
-        used.extend(read::let_through(db, fresh, &rest, Span::new(from, to)).await?);
-        to = from;
-        let by_agent = by_agent(&used);
-        rest.retain(|name| {
-            let agent = name.parse().ok();
-            let agent = agent.and_then(|name: AgentName| agents.get(&name));
-            let called = by_agent.get(name).map(Vec::as_slice).unwrap_or_default();
-            agent.is_some_and(|agent| unused(agent, called, visit.now) > 0)
-        });
-    }
-    Ok(used)
-}
-
-fn by_agent(used: &[[String; 3]]) -> HashMap<&str, Vec<&[String; 3]>> {
-    let mut by_agent: HashMap<&str, Vec<&[String; 3]>> = HashMap::new();
-    for one in used {
-        let [agent, ..] = one;
-        by_agent.entry(agent).or_default().push(one);
-    }
-    by_agent
 }
 
 /// One agent, with all that is known of it.
@@ -195,7 +156,6 @@ fn known<'a>(visit: &'a Visit, found: &Found) -> Vec<Known<'a>> {
     let mut rules: BTreeMap<&str, Option<&Agent>> = seen.keys().map(|name| (*name, None)).collect();
     let in_rules = permissions.agents().iter();
     rules.extend(in_rules.map(|(name, agent)| (name.as_str(), Some(&**agent))));
-    let called = by_agent(&found.used);
     let mut spent: HashMap<&str, Vec<&Spent>> = HashMap::new();
     for one in &found.spent {
         let agent = one.agent.as_deref().unwrap_or_default();
@@ -212,30 +172,12 @@ fn known<'a>(visit: &'a Visit, found: &Found) -> Vec<Known<'a>> {
             seen: seen.get(name).copied(),
             counts: counts.get(name).map(|counts| **counts).unwrap_or_default(),
             spend: who::spent(spent.get(name).into_iter().flatten().copied()),
-            unused: rule.map_or(0, |agent| {
-                unused(
-                    agent,
-                    called.get(name).map(Vec::as_slice).unwrap_or_default(),
-                    visit.now,
-                )
-            }),
+            unused: found.unused.get(name).copied().unwrap_or(0),
         })
         .collect();
     // Those of the same number of calls stay in the order of their names.
     known.sort_by_key(|agent| std::cmp::Reverse(agent.counts.calls()));
     known
-}
-
-/// Grants of an agent by which nothing was let through.
-fn unused(agent: &Agent, called: &[&[String; 3]], now: Timestamp) -> usize {
-    let called = called
-        .iter()
-        .map(|[_, server, tool]| (server.as_str(), tool.as_str(), 1));
-    let uses = who::grant_uses(agent, called, now);
-    let grants = agent.grants.iter();
-    grants
-        .filter(|grant| !uses.contains_key(&grant.place.path))
-        .count()
 }
 
 fn lead(known: &[Known<'_>], in_rules: usize, time: &str) -> String {

@@ -52,10 +52,12 @@ mod tests;
 mod text_diff;
 mod tool;
 mod twins;
+mod unused;
 mod values;
 mod visible;
 mod visit;
 mod who;
+mod whole;
 
 use std::fmt;
 use std::sync::Arc;
@@ -344,7 +346,9 @@ pub fn router(dashboard: Dashboard) -> Router {
         .fallback(failure::elsewhere)
         .layer(DefaultBodyLimit::max(MAX_FORM))
         // Streams of events are not compressed: they would wait in its buffer.
+        .layer(map_response(whole::note))
         .layer(CompressionLayer::new())
+        .layer(map_response(whole::compress))
         .layer(map_response(headers::add))
         .with_state(dashboard)
 }

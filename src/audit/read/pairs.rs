@@ -133,17 +133,24 @@ fn names(pair: &Pair) -> [&str; 3] {
 }
 
 async fn numbers(db: &mut SqliteConnection, names: &[&str]) -> Result<Vec<i64>, DbError> {
-    let mut numbers = Vec::new();
-    for name in names {
-        numbers.extend(number(db, name).await?);
-    }
-    Ok(numbers)
+    let names = serde_json::Value::from(names).to_string();
+    let text = "SELECT id FROM name WHERE text IN (SELECT value FROM json_each($1)) ORDER BY id";
+    Ok(sqlx::query_scalar(text).bind(names).fetch_all(db).await?)
 }
 
 /// Numbers as they stand in a statement.
 fn list(numbers: &[i64]) -> String {
     let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
     texts.join(",")
+}
+
+/// Which tools of a server are told that an agent was let through to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tools {
+    /// Any one of them: enough to know about the server.
+    One,
+    /// Every one.
+    Each,
 }
 
 /// The calls of some agents that were let through on the days of UTC that a time touches: agent, server and tool, each
@@ -155,13 +162,17 @@ pub async fn let_through(
     db: &mut SqliteConnection,
     fresh: &Fresh,
     agents: &[&str],
-    span: Span,
+    (tools, span): (Tools, Span),
 ) -> Result<Vec<[String; 3]>, DbError> {
     let agents = numbers(db, agents).await?;
     let (from, to) = span.days_touched();
+    let (tool, by) = match tools {
+        Tools::One => ("min(tool_id)", "agent_id, server_id"),
+        Tools::Each => ("tool_id", "agent_id, server_id, tool_id"),
+    };
     let text = format!(
-        "{DAYS} SELECT DISTINCT agent_id, server_id, tool_id FROM day
-        CROSS JOIN pair_day ON day_us = begins AND agent_id IN ({}) WHERE admitted > 0",
+        "{DAYS} SELECT agent_id, server_id, {tool} FROM day
+        CROSS JOIN pair_day ON day_us = begins AND agent_id IN ({}) WHERE admitted > 0 GROUP BY {by}",
         list(&agents)
     );
     // The text is put together from constants of this program and numbers alone.
