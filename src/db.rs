@@ -6,20 +6,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::query::Query;
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, Connection, SqlSafeStr, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 
 use crate::types::Timestamp;
 
+mod bulk;
 mod page;
 mod room;
+mod tx;
 
+pub use bulk::{Bulk, Values};
 pub use page::PageReader;
 pub use room::Room;
+pub use tx::WriteTx;
 /// A connection, for those who read with it and hold no statement themselves.
 pub use sqlx::sqlite::SqliteConnection;
 
@@ -34,10 +36,6 @@ const WAL_KEPT: &str = "67108864";
 
 /// Connections for pages; each holds a thread.
 const READERS: u32 = 4;
-
-/// Rows in one statement of a [`Bulk`], largest first. Close enough together that few statements make up any
-/// number, and few enough that those of all bulks stay in the statement cache.
-const BULK_SIZES: [usize; 8] = [64, 32, 16, 8, 4, 3, 2, 1];
 
 /// Statements the writer keeps ready: all sizes of all bulks, and the rest.
 const STATEMENTS: usize = 256;
@@ -135,6 +133,8 @@ pub async fn open(path: &Path, durability: Durability) -> Result<Writer, DbError
         .synchronous(synchronous)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+        // They would be timed and looked at one by one; what fails is told by whoever asked.
+        .disable_statement_logging()
         .statement_cache_capacity(STATEMENTS)
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")
@@ -169,9 +169,12 @@ impl Writer {
     /// # Errors
     /// When SQLite refuses.
     pub async fn begin(&mut self) -> Result<WriteTx<'_>, DbError> {
-        // A deferred transaction that turns into a writer fails at once where an immediate one waits.
-        let tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        Ok(WriteTx { tx })
+        WriteTx::begin(&mut self.connection).await
+    }
+
+    /// Begins one whose statements for many rows are gathered, and run together with its begin and its end.
+    pub fn gather(&mut self) -> WriteTx<'_> {
+        WriteTx::gather(&mut self.connection)
     }
 
     /// The connection, to read what stands in the file between two transactions.
@@ -274,8 +277,8 @@ impl Writer {
         let mut tx = self.begin().await?;
         let made = "INSERT INTO gateway (one, log_id, created_at_us) VALUES (1, $1, $2) ON CONFLICT (one) DO NOTHING";
         let made = sqlx::query(made).bind(fresh.as_slice()).bind(at.micros());
-        made.execute(tx.connection()).await?;
-        let id = read_identity(tx.connection()).await?;
+        made.execute(tx.connection().await?).await?;
+        let id = read_identity(tx.connection().await?).await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -300,27 +303,6 @@ pub async fn read_identity(connection: &mut SqliteConnection) -> Result<LogId, D
     let id =
         <[u8; 16]>::try_from(id.as_slice()).map_err(|error| sqlx::Error::Decode(error.into()))?;
     Ok(LogId(id))
-}
-
-/// A transaction that may write. Dropped without [`WriteTx::commit`], it leaves nothing behind.
-#[derive(Debug)]
-pub struct WriteTx<'a> {
-    tx: Transaction<'a, Sqlite>,
-}
-
-impl WriteTx<'_> {
-    /// The connection, for statements of the room that owns the table.
-    pub fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.tx
-    }
-
-    /// Makes everything since [`Writer::begin`] durable.
-    ///
-    /// # Errors
-    /// When SQLite refuses; nobody knows then whether it is written.
-    pub async fn commit(self) -> Result<(), DbError> {
-        Ok(self.tx.commit().await?)
-    }
 }
 
 /// Read-only connections for pages and checks.
@@ -355,6 +337,7 @@ impl Readers {
             .filename(path)
             .read_only(true)
             .busy_timeout(BUSY_TIMEOUT)
+            .disable_statement_logging()
             .pragma("query_only", "ON")
             .pragma("trusted_schema", "OFF");
         let pool = SqlitePoolOptions::new()
@@ -375,66 +358,6 @@ impl Readers {
     /// Closes the connections.
     pub async fn close(&self) {
         self.pool.close().await;
-    }
-}
-
-/// One statement for many rows: `head (…),(…) tail`. A statement costs more than the rows in it.
-#[derive(Debug, Clone, Copy)]
-pub struct Bulk {
-    /// The text up to the rows.
-    pub head: &'static str,
-    /// Values in a row.
-    pub columns: usize,
-    /// The text after the rows.
-    pub tail: &'static str,
-    /// The whole text for a single row, where another is cheaper: `IN` makes a temporary table.
-    pub single: Option<&'static str>,
-}
-
-/// A statement that still takes values.
-pub type Binding<'q> = Query<'q, Sqlite, SqliteArguments>;
-
-impl Bulk {
-    /// Runs the statement for all rows, in as few pieces as the fixed sizes allow.
-    ///
-    /// # Errors
-    /// When SQLite refuses, or another number of rows changed than there are.
-    pub async fn run<'q, T>(
-        &self,
-        tx: &mut WriteTx<'_>,
-        rows: &'q [T],
-        bind: impl Fn(Binding<'q>, &'q T) -> Binding<'q>,
-    ) -> Result<(), DbError> {
-        let mut rest = rows;
-        for size in BULK_SIZES {
-            while rest.len() >= size {
-                let (piece, tail) = rest.split_at(size);
-                // The text is put together from constants of this program alone.
-                let statement = sqlx::query(AssertSqlSafe(self.text(size)));
-                let statement = piece.iter().fold(statement, &bind);
-                let changed = statement.execute(tx.connection()).await?.rows_affected();
-                ensure_changed(changed, piece.len())?;
-                rest = tail;
-            }
-        }
-        Ok(())
-    }
-
-    fn text(&self, rows: usize) -> String {
-        if let (1, Some(single)) = (rows, self.single) {
-            return single.into();
-        }
-        let row = format!(",({})", &",?".repeat(self.columns)[1..]);
-        format!("{} {} {}", self.head, &row.repeat(rows)[1..], self.tail)
-    }
-}
-
-fn ensure_changed(changed: u64, expected: usize) -> Result<(), DbError> {
-    let expected = u64::try_from(expected).unwrap_or(u64::MAX);
-    if changed == expected {
-        Ok(())
-    } else {
-        Err(DbError::RowCount { expected, changed })
     }
 }
 
@@ -644,7 +567,7 @@ mod tests {
         sqlx::query("INSERT INTO budget (id, key) VALUES ($1, $2)")
             .bind(id)
             .bind(format!("{id}{}", "x".repeat(1_000_000)))
-            .execute(tx.connection())
+            .execute(tx.connection().await.unwrap())
             .await
             .unwrap();
         tx.commit().await.unwrap();

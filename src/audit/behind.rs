@@ -69,7 +69,7 @@ impl Behind {
         }
         let until = first_kept.map_or(i64::MAX, |seq| seq.saturating_sub(1));
         let at_most = i64::try_from(SLICE).unwrap_or(i64::MAX);
-        let piece = load_piece(tx.connection(), self.mark, until, at_most).await?;
+        let piece = load_piece(tx.connection().await?, self.mark, until, at_most).await?;
         let Some((_, piece)) = piece else {
             return Ok(self.mark);
         };
@@ -101,7 +101,7 @@ pub(super) async fn load_mark(db: &mut SqliteConnection) -> Result<i64, DbError>
 
 async fn build(tx: &mut WriteTx<'_>, rows: &[EventRow<'_>]) -> Result<i64, DbError> {
     let mut openings = Openings::default();
-    openings.add(load_earlier(tx.connection(), rows).await?);
+    openings.add(load_earlier(tx.connection().await?, rows).await?);
     let (mut lists, mut rollups) = (Lists::default(), Rollups::default());
     let mut coarse = Coarse::default();
     for seen in rows.iter().filter_map(|row| openings.see(row)) {
@@ -115,7 +115,7 @@ async fn build(tx: &mut WriteTx<'_>, rows: &[EventRow<'_>]) -> Result<i64, DbErr
     let mark = rows.last().map_or(0, |row| row.seq);
     sqlx::query("UPDATE lookup_mark SET seq = $1 WHERE one = 1")
         .bind(mark)
-        .execute(tx.connection())
+        .execute(tx.connection().await?)
         .await?;
     Ok(mark)
 }

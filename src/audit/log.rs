@@ -350,7 +350,7 @@ pub async fn write_repeats(tx: &mut WriteTx<'_>, folds: &mut Folds) -> Result<()
     let gone = match changes.gone.iter().min() {
         Some(first) => sqlx::query_scalar::<_, i64>(known)
             .bind(*first)
-            .fetch_all(tx.connection())
+            .fetch_all(tx.connection().await?)
             .await?
             .into_iter()
             .filter(|id| changes.gone.contains(id))
@@ -393,7 +393,7 @@ pub async fn write_checkpoint(
 ) -> Result<(), DbError> {
     let note = "UPDATE gateway SET checkpoint_seq = $1, checkpoint_at_us = $2 WHERE one = 1";
     let note = sqlx::query(note).bind(seq).bind(at.micros());
-    note.execute(tx.connection()).await?;
+    note.execute(tx.connection().await?).await?;
     Ok(())
 }
 

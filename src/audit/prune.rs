@@ -79,7 +79,7 @@ pub async fn write_pruned(tx: &mut WriteTx<'_>, pruned: &Pruned) -> Result<(), D
         .bind(pruned.event_seq)
         .bind(pruned.until.micros())
         .bind(pruned.seam.as_str())
-        .execute(tx.connection())
+        .execute(tx.connection().await?)
         .await?
         .rows_affected();
     if changed != 1 {
@@ -177,7 +177,7 @@ pub async fn prune_some(tx: &mut WriteTx<'_>) -> Result<u64, DbError> {
         let gone = sqlx::query(text)
             .bind(PRUNED_AT_ONCE)
             .bind(CHUNK)
-            .execute(tx.connection())
+            .execute(tx.connection().await?)
             .await?
             .rows_affected();
         if gone > 0 {

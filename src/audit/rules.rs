@@ -22,7 +22,7 @@ pub(super) async fn add(tx: &mut WriteTx<'_>, rules: &[(i64, &RulesText)]) -> Re
             .bind(seq)
             .bind(rules.text())
             .bind(rules.is_whole())
-            .execute(tx.connection())
+            .execute(tx.connection().await?)
             .await?;
     }
     Ok(())

@@ -129,7 +129,7 @@ pub enum Correction {
 /// When SQLite refuses; nothing of the transaction may be kept then.
 pub async fn correct(tx: &mut WriteTx<'_>, corrections: &[Correction]) -> Result<(), DbError> {
     for correction in corrections {
-        let db = tx.connection();
+        let db = tx.connection().await?;
         match correction {
             Correction::Window {
                 key,

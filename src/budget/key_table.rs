@@ -177,7 +177,7 @@ pub async fn sweep_keys(
     let over = "DELETE FROM call_key WHERE id IN (
         SELECT id FROM call_key WHERE ends_us <= $1 AND state <> 'running' LIMIT $2) RETURNING agent";
     let over = sqlx::query_scalar(over).bind(at.micros()).bind(SWEPT);
-    let mut gone: Vec<String> = over.fetch_all(tx.connection()).await?;
+    let mut gone: Vec<String> = over.fetch_all(tx.connection().await?).await?;
     let mut is_more = is_full(gone.len());
     for crowded in keys.crowded() {
         let oldest = "DELETE FROM call_key WHERE id IN (
@@ -187,7 +187,7 @@ pub async fn sweep_keys(
             .bind(crowded.as_str().to_owned())
             .bind(at.micros())
             .bind(SWEPT);
-        let older: Vec<String> = oldest.fetch_all(tx.connection()).await?;
+        let older: Vec<String> = oldest.fetch_all(tx.connection().await?).await?;
         is_more = is_more || is_full(older.len());
         gone.extend(older);
     }
@@ -248,9 +248,9 @@ mod tests {
     /// The kind of repeat a call is for somebody who reads the file anew.
     async fn found(database: &mut Writer, claims: &Claims, at: Timestamp) -> Option<Repeat> {
         let mut tx = database.begin().await.unwrap();
-        let mut keys = load_keys(tx.connection()).await.unwrap();
+        let mut keys = load_keys(tx.connection().await.unwrap()).await.unwrap();
         let ids: Vec<KeyId> = keys.unknown(claims).collect();
-        look_up_keys(tx.connection(), &mut keys, &ids, &[])
+        look_up_keys(tx.connection().await.unwrap(), &mut keys, &ids, &[])
             .await
             .unwrap();
         keys.find_repeat(claims, at).map(|found| found.repeat)
@@ -297,8 +297,8 @@ mod tests {
         }
         // The next round of a call finds its keys by the call.
         let mut tx = database.begin().await.unwrap();
-        let mut keys = load_keys(tx.connection()).await.unwrap();
-        look_up_keys(tx.connection(), &mut keys, &[], &[call(3), call(4)])
+        let mut keys = load_keys(tx.connection().await.unwrap()).await.unwrap();
+        look_up_keys(tx.connection().await.unwrap(), &mut keys, &[], &[call(3), call(4)])
             .await
             .unwrap();
         assert_eq!(keys.unknown(&claims(3)).count(), 0);
@@ -319,7 +319,7 @@ mod tests {
         let ids: Vec<KeyId> = keys.unknown(&all).collect();
         assert_eq!(ids.len(), 200);
         let mut tx = database.begin().await.unwrap();
-        look_up_keys(tx.connection(), &mut keys, &ids, &[])
+        look_up_keys(tx.connection().await.unwrap(), &mut keys, &ids, &[])
             .await
             .unwrap();
         assert_eq!(keys.unknown(&all).count(), 50);
@@ -340,7 +340,7 @@ mod tests {
         );
         let mut tx = database.begin().await.unwrap();
         sqlx::query(AssertSqlSafe(rows))
-            .execute(tx.connection())
+            .execute(tx.connection().await.unwrap())
             .await
             .unwrap();
         tx.commit().await.unwrap();
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(found(&mut database, &new, NOW).await, Some(Repeat::TooMany));
 
         let mut tx = database.begin().await.unwrap();
-        let mut keys = load_keys(tx.connection()).await.unwrap();
+        let mut keys = load_keys(tx.connection().await.unwrap()).await.unwrap();
         assert!(!sweep_keys(&mut tx, &mut keys, NOW).await.unwrap());
         assert_eq!(
             keys.find_repeat(&new, NOW).map(|it| it.repeat),
@@ -363,7 +363,7 @@ mod tests {
         let mut tx = database.begin().await.unwrap();
         let left: u64 = sqlx::query_scalar(left)
             .bind(NOW.after(DAY).micros())
-            .fetch_one(tx.connection())
+            .fetch_one(tx.connection().await.unwrap())
             .await
             .unwrap();
         assert_eq!(left, MAX_KEYS_OF_AGENT / 2);

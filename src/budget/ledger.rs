@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::SqliteConnection;
 
-use crate::db::{Binding, Bulk, DbError, WriteTx};
+use crate::db::{Bulk, DbError, Values, WriteTx};
 use crate::policy::{Charge, Refund};
 use crate::types::{BudgetKey, CallId, Timestamp, Zone};
 
@@ -143,7 +143,7 @@ pub async fn write(
         .await
 }
 
-fn bind_window<'q>(q: Binding<'q>, ((id, starts), row): &'q (WindowId, Row)) -> Binding<'q> {
+fn bind_window(q: Values, ((id, starts), row): &(WindowId, Row)) -> Values {
     let count = row.count;
     let q = q
         .bind(*id)

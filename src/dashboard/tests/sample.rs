@@ -91,7 +91,7 @@ impl Sample {
             WHERE kind = 'admitted' AND NOT EXISTS (
                 SELECT 1 FROM event AS c WHERE c.call_id = o.call_id AND c.seq > o.seq)";
         for text in ["DELETE FROM open_call", open] {
-            sqlx::query(text).execute(tx.connection()).await.unwrap();
+            sqlx::query(text).execute(tx.connection().await.unwrap()).await.unwrap();
         }
         tx.commit().await.unwrap();
     }
@@ -99,7 +99,7 @@ impl Sample {
     /// Builds lookups and sums of all that was written, as the writer does.
     pub(super) async fn build(&mut self) {
         let mut tx = self.writer.begin().await.unwrap();
-        let mut behind = Behind::load(tx.connection()).await.unwrap();
+        let mut behind = Behind::load(tx.connection().await.unwrap()).await.unwrap();
         tx.commit().await.unwrap();
         while behind.waiting(&self.head) > 0 {
             let mut tx = self.writer.begin().await.unwrap();
@@ -179,7 +179,7 @@ impl Sample {
             .bind(events)
             .bind(self.head.seq)
             .bind(before(Duration::from_secs(30_000)).micros())
-            .execute(tx.connection())
+            .execute(tx.connection().await.unwrap())
             .await
             .unwrap();
         tx.commit().await.unwrap();
@@ -352,7 +352,7 @@ async fn insert_budget(
     sqlx::query("INSERT INTO budget (id, key) VALUES ($1, $2)")
         .bind(id)
         .bind(key)
-        .execute(tx.connection())
+        .execute(tx.connection().await.unwrap())
         .await
         .unwrap();
     let window = "INSERT INTO budget_window
@@ -365,7 +365,7 @@ async fn insert_budget(
         .bind(limit)
         .bind(used)
         .bind(held)
-        .execute(tx.connection())
+        .execute(tx.connection().await.unwrap())
         .await
         .unwrap();
 }

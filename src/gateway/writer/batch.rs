@@ -239,7 +239,7 @@ impl Writer {
             self.keys.forget_closed();
             return Ok(());
         }
-        let mut tx = self.database.begin().await?;
+        let mut tx = self.database.gather();
         audit::append(&mut tx, &mut self.names, &batch.events).await?;
         audit::write_repeats(&mut tx, &mut self.folds).await?;
         if let Some((seq, taken)) = &batch.checkpoint {

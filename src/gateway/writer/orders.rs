@@ -207,14 +207,14 @@ impl Writer {
     ) -> Result<Outcome, Stop> {
         let mut tx = self.database.begin().await?;
         if let Bodies::OfCall(call) = which {
-            let traced = audit::trace(tx.connection(), call).await?;
+            let traced = audit::trace(tx.connection().await?, call).await?;
             let traced = traced.ok_or(Refused::UnknownCall(call))?;
             // Its result may come yet.
             if traced.is_open() {
                 return Err(Refused::CallUnderWay(call).into());
             }
         }
-        let seqs = audit::bodies_of(tx.connection(), which).await?;
+        let seqs = audit::bodies_of(tx.connection().await?, which).await?;
         drop(tx);
         let bodies = seqs.len();
         if seqs.is_empty() {
@@ -266,8 +266,8 @@ impl Writer {
     /// The end of a call that cost something and was not refunded yet.
     async fn refundable(&mut self, call: CallId) -> Result<Closed, Stop> {
         let mut tx = self.database.begin().await?;
-        let traced = audit::trace(tx.connection(), call).await?;
-        let before = budget::refund_of(tx.connection(), call).await?;
+        let traced = audit::trace(tx.connection().await?, call).await?;
+        let before = budget::refund_of(tx.connection().await?, call).await?;
         drop(tx);
         if let Some(seq) = before {
             return Err(Refused::RefundedCall { call, seq }.into());
@@ -287,7 +287,7 @@ impl Writer {
             return Ok(Some(used));
         }
         let mut tx = self.database.begin().await?;
-        let row = budget::load_window(tx.connection(), id).await?;
+        let row = budget::load_window(tx.connection().await?, id).await?;
         drop(tx);
         let used = row.map(|row| row.count.used);
         if let Some(row) = row {

@@ -120,7 +120,7 @@ impl Writer {
             self.try_build().await?;
         }
         let mut tx = self.database.begin().await?;
-        let found = audit::prunable(tx.connection(), last.seq).await?;
+        let found = audit::prunable(tx.connection().await?, last.seq).await?;
         drop(tx);
         let why = if found.first != Some(order.first)
             || found.hash.as_deref() != Some(last.hash.as_slice())

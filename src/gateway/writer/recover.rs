@@ -38,18 +38,18 @@ impl Writer {
         let now = self.clock.now();
         let not_ours = self.database.not_ours();
         let mut tx = self.database.begin().await?;
-        let (head, last_at) = audit::load_head(tx.connection(), self.log).await?;
+        let (head, last_at) = audit::load_head(tx.connection().await?, self.log).await?;
         // INVARIANT: what a caller was told is written stays written. A budget would begin anew in an older file.
-        if !audit::contains(tx.connection(), &self.written).await? {
+        if !audit::contains(tx.connection().await?, &self.written).await? {
             return Err(not_ours);
         }
-        self.names = audit::load_names(tx.connection()).await?;
-        self.books = budget::load(tx.connection(), now.max(last_at)).await?;
-        self.keys = budget::load_keys(tx.connection()).await?;
-        self.folds = audit::load_repeats(tx.connection()).await?;
-        self.checkpoints.last = audit::load_checkpoint(tx.connection()).await?;
-        self.building.behind = Behind::load(tx.connection()).await?;
-        self.pruning.has_rest = audit::is_pruning(tx.connection()).await?;
+        self.names = audit::load_names(tx.connection().await?).await?;
+        self.books = budget::load(tx.connection().await?, now.max(last_at)).await?;
+        self.keys = budget::load_keys(tx.connection().await?).await?;
+        self.folds = audit::load_repeats(tx.connection().await?).await?;
+        self.checkpoints.last = audit::load_checkpoint(tx.connection().await?).await?;
+        self.building.behind = Behind::load(tx.connection().await?).await?;
+        self.pruning.has_rest = audit::is_pruning(tx.connection().await?).await?;
         self.head = head;
         self.last_at = last_at;
         Ok(())
@@ -95,7 +95,7 @@ impl Writer {
         let mut tx = self.database.begin().await?;
         let mut open = Vec::new();
         for call in lost {
-            let traced = audit::trace(tx.connection(), call).await?;
+            let traced = audit::trace(tx.connection().await?, call).await?;
             if traced.is_some_and(|traced| traced.is_open()) {
                 open.push(call);
             } else {

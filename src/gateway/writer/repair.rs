@@ -22,11 +22,11 @@ impl Writer {
         at: Timestamp,
     ) -> Result<Outcome, Stop> {
         let mut tx = self.database.begin().await?;
-        proof.read(tx.connection()).await?;
+        proof.read(tx.connection().await?).await?;
         if let Some(fault) = proof.faults().first() {
             return Err(Refused::Unsound(fault.to_string()).into());
         }
-        let mut differing = proof.differences(tx.connection()).await?;
+        let mut differing = proof.differences(tx.connection().await?).await?;
         let more = differing.len() > MAX_REPAIRS;
         differing.truncate(MAX_REPAIRS);
         let mut corrections = Vec::new();
@@ -37,7 +37,7 @@ impl Writer {
                 is_open: true,
             } = differs
             {
-                let traced = audit::trace(tx.connection(), *call).await?;
+                let traced = audit::trace(tx.connection().await?, *call).await?;
                 opened = traced.map(|traced| traced.opened);
             }
             corrections.push(correction(differs, opened, at)?);

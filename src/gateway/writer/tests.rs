@@ -264,7 +264,7 @@ async fn the_end_of_a_long_log_is_sound_whatever_went_before_it() {
     let mut database = db::open(&path, Durability::Process).await.unwrap();
     let mut tx = database.begin().await.unwrap();
     sqlx::query("UPDATE budget_window SET used = 0")
-        .execute(tx.connection())
+        .execute(tx.connection().await.unwrap())
         .await
         .unwrap();
     tx.commit().await.unwrap();
@@ -301,7 +301,7 @@ async fn a_log_without_lookups_gets_them_while_calls_go_on() {
         "DELETE FROM spend_day",
         "UPDATE lookup_mark SET seq = 0",
     ] {
-        sqlx::query(text).execute(tx.connection()).await.unwrap();
+        sqlx::query(text).execute(tx.connection().await.unwrap()).await.unwrap();
     }
     tx.commit().await.unwrap();
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(
