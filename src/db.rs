@@ -21,9 +21,9 @@ mod tx;
 pub use bulk::{Bulk, Values};
 pub use page::PageReader;
 pub use room::Room;
-pub use tx::WriteTx;
 /// A connection, for those who read with it and hold no statement themselves.
 pub use sqlx::sqlite::SqliteConnection;
+pub use tx::WriteTx;
 
 /// Older SQLite can lose checkpointed pages in WAL mode (sqlite.org/wal.html, "WAL-reset bug").
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];

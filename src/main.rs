@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use hayward::{cli, telemetry};
 
+/// Each call takes and gives back some hundred small pieces of memory, most of them in another thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();

@@ -328,7 +328,8 @@ impl Entry {
 }
 
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    // Texts can always be written.
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 #[cfg(test)]

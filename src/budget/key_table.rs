@@ -298,9 +298,14 @@ mod tests {
         // The next round of a call finds its keys by the call.
         let mut tx = database.begin().await.unwrap();
         let mut keys = load_keys(tx.connection().await.unwrap()).await.unwrap();
-        look_up_keys(tx.connection().await.unwrap(), &mut keys, &[], &[call(3), call(4)])
-            .await
-            .unwrap();
+        look_up_keys(
+            tx.connection().await.unwrap(),
+            &mut keys,
+            &[],
+            &[call(3), call(4)],
+        )
+        .await
+        .unwrap();
         assert_eq!(keys.unknown(&claims(3)).count(), 0);
         assert_eq!(keys.unknown(&claims(4)).count(), 1);
     }

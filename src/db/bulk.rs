@@ -164,21 +164,30 @@ mod tests {
                 ADD.run(&mut tx, &rows, bind).await.unwrap();
                 ADD.run(&mut tx, &rows, bind).await.unwrap();
                 tx.commit().await.unwrap();
-                let twice = rows.iter().cloned().map(|(id, word, sum)| (id, word, 2 * sum));
-                assert_eq!(things(&mut writer).await, twice.collect::<Vec<_>>(), "{number}");
+                let twice = rows
+                    .iter()
+                    .cloned()
+                    .map(|(id, word, sum)| (id, word, 2 * sum));
+                assert_eq!(
+                    things(&mut writer).await,
+                    twice.collect::<Vec<_>>(),
+                    "{number}"
+                );
                 let (named, nameless): (Vec<Thing>, Vec<Thing>) =
                     rows.into_iter().partition(|(_, word, _)| word.is_some());
                 let mut tx = match is_gathered {
                     true => writer.gather(),
                     false => writer.begin().await.unwrap(),
                 };
-                let key = |values: Values, (id, word, _): &Thing| {
-                    values.bind(*id).bind(word.as_deref())
-                };
+                let key =
+                    |values: Values, (id, word, _): &Thing| values.bind(*id).bind(word.as_deref());
                 REMOVE.run(&mut tx, &named, key).await.unwrap();
                 let rest = sqlx::query("DELETE FROM thing WHERE word IS NULL");
                 let rest = rest.execute(tx.connection().await.unwrap()).await.unwrap();
-                assert_eq!(usize::try_from(rest.rows_affected()).unwrap(), nameless.len());
+                assert_eq!(
+                    usize::try_from(rest.rows_affected()).unwrap(),
+                    nameless.len()
+                );
                 tx.commit().await.unwrap();
                 assert_eq!(things(&mut writer).await, []);
             }
@@ -191,7 +200,8 @@ mod tests {
         let mut writer = writer(&folder).await;
         let rows = |sums: &[i64]| -> Vec<Thing> {
             let sums = sums.iter().enumerate();
-            sums.map(|(id, sum)| (i64::try_from(id).unwrap(), None, *sum)).collect()
+            sums.map(|(id, sum)| (i64::try_from(id).unwrap(), None, *sum))
+                .collect()
         };
         let mut tx = writer.gather();
         ADD.run(&mut tx, &rows(&[1, 2]), bind).await.unwrap();
@@ -203,9 +213,19 @@ mod tests {
         let gone = |values: Values, id: &i64| values.bind(*id).bind("nothing");
         REMOVE.run(&mut tx, &[7], gone).await.unwrap();
         let failed = tx.commit().await.unwrap_err();
-        let counted = matches!(failed, DbError::RowCount { expected: 1, changed: 0 });
+        let counted = matches!(
+            failed,
+            DbError::RowCount {
+                expected: 1,
+                changed: 0
+            }
+        );
         assert!(counted, "{failed}");
-        assert_eq!(things(&mut writer).await, [], "what was there to remove was not");
+        assert_eq!(
+            things(&mut writer).await,
+            [],
+            "what was there to remove was not"
+        );
         let mut tx = writer.gather();
         ADD.run(&mut tx, &rows(&[5]), bind).await.unwrap();
         drop(tx);

@@ -243,7 +243,7 @@ impl Gateway {
     /// Whether 2026-07-28 is spoken to a server. One that is silent is taken for none: the call waits for it again.
     async fn is_modern(&self, caller: &Caller, server: &ServerName) -> bool {
         let lane = caller.lane();
-        let asking = timeout(ERA_WAIT, self.forwarder.era(server, &lane));
+        let asking = timeout(ERA_WAIT, Box::pin(self.forwarder.era(server, &lane)));
         matches!(asking.await, Ok(Ok(Era::Modern)))
     }
 
@@ -299,7 +299,7 @@ impl Gateway {
     ) -> Result<(), Failure> {
         let patient = agent.until(Instant::now() + LIST_WAIT);
         let asking = self.list_pages(caller, server, plain(Method::ToolsList), &patient);
-        match asking.await {
+        match Box::pin(asking).await {
             Ok(_) => {}
             Err(Failure::Unrecorded) => return Err(Failure::Unrecorded),
             Err(_) if agent.has_cancelled() => return Err(Failure::Cancelled),

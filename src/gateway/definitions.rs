@@ -159,7 +159,7 @@ impl Gateway {
         }
         let patient = agent.until(Instant::now() + LIST_WAIT);
         let asking = self.list_pages(caller, server, plain(Method::ToolsList), &patient);
-        match asking.await {
+        match Box::pin(asking).await {
             Ok(_) => Ok(()),
             Err(Failure::Unrecorded) => Err(Failure::Unrecorded),
             Err(_) if agent.has_cancelled() => Err(Failure::Cancelled),

@@ -2,6 +2,7 @@
 //! [`Forwarder::forward`].
 
 use std::collections::BTreeMap;
+use std::pin::{Pin, pin};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -107,10 +108,11 @@ impl Forwarder {
         let outcome = match self.meant(&request.wish.server, request.caller.edition) {
             _ if agent.has_cancelled() => Outcome::Withdrawn,
             _ if request.wish.server.is_built_in() => {
-                Outcome::Answered(self.built_in.answer(&request.caller, &outgoing).await)
+                let answering = self.built_in.answer(&request.caller, &outgoing);
+                Outcome::Answered(Box::pin(answering).await)
             }
             Ok(upstream) => {
-                let sending = upstream.send(&lane, outgoing, &notices);
+                let sending = pin!(upstream.send(&lane, outgoing, &notices));
                 exchange(sending, &mut heard, &agent).await
             }
             Err(error) => Outcome::Unanswered(error),
@@ -215,7 +217,7 @@ fn agreed() -> Reply {
 
 /// One request and its answer.
 async fn exchange(
-    sending: impl Future<Output = Result<Reply, UpstreamError>>,
+    sending: Pin<&mut impl Future<Output = Result<Reply, UpstreamError>>>,
     heard: &mut Heard,
     agent: &Listener,
 ) -> Outcome {

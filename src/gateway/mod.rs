@@ -427,7 +427,8 @@ impl Gateway {
                 until: None,
                 places: Places::of(&gateway.places, &caller, &request, gateway.clock.now()),
             };
-            let answering = async {
+            // In a place of its own: what is under way is large, and would be moved at each of these steps.
+            let answering = Box::pin(async {
                 let mut answer = gateway.answer(&Arc::new(caller), request, &listener).await;
                 answer.place = listener.places.as_ref().and_then(|places| places.answer());
                 // Once the answer is out, its id is free for another request.
@@ -439,7 +440,7 @@ impl Gateway {
                 };
                 // The agent may have gone; the call is closed and written down either way.
                 drop(parts.send(part).await);
-            };
+            });
             gateway.cut.run_until_cancelled(answering).await;
         });
         answer

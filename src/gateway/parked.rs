@@ -155,11 +155,11 @@ impl Gateway {
         };
         let (gateway, caller) = (Arc::clone(self), Arc::clone(caller));
         self.calls.spawn(async move {
-            let running = async {
+            let running = Box::pin(async {
                 let ran = gateway.run(&caller, wish, &listener).await;
                 // The agent may have gone; the call is closed and written down either way.
                 drop(ended.send(ran.and_then(Settled::into_reply)));
-            };
+            });
             gateway.cut.run_until_cancelled(running).await;
         });
         exchange

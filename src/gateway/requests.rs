@@ -140,11 +140,14 @@ impl Gateway {
         let result = match method {
             // `initialize` and `logging/setLevel` are the front door's: they belong to a session.
             Method::Initialize | Method::Ping | Method::SetLevel => Ok(raw("{}".into())),
-            Method::Discover => Ok(self.discover(caller, &scope).await),
+            Method::Discover => Ok(Box::pin(self.discover(caller, &scope)).await),
             Method::ToolsList
             | Method::PromptsList
             | Method::ResourcesList
-            | Method::TemplatesList => self.list(caller, &scope, outgoing, agent).await,
+            | Method::TemplatesList => {
+                // What is no call has a place of its own, so that calls stay small.
+                Box::pin(self.list(caller, &scope, outgoing, agent)).await
+            }
             Method::ToolsCall | Method::PromptsGet | Method::ResourcesRead | Method::Complete => {
                 let wished = match key_of(&mut outgoing, idempotency_key.as_deref()) {
                     Ok(key) => self
@@ -168,18 +171,18 @@ impl Gateway {
                     capabilities,
                     ..
                 } = outgoing;
-                self.subscribe(caller, &scope, method, &params, &capabilities)
-                    .await
+                let asking = self.subscribe(caller, &scope, method, &params, &capabilities);
+                Box::pin(asking).await
             }
             Method::Listen => {
                 let params = outgoing.params;
-                self.listen(caller, &scope, &id, &params, agent).await
+                Box::pin(self.listen(caller, &scope, &id, &params, agent)).await
             }
             Method::TasksGet
             | Method::TasksUpdate
             | Method::TasksCancel
             | Method::TasksResult
-            | Method::TasksList => self.task(caller, &scope, outgoing, agent).await,
+            | Method::TasksList => Box::pin(self.task(caller, &scope, outgoing, agent)).await,
         };
         result.map(Given::plain)
     }
@@ -205,19 +208,21 @@ impl Gateway {
             }
             Method::PromptsGet => {
                 let name = name_param(&request.params)?;
-                let (server, own) = self.resolve_prompt(caller, scope, &name, agent).await?;
+                let found = self.resolve_prompt(caller, scope, &name, agent);
+                let (server, own) = Box::pin(found).await?;
                 rename(&mut request.params, "name", &name, &own);
                 (server, Subject::Prompt(own))
             }
             Method::ResourcesRead => {
                 let uri = text_param(&request.params, "uri")?;
-                let (server, own) = self.locate(caller, scope, &uri, agent).await?;
+                let found = self.locate(caller, scope, &uri, agent);
+                let (server, own) = Box::pin(found).await?;
                 rename(&mut request.params, "uri", &uri, &own);
                 (server, Subject::Resource(own))
             }
             Method::Complete => {
                 let params = &mut request.params;
-                self.completion(caller, scope, params, agent).await?
+                Box::pin(self.completion(caller, scope, params, agent)).await?
             }
             Method::Initialize
             | Method::Discover

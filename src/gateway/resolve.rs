@@ -100,7 +100,7 @@ impl Gateway {
             return Ok(found);
         }
         let names = self.names(caller);
-        let mut fits = self.find(&wanted, |_, own| own == name).await;
+        let mut fits = Box::pin(self.find(&wanted, |_, own| own == name)).await;
         match fits.len() {
             // A bare name is the gateway's own only where no server has such a tool.
             0 => match built_in::named(name).filter(|_| self.may_name_built_in(caller)) {
@@ -149,7 +149,7 @@ impl Gateway {
         let names = self.names(caller);
         if is_changed(name) {
             let is_it = |server: &ServerName, own: &str| names.exposed(server, own) == name;
-            let mut fits = self.find(wanted, is_it).await;
+            let mut fits = Box::pin(self.find(wanted, is_it)).await;
             if !fits.is_empty() {
                 return Some(fits.remove(0));
             }

@@ -91,7 +91,12 @@ impl Object {
 
     /// The object as text; values are the bytes that came.
     pub fn to_text(&self) -> String {
-        let mut text = String::from("{");
+        let each = self.fields.iter();
+        let length: usize = each
+            .map(|(key, value)| key.len() + value.get().len() + 4)
+            .sum();
+        let mut text = String::with_capacity(length + 2);
+        text.push('{');
         for (index, (key, value)) in self.fields.iter().enumerate() {
             if index > 0 {
                 text.push(',');
@@ -161,12 +166,14 @@ pub fn write_array<'a>(items: impl IntoIterator<Item = &'a str>) -> Json {
 
 /// A text as a JSON string, quotes included.
 pub fn json_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    // Texts can always be written.
+    serde_json::to_string(text).unwrap_or_default()
 }
 
 /// Any value as JSON.
 pub fn to_raw(value: &serde_json::Value) -> Json {
-    raw(value.to_string())
+    // Values can always be written.
+    raw(serde_json::to_string(value).unwrap_or_default())
 }
 
 /// Text that was composed from JSON pieces, as a raw value.

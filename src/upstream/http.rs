@@ -103,7 +103,7 @@ impl Http {
                 }
             },
         };
-        legacy.send(opened, outgoing, notices).await
+        Box::pin(legacy.send(opened, outgoing, notices)).await
     }
 
     /// What is spoken to the server for a lane.

@@ -157,7 +157,7 @@ impl Upstream {
         let sending = async {
             match &self.transport {
                 Transport::Http(http) => http.send(lane, request, notices).await,
-                Transport::Stdio(stdio) => stdio.send(lane, request, notices).await,
+                Transport::Stdio(stdio) => Box::pin(stdio.send(lane, request, notices)).await,
             }
         };
         let reply = sending.instrument(span).await;

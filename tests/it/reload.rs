@@ -675,7 +675,10 @@ async fn every_file_that_came_into_force_is_kept_once_and_verified_with_the_log(
     ] {
         let mut database = db::open(world.file(), Durability::Process).await.unwrap();
         let mut tx = database.begin().await.unwrap();
-        sqlx::query(change).execute(tx.connection().await.unwrap()).await.unwrap();
+        sqlx::query(change)
+            .execute(tx.connection().await.unwrap())
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         database.close().await.unwrap();
         let verified = verify(&readers, Some(head.hash), |_| ()).await.unwrap();

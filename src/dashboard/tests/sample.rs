@@ -91,7 +91,10 @@ impl Sample {
             WHERE kind = 'admitted' AND NOT EXISTS (
                 SELECT 1 FROM event AS c WHERE c.call_id = o.call_id AND c.seq > o.seq)";
         for text in ["DELETE FROM open_call", open] {
-            sqlx::query(text).execute(tx.connection().await.unwrap()).await.unwrap();
+            sqlx::query(text)
+                .execute(tx.connection().await.unwrap())
+                .await
+                .unwrap();
         }
         tx.commit().await.unwrap();
     }

@@ -301,7 +301,10 @@ async fn a_log_without_lookups_gets_them_while_calls_go_on() {
         "DELETE FROM spend_day",
         "UPDATE lookup_mark SET seq = 0",
     ] {
-        sqlx::query(text).execute(tx.connection().await.unwrap()).await.unwrap();
+        sqlx::query(text)
+            .execute(tx.connection().await.unwrap())
+            .await
+            .unwrap();
     }
     tx.commit().await.unwrap();
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(
