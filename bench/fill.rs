@@ -304,7 +304,7 @@ impl Log {
         budget::write(&mut tx, &mut self.books, &self.ledger).await?;
         self.behind.note(std::mem::take(&mut self.events));
         while self.behind.waiting(&self.head) > 0 {
-            let mark = self.behind.build(&mut tx).await?;
+            let mark = self.behind.build(&mut tx, 1_024).await?;
             self.behind.built(mark);
         }
         tx.commit().await?;

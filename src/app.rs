@@ -396,9 +396,10 @@ impl Running {
             .await;
         gateway.note_counted().await;
         let upstreams = gateway.upstreams();
-        drop(gateway);
+        // Before the writer: whoever closes the file last moves the write-ahead log into it, and readers cannot.
         pages.readers.close().await;
         readers.close().await;
+        drop(gateway);
         let written = timeout(WRITER_DRAIN, writer).await;
         upstreams.close().await;
         let head = written

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -10,6 +11,9 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
+
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
 use crate::types::Timestamp;
 
@@ -106,6 +110,8 @@ pub struct Writer {
     options: SqliteConnectOptions,
     durability: Durability,
     connection: SqliteConnection,
+    /// Moves the write-ahead log, and nothing else.
+    aside: Arc<Mutex<SqliteConnection>>,
     /// Which file is open, whatever stands under its name by now.
     file: Option<FileId>,
     _lock: File,
@@ -153,9 +159,11 @@ pub async fn open(path: &Path, durability: Durability) -> Result<Writer, DbError
             path: path.into(),
             why: error.to_string(),
         })?;
+    // Made once; should the file be gone one day, an empty one in its place would be no help.
+    let options = options.create_if_missing(false);
     Ok(Writer {
-        // Made once; should the file be gone one day, an empty one in its place would be no help.
-        options: options.create_if_missing(false),
+        aside: Arc::new(Mutex::new(connect(path, &options).await?)),
+        options,
         durability,
         connection,
         file: file_id(&real),
@@ -232,6 +240,7 @@ impl Writer {
     pub async fn reopen(&mut self) -> Result<(), DbError> {
         let path = self.options.get_filename();
         let fresh = connect(path, &self.options).await?;
+        self.aside = Arc::new(Mutex::new(connect(path, &self.options).await?));
         self.file = file_id(path);
         let old = std::mem::replace(&mut self.connection, fresh);
         // It failed already; what it says on closing changes nothing.
@@ -248,6 +257,19 @@ impl Writer {
         let moved = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)");
         let (_, pages, moved): (i64, i64, i64) = moved.fetch_one(&mut self.connection).await?;
         Ok(pages.saturating_sub(moved))
+    }
+
+    /// Does the same beside the writer, with a connection of its own: commits go on meanwhile, and what they write is not
+    /// all moved (sqlite.org/wal.html, "Checkpointing").
+    pub fn checkpoint_aside(&self) -> JoinHandle<()> {
+        let aside = Arc::clone(&self.aside);
+        tokio::spawn(async move {
+            let mut connection = aside.lock().await;
+            let moving = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)");
+            if let Err(error) = moving.execute(&mut *connection).await {
+                tracing::warn!(%error, "the write-ahead log could not be moved into the file");
+            }
+        })
     }
 
     /// Moves the write-ahead log into the file and empties it, so that nothing is left in it of what was deleted. Says
@@ -288,6 +310,9 @@ impl Writer {
     /// # Errors
     /// When SQLite refuses.
     pub async fn close(self) -> Result<(), DbError> {
+        if let Some(aside) = Arc::into_inner(self.aside) {
+            aside.into_inner().close().await?;
+        }
         Ok(self.connection.close().await?)
     }
 }

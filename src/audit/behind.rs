@@ -17,9 +17,6 @@ use super::{Head, Kind};
 use crate::db::{DbError, WriteTx};
 use crate::types::CallId;
 
-/// Events in one slice; a batch that comes meanwhile waits a few milliseconds for it.
-const SLICE: usize = 1_024;
-
 /// Events kept in memory for the next slices; of more, all are read from the file when their turn comes.
 const KEPT: usize = 16_384;
 
@@ -56,19 +53,19 @@ impl Behind {
         head.seq.saturating_sub(self.mark)
     }
 
-    /// Builds the next slice. Returns the mark, for [`Behind::built`] after the commit.
+    /// Builds the next slice, of at most so many events. Returns the mark, for [`Behind::built`] after the commit.
     ///
     /// # Errors
     /// When SQLite refuses or an event cannot be read; nothing of the transaction may be kept then.
-    pub async fn build(&self, tx: &mut WriteTx<'_>) -> Result<i64, DbError> {
+    pub async fn build(&self, tx: &mut WriteTx<'_>, at_most: usize) -> Result<i64, DbError> {
         let due = self.mark.saturating_add(1);
         let first_kept = self.kept.front().map(Chained::seq);
         if first_kept == Some(due) {
-            let rows: Vec<_> = self.kept.iter().take(SLICE).map(Chained::row).collect();
+            let rows: Vec<_> = self.kept.iter().take(at_most).map(Chained::row).collect();
             return build(tx, &rows).await;
         }
         let until = first_kept.map_or(i64::MAX, |seq| seq.saturating_sub(1));
-        let at_most = i64::try_from(SLICE).unwrap_or(i64::MAX);
+        let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
         let piece = load_piece(tx.connection().await?, self.mark, until, at_most).await?;
         let Some((_, piece)) = piece else {
             return Ok(self.mark);

@@ -12,6 +12,9 @@ const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, LARGEST];
 /// The most rows in one statement.
 pub(super) const LARGEST: usize = 64;
 
+/// Bytes of a statement beside its rows, head and tail.
+const EXTRA: usize = 64;
+
 /// One statement for many rows: `head (…),(…) tail`. A statement costs more than the rows in it. The first value of a row
 /// is never NULL.
 #[derive(Debug, Clone, Copy)]
@@ -55,15 +58,27 @@ impl Bulk {
         if let (1, Some(single)) = (size, self.single) {
             return (single.into(), 1);
         }
-        let row = format!(",({})", &",?".repeat(self.columns)[1..]);
-        let rows = row.repeat(size);
-        let (rows, tail) = (&rows[1..], self.tail);
-        let text = match self.head.strip_suffix("VALUES") {
-            Some(head) if size > 1 && !self.removes() => {
-                format!("{head}SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL {tail}")
-            }
-            _ => format!("{} {rows} {tail}", self.head),
+        let places = self.columns.saturating_mul(2).saturating_add(2);
+        let length = self.head.len() + self.tail.len() + EXTRA + places.saturating_mul(size);
+        let mut text = String::with_capacity(length);
+        let filled = self.head.strip_suffix("VALUES");
+        let filled = filled.filter(|_| size > 1 && !self.removes());
+        let (before, after) = match filled {
+            Some(_) => ("SELECT * FROM (VALUES", ") WHERE column1 IS NOT NULL"),
+            None => ("", ""),
         };
+        text.push_str(filled.unwrap_or(self.head));
+        text.push_str(before);
+        for row in 0..size {
+            text.push_str(if row == 0 { " (" } else { ",(" });
+            for column in 0..self.columns {
+                text.push_str(if column == 0 { "?" } else { ",?" });
+            }
+            text.push(')');
+        }
+        text.push_str(after);
+        text.push(' ');
+        text.push_str(self.tail);
         (text, size)
     }
 }

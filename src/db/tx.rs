@@ -57,7 +57,7 @@ impl<'a> WriteTx<'a> {
     pub async fn connection(&mut self) -> Result<&mut SqliteConnection, DbError> {
         self.state = match std::mem::replace(&mut self.state, State::Nowhere) {
             State::Before(connection) => State::Begun(connection.begin_with(BEGIN).await?),
-            state => state,
+            state @ (State::Begun(_) | State::Nowhere) => state,
         };
         let State::Begun(tx) = &mut self.state else {
             return Err(DbError::Sql(sqlx::Error::BeginFailed));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
@@ -40,7 +41,8 @@ use pruning::Pruning;
 /// Requests in one transaction.
 const MAX_BATCH: usize = 1_024;
 
-/// After so many events the write-ahead log is moved into the file.
+/// After so many events the write-ahead log is moved into the file: most of it beside the writer, the rest between two
+/// batches.
 const CHECKPOINT_EVENTS: usize = 4_096;
 
 /// How often the file is looked at while there is nothing to write.
@@ -176,6 +178,8 @@ pub(super) struct Writer {
     /// What of this everyone else may see.
     health: Health,
     events_since_checkpoint: usize,
+    /// The write-ahead log is being moved into the file.
+    moving: Option<JoinHandle<()>>,
     folds: Folds,
     checkpoints: Checkpoints,
     building: Building,
@@ -259,6 +263,7 @@ impl Writer {
             is_scarce: false,
             health: Health::new(),
             events_since_checkpoint: 0,
+            moving: None,
             folds: Folds::default(),
             checkpoints,
             building: Building::default(),
@@ -323,7 +328,7 @@ impl Writer {
                     Next::Quiet => {
                         self.health.waits();
                         self.prune_when_due().await;
-                        self.build().await;
+                        self.build_quietly().await;
                         self.health.is_answered();
                         continue;
                     }
@@ -453,12 +458,20 @@ impl Writer {
     }
 
     async fn checkpoint_when_due(&mut self) {
-        if self.events_since_checkpoint < CHECKPOINT_EVENTS {
-            return;
+        match &self.moving {
+            // Most of it is moved: the little that was written meanwhile takes no time, and only when nothing is left can
+            // the log begin anew at its front.
+            Some(moving) if moving.is_finished() => self.moving = None,
+            Some(_) => return,
+            None if self.events_since_checkpoint < CHECKPOINT_EVENTS => return,
+            None => {
+                self.events_since_checkpoint = 0;
+                let at = self.now();
+                self.books.forget_ended(at);
+                self.moving = Some(self.database.checkpoint_aside());
+                return;
+            }
         }
-        self.events_since_checkpoint = 0;
-        let at = self.now();
-        self.books.forget_ended(at);
         match self.database.checkpoint().await {
             Ok(left) => self.note_wal(left),
             Err(error) => {
@@ -490,6 +503,10 @@ impl Writer {
         self.deliver(batch);
         self.checkpoints.close().await;
         self.build_rest().await;
+        if let Some(moving) = self.moving.take() {
+            // It tells by itself what goes wrong.
+            let _ = moving.await;
+        }
         self.database.close().await?;
         Ok(self.head)
     }

@@ -209,7 +209,7 @@ impl World {
         behind.note(self.events[done..until].to_vec());
         while usize::try_from(self.mark().await).unwrap() < until {
             let mut tx = self.writer.begin().await.unwrap();
-            let mark = behind.build(&mut tx).await.unwrap();
+            let mark = behind.build(&mut tx, 1_024).await.unwrap();
             tx.commit().await.unwrap();
             behind.built(mark);
         }
@@ -600,7 +600,7 @@ async fn sums_that_are_built_from_the_file_are_those_that_were_built_from_memory
     let mut behind = Behind::default();
     while usize::try_from(world.mark().await).unwrap() < all {
         let mut tx = world.writer.begin().await.unwrap();
-        let mark = behind.build(&mut tx).await.unwrap();
+        let mark = behind.build(&mut tx, 1_024).await.unwrap();
         tx.commit().await.unwrap();
         behind.built(mark);
     }
@@ -664,7 +664,7 @@ async fn a_call_that_was_under_way_where_the_log_was_cut_ends_for_whoever_opened
     let mut tx = writer.begin().await.unwrap();
     append(&mut tx, &mut names, &[kept]).await.unwrap();
     write_pruned(&mut tx, &pruned).await.unwrap();
-    Behind::default().build(&mut tx).await.unwrap();
+    Behind::default().build(&mut tx, 1_024).await.unwrap();
     tx.commit().await.unwrap();
     let readers = Readers::open(&path).await.unwrap();
     let mut page = readers.page().await.unwrap();

@@ -106,7 +106,7 @@ impl Sample {
         tx.commit().await.unwrap();
         while behind.waiting(&self.head) > 0 {
             let mut tx = self.writer.begin().await.unwrap();
-            let mark = behind.build(&mut tx).await.unwrap();
+            let mark = behind.build(&mut tx, 1_024).await.unwrap();
             tx.commit().await.unwrap();
             behind.built(mark);
         }

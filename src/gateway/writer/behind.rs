@@ -10,10 +10,16 @@ use crate::audit::Behind;
 use crate::db::DbError;
 
 /// Events that wait before slices are built between batches. As many are searched at most by a page.
-const RUN: i64 = 4_096;
+const RUN: i64 = 1_024;
 
 /// Events that may wait when that ends.
-const REST: i64 = 1_024;
+const REST: i64 = 256;
+
+/// Events of a slice between batches: the next one waits a millisecond or two for it.
+const SLICE: usize = 256;
+
+/// Events of a slice while nobody calls, and where many wait: fewer slices are less work.
+pub(super) const LARGE_SLICE: usize = 1_024;
 
 /// Slices at the end of a gateway. More wait only in the middle of an upgrade, and then for the next start.
 const LAST_SLICES: usize = 8;
@@ -48,7 +54,7 @@ impl Writer {
         let waiting = self.building.behind.waiting(&self.head);
         self.building.is_running = waiting >= if self.building.is_running { REST } else { RUN };
         if self.building.is_running && Instant::now() >= self.building.not_before {
-            self.build().await;
+            self.build(SLICE).await;
         }
     }
 
@@ -75,12 +81,17 @@ impl Writer {
         Some(quiet.max(retry))
     }
 
+    /// Builds a slice while nobody calls.
+    pub(super) async fn build_quietly(&mut self) {
+        self.build(LARGE_SLICE).await;
+    }
+
     /// Builds a slice. Calls need none of it, so a failure is told and tried again later.
-    pub(super) async fn build(&mut self) {
+    pub(super) async fn build(&mut self, at_most: usize) {
         if self.building.behind.waiting(&self.head) <= 0 {
             return;
         }
-        if let Err(error) = self.try_build().await {
+        if let Err(error) = self.try_build(at_most).await {
             tracing::warn!(%error, "lookups cannot be built now; pages search the log meanwhile");
             self.building.not_before = Instant::now() + RETRY;
         }
@@ -90,17 +101,17 @@ impl Writer {
     pub(super) async fn build_rest(&mut self) {
         for _ in 0..LAST_SLICES {
             if self.building.behind.waiting(&self.head) > 0 {
-                self.build().await;
+                self.build(LARGE_SLICE).await;
             }
         }
     }
 
-    pub(super) async fn try_build(&mut self) -> Result<(), DbError> {
+    pub(super) async fn try_build(&mut self, at_most: usize) -> Result<(), DbError> {
         // What a loss of power takes is built again, so its commit need not wait for the disk.
         self.database.sync_commits(false).await?;
         let built = async {
             let mut tx = self.database.begin().await?;
-            let mark = self.building.behind.build(&mut tx).await?;
+            let mark = self.building.behind.build(&mut tx, at_most).await?;
             tx.commit().await?;
             Ok(mark)
         };

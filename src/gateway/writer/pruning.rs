@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::super::operator::{Outcome, Refused};
 use super::Writer;
 use super::batch::Batch;
+use super::behind::LARGE_SLICE;
 use super::behind::RETRY;
 use super::orders::Stop;
 use crate::audit::{self, Entry, Head, Pruned, bytes, sha256_of};
@@ -117,7 +118,7 @@ impl Writer {
         }
         // Lookups are built from events: after this nothing that closed a call is missing there.
         while self.building.behind.waiting(&self.written) > 0 {
-            self.try_build().await?;
+            self.try_build(LARGE_SLICE).await?;
         }
         let mut tx = self.database.begin().await?;
         let found = audit::prunable(tx.connection().await?, last.seq).await?;
