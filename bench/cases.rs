@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use clap::ValueEnum;
 
-use super::caller::Caller;
 use super::figures::{self, Figure};
 use super::gateway::Gateway;
 use super::load::{Load, call_until};
@@ -13,6 +12,7 @@ use super::server::{self, Manner};
 use super::table::{self, Row, Way};
 use super::target::{Call, Target};
 use super::ways::{Setting, Ways};
+use super::{caller::Caller, pressure};
 
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -42,6 +42,8 @@ pub(super) enum Case {
     Stdio,
     /// A thousand agents in the file against three
     Crowd,
+    /// Ten times the callers that it can serve
+    Pressure,
     /// A fast server beside a slow one
     Slow,
 }
@@ -82,6 +84,7 @@ impl Case {
             }
             Self::Stdio => stdio(setting, connections).await,
             Self::Crowd => crowd(setting).await,
+            Self::Pressure => pressure::run(setting).await,
             Self::Slow => slow(setting).await,
         }
     }

@@ -10,6 +10,7 @@ mod figures;
 mod gateway;
 mod load;
 mod nginx;
+mod pressure;
 mod rules;
 mod server;
 mod table;
@@ -47,6 +48,9 @@ struct Arguments {
     /// Numbers of connections of `small`, `legacy` and `stdio`
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
     connections: Vec<usize>,
+    /// Callers of `pressure`, fewer where the limit on open files is lower
+    #[arg(long, default_value_t = 2_000)]
+    pressed: usize,
     /// A database that `fill` made: one gateway more is measured that goes on with it
     #[arg(long)]
     filled: Option<PathBuf>,
@@ -86,6 +90,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         filled: arguments.filled,
         rounds: arguments.rounds.max(1),
         time: Duration::from_secs_f64(arguments.seconds),
+        pressed: arguments.pressed,
     };
     if let Some(calls) = arguments.calls {
         return only_call(&setting, calls).await;

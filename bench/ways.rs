@@ -21,6 +21,8 @@ pub(super) struct Setting {
     pub(super) rounds: usize,
     /// Time for one figure.
     pub(super) time: Duration,
+    /// How many callers press.
+    pub(super) pressed: usize,
 }
 
 impl Setting {
