@@ -12,7 +12,7 @@ use super::server::{self, Manner};
 use super::table::{self, Row, Way};
 use super::target::{Call, Target};
 use super::ways::{Setting, Ways};
-use super::{caller::Caller, pressure};
+use super::{caller::Caller, footprint, pressure};
 
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -46,6 +46,8 @@ pub(super) enum Case {
     Pressure,
     /// A fast server beside a slow one
     Slow,
+    /// Size, memory, and time to start
+    Footprint,
 }
 
 /// What came of a case.
@@ -86,6 +88,7 @@ impl Case {
             Self::Crowd => crowd(setting).await,
             Self::Pressure => pressure::run(setting).await,
             Self::Slow => slow(setting).await,
+            Self::Footprint => footprint::run(setting).await,
         }
     }
 }

@@ -7,6 +7,7 @@ mod caller;
 mod cases;
 mod child;
 mod figures;
+mod footprint;
 mod gateway;
 mod load;
 mod nginx;
