@@ -1,9 +1,14 @@
 //! What is measured, one table each.
 
 use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::ValueEnum;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
+use super::caller::Caller;
 use super::figures::{self, Figure};
 use super::gateway::Gateway;
 use super::load::{Load, call_until};
@@ -12,11 +17,7 @@ use super::server::{self, Manner};
 use super::table::{self, Row, Way};
 use super::target::{Call, Target};
 use super::ways::{Setting, Ways};
-use super::{caller::Caller, footprint, pressure};
-
-use std::time::Duration;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use super::{footprint, pressure};
 
 /// Callers where their number is not what is asked about.
 const CALLERS: usize = 64;
@@ -124,7 +125,7 @@ impl<'a> Question<'a> {
     async fn ask(
         self,
         setting: &Setting,
-        rules: impl Fn(std::net::SocketAddr) -> String,
+        rules: impl Fn(SocketAddr) -> String,
     ) -> anyhow::Result<(&'a str, Vec<Row>)> {
         let server = server::start(self.manner).await?;
         let ways = Ways::start(setting, Some(server), &rules(server)).await?;
@@ -142,7 +143,7 @@ impl<'a> Question<'a> {
     }
 }
 
-fn modern(server: std::net::SocketAddr) -> String {
+fn modern(server: SocketAddr) -> String {
     rules::ordinary(server, Era::Modern)
 }
 

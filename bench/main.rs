@@ -28,6 +28,7 @@ use clap::{Parser, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use caller::Caller;
 use cases::Case;
 use gateway::Gateway;
 use rules::Era;
@@ -135,7 +136,7 @@ async fn only_call(setting: &Setting, calls: usize) -> anyhow::Result<()> {
         path: "/mcp/bench",
         call: Call::Plain,
     };
-    let mut caller = caller::Caller::connect(gateway.address).await?;
+    let mut caller = Caller::connect(gateway.address).await?;
     let request = target.request();
     for _ in 0..calls {
         caller.call(request.as_bytes()).await?;
