@@ -1,4 +1,4 @@
-//! The release gateway as a child process, with audit, two budgets and a fresh database.
+//! The gateway that is measured, as a child process with audit and budgets.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -7,20 +7,32 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::Era;
-use super::load::TOKEN;
+use super::child;
 
 /// The longest start and the longest end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ticks a second in /proc (`USER_HZ`, proc_pid_stat(5)); 100 on every Linux in use.
-const TICKS: u64 = 100;
+/// The longest check of a log with years of use in it.
+const VERIFYING: Duration = Duration::from_secs(600);
+
+/// A gateway to start.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan<'a> {
+    /// Its program.
+    pub(super) binary: &'a Path,
+    /// What it goes by.
+    pub(super) rules: &'a str,
+    /// What its commits survive: `process` or `power`.
+    pub(super) durability: &'a str,
+    /// The database it goes on with; without one it begins a new one.
+    pub(super) file: Option<&'a Path>,
+}
 
 /// A gateway that serves.
 #[derive(Debug)]
@@ -28,8 +40,8 @@ pub(super) struct Gateway {
     /// Where it listens.
     pub(super) address: SocketAddr,
     child: Child,
-    /// Kept open, so that its log does not break.
-    lines: Lines<BufReader<ChildStderr>>,
+    /// Reads its log to the end, so that it never waits for a reader; returns the first error in it.
+    log: JoinHandle<Option<String>>,
     binary: PathBuf,
     folder: TempDir,
     file: PathBuf,
@@ -47,29 +59,18 @@ pub(super) fn beside_this_program() -> anyhow::Result<PathBuf> {
 }
 
 impl Gateway {
-    /// Starts one before this server.
-    pub(super) async fn start(
-        binary: &Path,
-        server: SocketAddr,
-        durability: &str,
-        era: Era,
-        file: Option<&Path>,
-    ) -> anyhow::Result<Self> {
+    /// Starts one.
+    pub(super) async fn start(plan: Plan<'_>) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let file = match file {
+        let file = match plan.file {
             Some(file) => file.canonicalize()?,
             None => folder.path().join("hayward.db"),
         };
-        fs::write(folder.path().join("permissions.yaml"), rules(server, era))?;
-        let mut child = Command::new(binary)
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--durability",
-                durability,
-                "--db",
-            ])
+        fs::write(folder.path().join("permissions.yaml"), plan.rules)?;
+        let listen = ["serve", "--listen", "127.0.0.1:0"];
+        let mut child = Command::new(plan.binary)
+            .args(listen)
+            .args(["--durability", plan.durability, "--db"])
             .arg(&file)
             .current_dir(folder.path())
             .stdin(Stdio::null())
@@ -82,8 +83,8 @@ impl Gateway {
         Ok(Self {
             address,
             child,
-            lines,
-            binary: binary.into(),
+            log: tokio::spawn(first_error(lines)),
+            binary: plan.binary.into(),
             folder,
             file,
         })
@@ -91,55 +92,52 @@ impl Gateway {
 
     /// Processor time so far, of the whole process.
     pub(super) fn cpu(&self) -> Option<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()?)).ok()?;
-        // The name may hold spaces; the fields after it are counted from 3 (proc_pid_stat(5)).
-        let (_, fields) = stat.rsplit_once(')')?;
-        let mut fields = fields.split_whitespace().skip(14 - 3);
-        let user: u64 = fields.next()?.parse().ok()?;
-        let system: u64 = fields.next()?.parse().ok()?;
-        Some(Duration::from_millis((user + system) * 1_000 / TICKS))
+        child::cpu(self.child.id()?)
+    }
+
+    /// Memory in use now, in bytes.
+    pub(super) fn resident(&self) -> Option<u64> {
+        child::resident(self.child.id()?)
     }
 
     /// Ends it and checks that what it wrote is sound.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = self.child.id().context("the gateway ended by itself")?;
-        let asked = Command::new("sh")
-            .args(["-c", "kill -TERM \"$0\"", &pid.to_string()])
-            .status()
-            .await?;
-        ensure!(asked.success(), "the gateway cannot be told to stop");
-        while let Some(line) = timeout(PATIENCE, self.lines.next_line()).await?? {
-            ensure!(!line.contains("ERROR"), "the gateway says: {line}");
-        }
-        let ended = timeout(PATIENCE, self.child.wait()).await??;
-        ensure!(ended.success(), "the gateway ended with {ended}");
-        let verified = Command::new(&self.binary)
+        self.end().await?;
+        let verifying = Command::new(&self.binary)
             .args(["audit", "verify", "--db"])
             .arg(&self.file)
             .current_dir(self.folder.path())
             .stdout(Stdio::null())
-            .status()
-            .await?;
+            .kill_on_drop(true)
+            .status();
+        let verified = timeout(VERIFYING, verifying).await??;
         ensure!(verified.success(), "the log does not verify");
+        Ok(())
+    }
+
+    /// Ends it in order.
+    pub(super) async fn end(&mut self) -> anyhow::Result<()> {
+        child::ask_to_end(self.child.id().context("the gateway ended by itself")?)?;
+        let error = timeout(PATIENCE, &mut self.log).await??;
+        ensure!(
+            error.is_none(),
+            "the gateway says: {}",
+            error.unwrap_or_default()
+        );
+        let ended = timeout(PATIENCE, self.child.wait()).await??;
+        ensure!(ended.success(), "the gateway ended with {ended}");
         Ok(())
     }
 }
 
-fn rules(server: SocketAddr, era: Era) -> String {
-    let digest = Sha256::digest(TOKEN);
-    let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let era = match era {
-        Era::Modern => "modern",
-        Era::Legacy => "legacy",
-    };
-    format!(
-        "defaults: {{timezone: UTC}}
-servers:
-  bench: {{url: 'http://{server}/mcp', protocol: {era}, budgets: [1000000000/day]}}
-agents:
-  a: {{token_hash: 'sha256:{hash}', servers: [bench], budgets: [1000000000/month]}}
-"
-    )
+async fn first_error(mut lines: Lines<BufReader<ChildStderr>>) -> Option<String> {
+    let mut error = None;
+    while let Ok(Some(line)) = lines.next_line().await {
+        if error.is_none() && line.contains("ERROR") {
+            error = Some(line);
+        }
+    }
+    error
 }
 
 async fn address(lines: &mut Lines<BufReader<ChildStderr>>) -> anyhow::Result<SocketAddr> {

@@ -1,28 +1,59 @@
-//! The figures as a table.
+//! Figures of one case as a table.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::load::Measured;
 
-/// Which way the calls went.
+/// Which way the calls went, or what was beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Path {
+pub(super) enum Way {
     /// To the server.
     Direct,
+    /// Through a proxy that only passes bytes on.
+    Nginx,
     /// Through a gateway whose commits survive its end.
     Process,
     /// The same with a database that holds years of use.
     Filled,
     /// Through a gateway whose commits survive a loss of power.
     Power,
+    /// `Process` with a thousand agents in its file.
+    Crowd,
+    /// `Process` while others wait for a slow server.
+    Beside,
+}
+
+impl Way {
+    const ALL: [Self; 7] = [
+        Self::Direct,
+        Self::Nginx,
+        Self::Process,
+        Self::Filled,
+        Self::Power,
+        Self::Crowd,
+        Self::Beside,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Nginx => "nginx",
+            Self::Process => "process",
+            Self::Filled => "filled",
+            Self::Power => "power",
+            Self::Crowd => "crowd",
+            Self::Beside => "beside",
+        }
+    }
 }
 
 /// Everything measured at one number of connections.
 #[derive(Debug)]
 pub(super) struct Row {
-    connections: usize,
-    cells: Vec<(Path, Measured)>,
+    /// How many callers there were.
+    pub(super) connections: usize,
+    cells: Vec<(Way, Measured)>,
 }
 
 impl Row {
@@ -35,64 +66,94 @@ impl Row {
     }
 
     /// One more measurement.
-    pub(super) fn add(&mut self, path: Path, measured: Measured) {
-        self.cells.push((path, measured));
+    pub(super) fn add(&mut self, way: Way, measured: Measured) {
+        self.cells.push((way, measured));
     }
 
-    fn median(&self, path: Path, figure: impl Fn(&Measured) -> f64) -> f64 {
-        let of_path = self.cells.iter().filter(|(cell, _)| *cell == path);
-        let mut figures: Vec<f64> = of_path.map(|(_, measured)| figure(measured)).collect();
-        figures.sort_by(f64::total_cmp);
-        figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+    /// Calls a second.
+    pub(super) fn rate(&self, way: Way) -> Option<f64> {
+        self.median(way, |measured| Some(measured.rate))
     }
+
+    /// Half of the calls were answered in so many microseconds.
+    pub(super) fn p50(&self, way: Way) -> Option<f64> {
+        self.median(way, |measured| Some(micros(measured.p50)))
+    }
+
+    /// 99 of 100 were.
+    pub(super) fn p99(&self, way: Way) -> Option<f64> {
+        self.median(way, |measured| Some(micros(measured.p99)))
+    }
+
+    /// Processor time of one call, in microseconds.
+    pub(super) fn cpu(&self, way: Way) -> Option<f64> {
+        self.median(way, |measured| {
+            let calls = f64::from(u32::try_from(measured.calls).ok()?);
+            Some(micros(measured.cpu?) / calls)
+        })
+    }
+
+    fn median(&self, way: Way, figure: impl Fn(&Measured) -> Option<f64>) -> Option<f64> {
+        let of_way = self.cells.iter().filter(|(cell, _)| *cell == way);
+        median(
+            of_way
+                .filter_map(|(_, measured)| figure(measured))
+                .collect(),
+        )
+    }
+}
+
+/// The one in the middle.
+pub(super) fn median(mut figures: Vec<f64>) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied()
 }
 
 /// The whole table.
 pub(super) fn render(rows: &[Row]) -> String {
     let mut text = String::from(
-        "tools/call, audit and two budgets on; medians\n\n\
-         connections  way       calls/s  of direct    p50 us    p99 us  added p50  cpu us/call\n",
+        "connections  way       calls/s  of direct  of nginx    p50 us    p99 us  p99/p50  added p50  cpu us/call\n",
     );
     for row in rows {
-        for (path, name) in [
-            (Path::Direct, "direct"),
-            (Path::Process, "process"),
-            (Path::Filled, "filled"),
-            (Path::Power, "power"),
-        ] {
-            if !row.cells.iter().any(|(cell, _)| *cell == path) {
-                continue;
+        for way in Way::ALL {
+            if row.rate(way).is_some() {
+                line(&mut text, row, way);
             }
-            line(&mut text, row, path, name);
         }
     }
     text
 }
 
 // Writing to a String cannot fail.
-fn line(text: &mut String, row: &Row, path: Path, name: &str) {
-    let rate = row.median(path, |measured| measured.rate);
-    let share = rate / row.median(Path::Direct, |measured| measured.rate) * 100.0;
-    let p50 = row.median(path, |measured| micros(measured.p50));
-    let p99 = row.median(path, |measured| micros(measured.p99));
-    let added = p50 - row.median(Path::Direct, |measured| micros(measured.p50));
-    let _ = write!(
-        text,
-        "{:>11}  {name:<8}{rate:>9.0}{share:>10.1} %{p50:>10.0}{p99:>10.0}",
-        row.connections
-    );
-    if path != Path::Direct {
-        let cpu = row.median(path, cpu_of_call);
-        let _ = write!(text, "{added:>11.0}{cpu:>13.1}");
+fn line(text: &mut String, row: &Row, way: Way) {
+    let percent = |of| part(row.rate(way), row.rate(of)).map(|share| share * 100.0);
+    let (p50, p99) = (row.p50(way), row.p99(way));
+    let added = p50.zip(row.p50(Way::Direct)).filter(|_| way != Way::Direct);
+    let _ = write!(text, "{:>11}  {:<8}", row.connections, way.name());
+    for (figure, width, digits) in [
+        (row.rate(way), 9, 0),
+        (percent(Way::Direct), 11, 1),
+        (percent(Way::Nginx), 10, 1),
+        (p50, 10, 0),
+        (p99, 10, 0),
+        (part(p99, p50), 9, 1),
+        (added.map(|(p50, direct)| p50 - direct), 11, 0),
+        (row.cpu(way), 13, 1),
+    ] {
+        let _ = match figure {
+            Some(figure) => write!(text, "{figure:>width$.digits$}"),
+            None => write!(text, "{:>width$}", "-"),
+        };
     }
     text.push('\n');
 }
 
-fn cpu_of_call(measured: &Measured) -> f64 {
-    let cpu = measured.cpu.map_or(f64::NAN, micros);
-    cpu / u32::try_from(measured.calls).map_or(f64::NAN, f64::from)
+/// One figure over another.
+pub(super) fn part(figure: Option<f64>, of: Option<f64>) -> Option<f64> {
+    figure.zip(of).map(|(figure, of)| figure / of)
 }
 
-fn micros(time: Duration) -> f64 {
+/// In microseconds.
+pub(super) fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
