@@ -364,6 +364,8 @@ impl Readers {
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging()
             .pragma("query_only", "ON")
+            // A page that sorts much would write it to the disk, where commits wait.
+            .pragma("temp_store", "MEMORY")
             .pragma("trusted_schema", "OFF");
         let pool = SqlitePoolOptions::new()
             .max_connections(READERS)

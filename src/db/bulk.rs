@@ -12,8 +12,11 @@ const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, LARGEST];
 /// The most rows in one statement.
 pub(super) const LARGEST: usize = 64;
 
-/// Bytes of a statement beside its rows, head and tail.
-const EXTRA: usize = 64;
+/// Of so many rows there are statements of exactly their number.
+const EXACT: usize = 2;
+
+/// Bytes of a row in a statement beside its values.
+const EXTRA: usize = 32;
 
 /// One statement for many rows: `head (…),(…) tail`. A statement costs more than the rows in it. The first value of a row
 /// is never NULL.
@@ -51,36 +54,74 @@ impl Bulk {
         self.head.starts_with("DELETE")
     }
 
-    /// The text for at least so many rows, and how many it has room for.
-    pub(super) fn text(&self, rows: usize) -> (String, usize) {
+    /// The statement for at least so many rows.
+    pub(super) fn statement(&self, rows: usize) -> Statement {
         let size = SIZES.into_iter().find(|size| *size >= rows);
         let size = size.unwrap_or(LARGEST);
         if let (1, Some(single)) = (size, self.single) {
-            return (single.into(), 1);
+            return Statement {
+                text: single.into(),
+                size,
+                has_flags: false,
+            };
         }
-        let places = self.columns.saturating_mul(2).saturating_add(2);
-        let length = self.head.len() + self.tail.len() + EXTRA + places.saturating_mul(size);
-        let mut text = String::with_capacity(length);
         let filled = self.head.strip_suffix("VALUES");
-        let filled = filled.filter(|_| size > 1 && !self.removes());
-        let (before, after) = match filled {
-            Some(_) => ("SELECT * FROM (VALUES", ") WHERE column1 IS NOT NULL"),
-            None => ("", ""),
-        };
+        let filled = filled.filter(|_| size > EXACT && !self.removes());
+        let places = self.columns.saturating_mul(2);
+        let length = places.saturating_add(EXTRA).saturating_mul(size);
+        let length = length.saturating_add(self.head.len() + self.tail.len());
+        let mut text = String::with_capacity(length);
         text.push_str(filled.unwrap_or(self.head));
-        text.push_str(before);
+        // Rows of VALUES under a condition would be kept in a temporary table first.
+        let (first, next, end) = match filled {
+            Some(_) => ("SELECT ", " UNION ALL SELECT ", " WHERE ?"),
+            None => (" (", ",(", ")"),
+        };
         for row in 0..size {
-            text.push_str(if row == 0 { " (" } else { ",(" });
+            text.push_str(if row == 0 { first } else { next });
             for column in 0..self.columns {
                 text.push_str(if column == 0 { "?" } else { ",?" });
             }
-            text.push(')');
+            text.push_str(end);
         }
-        text.push_str(after);
         text.push(' ');
         text.push_str(self.tail);
-        (text, size)
+        Statement {
+            text,
+            size,
+            has_flags: filled.is_some(),
+        }
     }
+
+    /// Binds rows to a statement of this kind.
+    pub(super) fn bind<T>(
+        &self,
+        statement: &Statement,
+        values: Values,
+        rows: &[T],
+        bind: impl Fn(Values, &T) -> Values,
+    ) -> Values {
+        let (before, flags) = (values.len(), usize::from(statement.has_flags));
+        let values = rows.iter().fold(values, |values, row| {
+            let values = bind(values, row);
+            if statement.has_flags {
+                values.bind(true)
+            } else {
+                values
+            }
+        });
+        let places = self.columns.saturating_add(flags);
+        values.fill(before.saturating_add(statement.size.saturating_mul(places)))
+    }
+}
+
+/// A statement for a number of rows.
+#[derive(Debug)]
+pub(super) struct Statement {
+    pub(super) text: String,
+    size: usize,
+    /// Whether each row ends with a value that says that it is one.
+    has_flags: bool,
 }
 
 /// The values of a statement, in their order.

@@ -107,14 +107,10 @@ struct Gathered {
 
 impl Gathered {
     fn add<T>(&mut self, bulk: &Bulk, rows: &[T], bind: impl Fn(Values, &T) -> Values) {
-        let (text, size) = bulk.text(rows.len());
+        let statement = bulk.statement(rows.len());
         let number = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        let values = std::mem::take(&mut self.values);
-        let all = values
-            .len()
-            .saturating_add(size.saturating_mul(bulk.columns));
-        self.values = rows.iter().fold(values, bind).fill(all);
-        self.push(&text, Some(number));
+        self.values = bulk.bind(&statement, std::mem::take(&mut self.values), rows, bind);
+        self.push(&statement.text, Some(number));
         // Rows that are not there to be removed change nothing and are no error to SQLite.
         if bulk.removes() {
             let number = i64::try_from(rows.len()).unwrap_or(i64::MAX);
