@@ -169,7 +169,8 @@ async fn stdio(setting: &Setting, connections: &[usize]) -> anyhow::Result<Outco
 
 async fn crowd(setting: &Setting) -> anyhow::Result<Outcome> {
     let server = server::start(Manner::Small).await?;
-    let (few, many) = (modern(server), rules::crowd(server));
+    // Three of the same kind, so that nothing but their number differs.
+    let (few, many) = (rules::crowd(server, 3), rules::crowd(server, rules::CROWD));
     let gateways = [
         (Way::Process, Gateway::start(setting.plan(&few)).await?),
         (Way::Crowd, Gateway::start(setting.plan(&many)).await?),

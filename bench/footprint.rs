@@ -38,7 +38,7 @@ pub(super) async fn run(setting: &Setting) -> anyhow::Result<Outcome> {
         idle.push(before);
         sessions.push(after);
     }
-    let rules = rules::crowd(server);
+    let rules = rules::crowd(server, rules::CROWD);
     let plan = setting.plan(&rules);
     let empty = starts(plan, setting.rounds).await?;
     let filled = match &setting.filled {

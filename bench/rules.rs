@@ -75,9 +75,9 @@ fn of_servers(servers: &[(&str, &str)]) -> String {
     text
 }
 
-/// A thousand agents with a grant of their own each, spread over many servers. The agent of the measurement is in
+/// So many agents with a grant of their own each, spread over many servers. The agent of the measurement is in
 /// their middle and has two budgets on every call, as in the ordinary file.
-pub(super) fn crowd(server: SocketAddr) -> String {
+pub(super) fn crowd(server: SocketAddr, agents: usize) -> String {
     let mut text = String::from("defaults: {timezone: UTC}\nservers:\n");
     line(
         &mut text,
@@ -92,9 +92,9 @@ pub(super) fn crowd(server: SocketAddr) -> String {
         );
     }
     text.push_str("agents:\n");
-    for number in 0..CROWD {
+    for number in 0..agents {
         let (other, token) = (number % OTHER_SERVERS, format!("token-of-{number}"));
-        let (server, token) = if number == CROWD / 2 {
+        let (server, token) = if number == agents / 2 {
             ("bench".into(), TOKEN)
         } else {
             (format!("server-{other:02}"), token.as_str())

@@ -41,8 +41,9 @@ const WAL_KEPT: &str = "67108864";
 /// Connections for pages; each holds a thread.
 const READERS: u32 = 4;
 
-/// Statements the writer keeps ready: all sizes of all bulks, and the rest.
-const STATEMENTS: usize = 256;
+/// Statements the writer keeps ready: what batches of one shape run in one go, and sizes of bulks. Each takes up to some
+/// hundred kilobytes, so those that were used last stay.
+const STATEMENTS: usize = 128;
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

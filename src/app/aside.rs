@@ -12,9 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 /// Threads that make pages. What reads the file for them runs in threads that these start, and so gives way, too.
 const THREADS: usize = 1;
 
-/// How far they give way: the least that the system gives to anybody beside whom others want to work (nice(2)).
+/// How far they give way (nice(2)): about a tenth of what a thread of calls gets beside it (sched(7)). With less, nobody
+/// could see what a gateway does that has more than enough to do.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 19;
+const NICE: i32 = 10;
 
 /// The threads, for as long as this is kept.
 #[derive(Debug)]

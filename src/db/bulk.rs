@@ -43,6 +43,10 @@ impl Bulk {
         rows: &[T],
         bind: impl Fn(Values, &T) -> Values,
     ) -> Result<(), DbError> {
+        if rows.len() > LARGEST {
+            // What is gathered is prepared as a whole, and no large one is like another.
+            tx.stop_gathering().await?;
+        }
         for piece in rows.chunks(LARGEST) {
             tx.add(self, piece, &bind).await?;
         }

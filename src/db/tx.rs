@@ -80,6 +80,13 @@ impl<'a> WriteTx<'a> {
         Ok(())
     }
 
+    /// Runs what was gathered, and what comes from here on at once.
+    pub(super) async fn stop_gathering(&mut self) -> Result<(), DbError> {
+        self.is_gathering = false;
+        self.connection().await?;
+        Ok(())
+    }
+
     /// Makes everything since the begin durable.
     ///
     /// # Errors
