@@ -43,7 +43,7 @@ const READERS: u32 = 4;
 
 /// Statements the writer keeps ready: what batches of one shape run in one go, and sizes of bulks. Each takes up to some
 /// hundred kilobytes, so those that were used last stay.
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 64;
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

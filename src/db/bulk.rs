@@ -7,10 +7,10 @@ use super::{DbError, WriteTx};
 
 /// Rows in one statement, smallest first. Few, so that a handful of statements makes up any number and stays ready; what
 /// there are fewer of is filled up with rows of NULL, which change nothing.
-const SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, LARGEST];
+const SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, LARGEST];
 
-/// The most rows in one statement.
-pub(super) const LARGEST: usize = 64;
+/// The most rows in one statement; SQLite joins at most 500 (sqlite.org/limits.html, "SQLITE_MAX_COMPOUND_SELECT").
+pub(super) const LARGEST: usize = 256;
 
 /// Of so many rows there are statements of exactly their number.
 const EXACT: usize = 2;
@@ -212,7 +212,7 @@ mod tests {
     async fn any_number_of_rows_is_written_and_removed_gathered_or_not() {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = writer(&folder).await;
-        for number in [0, 1, 2, 3, 5, 9, 17, 33, 63, 64, 65, 130] {
+        for number in [0, 1, 2, 3, 5, 9, 17, 33, 65, 130, 255, 256, 257, 520] {
             for is_gathered in [true, false] {
                 let rows: Vec<Thing> = (0..number)
                     .map(|id| (id, (id % 3 > 0).then(|| format!("w{id}")), id % 7))

@@ -38,8 +38,9 @@ pub(super) use orders::Ordered;
 pub use pruning::Prune;
 use pruning::Pruning;
 
-/// Requests in one transaction.
-const MAX_BATCH: usize = 1_024;
+/// Requests in one transaction. Twice as many rows, of calls with two budgets, still go to SQLite in one go; larger batches
+/// would take longer by the call.
+const MAX_BATCH: usize = 128;
 
 /// After so many events the write-ahead log is moved into the file: most of it beside the writer, the rest between two
 /// batches.
