@@ -245,7 +245,8 @@ fn load(setting: &Setting, connections: usize) -> Load {
     }
 }
 
-fn target(gateway: &Gateway) -> Target {
+/// An ordinary call of the server `bench` behind a gateway.
+pub(super) fn target(gateway: &Gateway) -> Target {
     Target {
         address: gateway.address,
         path: "/mcp/bench",

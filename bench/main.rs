@@ -33,7 +33,6 @@ use cases::Case;
 use gateway::Gateway;
 use rules::Era;
 use server::Manner;
-use target::{Call, Target};
 use ways::Setting;
 
 #[derive(Debug, Parser)]
@@ -131,11 +130,7 @@ async fn only_call(setting: &Setting, calls: usize) -> anyhow::Result<()> {
     let server = server::start(Manner::Small).await?;
     let rules = rules::ordinary(server, Era::Modern);
     let gateway = Gateway::start(setting.plan(&rules)).await?;
-    let target = Target {
-        address: gateway.address,
-        path: "/mcp/bench",
-        call: Call::Plain,
-    };
+    let target = cases::target(&gateway);
     let mut caller = Caller::connect(gateway.address).await?;
     let request = target.request();
     for _ in 0..calls {

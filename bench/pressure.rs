@@ -10,13 +10,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::caller::{Caller, is_result};
-use super::cases::Outcome;
+use super::cases::{self, Outcome};
 use super::gateway::Gateway;
 use super::load::{Load, Measured};
 use super::rules::{self, Era};
 use super::server::{self, Manner};
 use super::table::{median, micros};
-use super::target::{Call, Target};
+use super::target::Target;
 use super::ways::Setting;
 use super::wire::{header, value_after};
 
@@ -62,11 +62,7 @@ pub(super) async fn run(setting: &Setting) -> anyhow::Result<Outcome> {
     let server = server::start(Manner::Small).await?;
     let rules = rules::ordinary(server, Era::Modern);
     let gateway = Gateway::start(setting.plan(&rules)).await?;
-    let target = Target {
-        address: gateway.address,
-        path: "/mcp/bench",
-        call: Call::Plain,
-    };
+    let target = cases::target(&gateway);
     let (connections, time) = (fitting(setting.pressed), setting.time * 2);
     let load = Load {
         connections: CALLERS,

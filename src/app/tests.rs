@@ -132,6 +132,17 @@ async fn the_end_is_in_order_though_a_call_and_a_client_would_never_end() {
     assert!(ends[1].contains(r#""kind":"stopped""#), "{ends:?}");
 }
 
+#[tokio::test]
+async fn all_of_the_log_is_in_its_file_when_the_gateway_has_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    for _ in 0..5 {
+        let running = running(folder.path(), "http://127.0.0.1:9/mcp").await;
+        running.stop().await.unwrap();
+        let rest = folder.path().join("hayward.db-wal");
+        assert!(!rest.exists(), "whoever copies the file alone loses this");
+    }
+}
+
 /// Sends a body with these lines of headers besides; the whole answer as text.
 async fn post(running: &Running, path: &str, headers: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(running.address).await.unwrap();
