@@ -296,23 +296,26 @@ impl Log {
                 self.ledger.admit(hold, seq);
             }
         }
-        let mut tx = self.database.begin().await?;
-        audit::append(&mut tx, &mut self.names, &self.events).await?;
-        if let Some(taken) = self.taken.take() {
-            audit::write_checkpoint(&mut tx, taken).await?;
-        }
-        budget::write(&mut tx, &mut self.books, &self.ledger).await?;
+        let taken = self.taken.take();
+        let (names, books) = (&mut self.names, &mut self.books);
+        self.database.transact(|tx| {
+            audit::append(tx, names, &self.events)?;
+            if let Some(taken) = taken {
+                audit::write_checkpoint(tx, taken)?;
+            }
+            budget::write(tx, books, &self.ledger)
+        })?;
         self.behind.note(std::mem::take(&mut self.events));
         while self.behind.waiting(&self.head) > 0 {
-            let mark = self.behind.build(&mut tx, 1_024).await?;
+            let slice = self.behind.next(self.database.connection(), 1_024).await?;
+            let mark = self.database.transact(|tx| slice.write(tx))?;
             self.behind.built(mark);
         }
-        tx.commit().await?;
         self.ledger = LedgerRows::default();
         self.batches += 1;
         if self.batches.is_multiple_of(BATCHES) {
             self.books.forget_ended(self.now);
-            self.database.checkpoint().await?;
+            self.database.checkpoint()?;
         }
         Ok(())
     }
@@ -321,7 +324,7 @@ impl Log {
         self.go_on(at.after(Duration::from_secs(60)));
         self.mark(Entry::new(Kind::Stopped), self.now);
         self.write().await?;
-        self.database.checkpoint().await?;
+        self.database.checkpoint()?;
         Ok(())
     }
 }

@@ -6,28 +6,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
-
+use rusqlite::OpenFlags;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions};
+use sqlx::{ConnectOptions, Connection};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, block_in_place};
 
 use crate::types::Timestamp;
 
-mod bulk;
+mod migrations;
 mod page;
 mod room;
 mod tx;
 
-pub use bulk::{Bulk, Values};
 pub use page::PageReader;
 pub use room::Room;
+/// The values of a statement that writes.
+pub use rusqlite::{ToSql, params, params_from_iter};
 /// A connection, for those who read with it and hold no statement themselves.
 pub use sqlx::sqlite::SqliteConnection;
-pub use tx::WriteTx;
+pub use tx::{Prepared, WriteTx};
 
 /// Older SQLite can lose checkpointed pages in WAL mode (sqlite.org/wal.html, "WAL-reset bug").
 const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
@@ -41,8 +40,7 @@ const WAL_KEPT: &str = "67108864";
 /// Connections for pages; each holds a thread.
 const READERS: u32 = 4;
 
-/// Statements the writer keeps ready: what batches of one shape run in one go, and sizes of bulks. Each takes up to some
-/// hundred kilobytes, so those that were used last stay.
+/// Statements the writer keeps ready; there are some fewer.
 const STATEMENTS: usize = 64;
 
 /// What a commit survives.
@@ -91,6 +89,9 @@ pub enum DbError {
     /// A statement failed.
     #[error("database: {0}")]
     Sql(#[from] sqlx::Error),
+    /// A statement of the writer failed.
+    #[error("database: {0}")]
+    Write(#[from] rusqlite::Error),
     /// A statement changed another number of rows than it must.
     #[error("database: a statement changed {changed} rows instead of {expected}")]
     RowCount {
@@ -105,12 +106,16 @@ pub enum DbError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogId(pub [u8; 16]);
 
-/// The connection that writes. There is one, and it has the file to itself.
+/// What writes. There is one, and it has the file to itself.
+///
+/// It writes in the thread of whoever asks: going to another one and back, for every statement, takes longer than the
+/// statements. What it reads between two transactions, it reads with a second connection, as all others do.
 #[derive(Debug)]
 pub struct Writer {
     options: SqliteConnectOptions,
     durability: Durability,
-    connection: SqliteConnection,
+    writing: rusqlite::Connection,
+    reading: SqliteConnection,
     /// Moves the write-ahead log, and nothing else.
     aside: Arc<Mutex<SqliteConnection>>,
     /// Which file is open, whatever stands under its name by now.
@@ -129,80 +134,81 @@ type FileId = (u64, u64);
 pub async fn open(path: &Path, durability: Durability) -> Result<Writer, DbError> {
     let real = real_path(path);
     let lock = lock(&real, path)?;
-    let synchronous = match durability {
-        Durability::Power => SqliteSynchronous::Full,
-        Durability::Process => SqliteSynchronous::Normal,
-    };
     let options = SqliteConnectOptions::new()
         .filename(&real)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(synchronous)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         // They would be timed and looked at one by one; what fails is told by whoever asked.
         .disable_statement_logging()
-        .statement_cache_capacity(STATEMENTS)
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON")
-        // What is deleted is also written over.
-        .pragma("secure_delete", "ON")
-        // The writer checkpoints between batches, so that no caller waits for it inside a commit.
-        .pragma("wal_autocheckpoint", "0")
-        // After a reader that kept it from being moved, it does not stay as large as it grew.
-        .pragma("journal_size_limit", WAL_KEPT);
-    let mut connection = connect(path, &options).await?;
-    check_version(&mut connection).await?;
-    migrator()
-        .run(&mut connection)
-        .await
-        .map_err(|error| DbError::Migrate {
-            path: path.into(),
-            why: error.to_string(),
-        })?;
+        // Migrations delete, too; see below.
+        .pragma("secure_delete", "ON");
+    let mut reading = connect(path, &options).await?;
+    check_version(&mut reading).await?;
+    let migrated = migrations::migrator().run(&mut reading).await;
+    migrated.map_err(|error| DbError::Migrate {
+        path: path.into(),
+        why: error.to_string(),
+    })?;
     // Made once; should the file be gone one day, an empty one in its place would be no help.
     let options = options.create_if_missing(false);
     Ok(Writer {
         aside: Arc::new(Mutex::new(connect(path, &options).await?)),
         options,
         durability,
-        connection,
+        writing: connect_writing(&real, path, durability)?,
+        reading,
         file: file_id(&real),
         _lock: lock,
     })
 }
 
 impl Writer {
-    /// Begins a transaction that can write from its first statement.
+    /// Writes in one transaction: all of it, or nothing when it fails. With power-loss durability the thread waits for the
+    /// disk meanwhile.
     ///
     /// # Errors
-    /// When SQLite refuses.
-    pub async fn begin(&mut self) -> Result<WriteTx<'_>, DbError> {
-        WriteTx::begin(&mut self.connection).await
+    /// When SQLite refuses, or what is to be done fails. When the commit fails, nobody knows whether it is written.
+    pub fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let mut tx = WriteTx::begin(&mut self.writing)?;
+        let done = work(&mut tx)?;
+        tx.commit()?;
+        Ok(done)
     }
 
-    /// Begins one whose statements for many rows are gathered, and run together with its begin and its end.
-    pub fn gather(&mut self) -> WriteTx<'_> {
-        WriteTx::gather(&mut self.connection)
+    /// The same for what takes longer than a batch of calls: the other tasks of this thread are given to another one.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn transact_long<T>(
+        &mut self,
+        work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        aside(|| self.transact(work))
     }
 
     /// The connection, to read what stands in the file between two transactions.
     pub fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+        &mut self.reading
     }
 
     /// Whether commits from here on wait for the disk, where the durability says so. Between transactions only.
     ///
     /// # Errors
     /// When SQLite refuses; a connection that may not wait is no good for anything that must last.
-    pub async fn sync_commits(&mut self, sync: bool) -> Result<(), DbError> {
-        let text = match (self.durability, sync) {
+    pub fn sync_commits(&mut self, sync: bool) -> Result<(), DbError> {
+        let level = match (self.durability, sync) {
             (Durability::Process, _) => return Ok(()),
-            (Durability::Power, true) => "PRAGMA synchronous = FULL",
-            (Durability::Power, false) => "PRAGMA synchronous = NORMAL",
+            (Durability::Power, true) => FULL,
+            (Durability::Power, false) => NORMAL,
         };
-        sqlx::query(text).execute(&mut self.connection).await?;
-        Ok(())
+        Ok(self.writing.pragma_update(None, "synchronous", level)?)
     }
 
     /// Makes sure that the file that was just written is still the one under its name. SQLite goes on writing a
@@ -240,11 +246,14 @@ impl Writer {
     /// When the file cannot be opened.
     pub async fn reopen(&mut self) -> Result<(), DbError> {
         let path = self.options.get_filename();
+        let writing = connect_writing(path, path, self.durability)?;
         let fresh = connect(path, &self.options).await?;
         self.aside = Arc::new(Mutex::new(connect(path, &self.options).await?));
         self.file = file_id(path);
-        let old = std::mem::replace(&mut self.connection, fresh);
-        // It failed already; what it says on closing changes nothing.
+        let old = std::mem::replace(&mut self.reading, fresh);
+        let failed = std::mem::replace(&mut self.writing, writing);
+        // They failed already; what they say on closing changes nothing.
+        aside(|| drop(failed));
         drop(old.close().await);
         Ok(())
     }
@@ -254,9 +263,8 @@ impl Writer {
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub async fn checkpoint(&mut self) -> Result<i64, DbError> {
-        let moved = sqlx::query_as("PRAGMA wal_checkpoint(PASSIVE)");
-        let (_, pages, moved): (i64, i64, i64) = moved.fetch_one(&mut self.connection).await?;
+    pub fn checkpoint(&mut self) -> Result<i64, DbError> {
+        let (_, pages, moved) = self.move_log("PASSIVE")?;
         Ok(pages.saturating_sub(moved))
     }
 
@@ -278,18 +286,19 @@ impl Writer {
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub async fn empty_wal(&mut self) -> Result<bool, DbError> {
-        let db = &mut self.connection;
-        sqlx::query("PRAGMA busy_timeout = 0")
-            .execute(&mut *db)
-            .await?;
-        let emptied = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *db);
-        let emptied: Result<(i64, i64, i64), _> = emptied.await;
-        let wait = format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis());
-        // The text is put together from a constant of this program alone.
-        sqlx::query(AssertSqlSafe(wait)).execute(&mut *db).await?;
+    pub fn empty_wal(&mut self) -> Result<bool, DbError> {
+        self.writing.busy_timeout(Duration::ZERO)?;
+        let emptied = self.move_log("TRUNCATE");
+        self.writing.busy_timeout(BUSY_TIMEOUT)?;
         let (busy, _, _) = emptied?;
         Ok(busy == 0)
+    }
+
+    /// Whether somebody was in the way, how many pages there are, and how many of them are moved.
+    fn move_log(&mut self, how: &str) -> Result<(i64, i64, i64), DbError> {
+        let text = format!("PRAGMA wal_checkpoint({how})");
+        let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        Ok(aside(|| self.writing.query_row(&text, (), columns))?)
     }
 
     /// Which log this file holds; made up when the file is new.
@@ -297,13 +306,9 @@ impl Writer {
     /// # Errors
     /// When SQLite refuses.
     pub async fn identity(&mut self, fresh: [u8; 16], at: Timestamp) -> Result<LogId, DbError> {
-        let mut tx = self.begin().await?;
-        let made = "INSERT INTO gateway (one, log_id, created_at_us) VALUES (1, $1, $2) ON CONFLICT (one) DO NOTHING";
-        let made = sqlx::query(made).bind(fresh.as_slice()).bind(at.micros());
-        made.execute(tx.connection().await?).await?;
-        let id = read_identity(tx.connection().await?).await?;
-        tx.commit().await?;
-        Ok(id)
+        let made = "INSERT INTO gateway (one, log_id, created_at_us) VALUES (1, ?, ?) ON CONFLICT (one) DO NOTHING";
+        self.transact(|tx| tx.execute(made, params![fresh, at.micros()]))?;
+        read_identity(&mut self.reading).await
     }
 
     /// Closes the file in good order.
@@ -314,7 +319,9 @@ impl Writer {
         if let Some(aside) = Arc::into_inner(self.aside) {
             aside.into_inner().close().await?;
         }
-        Ok(self.connection.close().await?)
+        self.reading.close().await?;
+        let writing = self.writing;
+        Ok(aside(|| writing.close().map_err(|(_, error)| error))?)
     }
 }
 
@@ -421,6 +428,58 @@ fn lock(real: &Path, path: &Path) -> Result<File, DbError> {
     }
 }
 
+/// Does what takes long. Where other tasks share this thread, they are given to another one before, which costs more than
+/// a small commit.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// The values of `PRAGMA synchronous`: with and without an fsync a commit.
+const FULL: &str = "FULL";
+const NORMAL: &str = "NORMAL";
+
+/// Opens the connection that writes to a file that is there; `path` is what its user calls it.
+fn connect_writing(
+    real: &Path,
+    path: &Path,
+    durability: Durability,
+) -> Result<rusqlite::Connection, DbError> {
+    let open = || {
+        // One thread uses it at a time; see `Writer::transact`.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = rusqlite::Connection::open_with_flags(real, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        let synchronous = match durability {
+            Durability::Power => FULL,
+            Durability::Process => NORMAL,
+        };
+        for (name, value) in [
+            ("synchronous", synchronous),
+            ("foreign_keys", "ON"),
+            ("trusted_schema", "OFF"),
+            ("cell_size_check", "ON"),
+            // What is deleted is also written over.
+            ("secure_delete", "ON"),
+            // The writer checkpoints between batches, so that no caller waits for it inside a commit.
+            ("wal_autocheckpoint", "0"),
+            // After a reader that kept it from being moved, it does not stay as large as it grew.
+            ("journal_size_limit", WAL_KEPT),
+        ] {
+            // Some of them answer with what is in force, which is no error.
+            connection.pragma_update(None, name, value)?;
+        }
+        Ok(connection)
+    };
+    open().map_err(|error: rusqlite::Error| DbError::Open {
+        path: path.into(),
+        why: error.to_string(),
+    })
+}
+
 async fn connect(path: &Path, options: &SqliteConnectOptions) -> Result<SqliteConnection, DbError> {
     let connect = SqliteConnection::connect_with(options).await;
     connect.map_err(|error| cannot_open(path, &error))
@@ -447,85 +506,6 @@ async fn check_version(connection: &mut SqliteConnection) -> Result<(), DbError>
         return Err(DbError::SqliteTooOld(version));
     }
     Ok(())
-}
-
-/// The migrations, oldest first. What shipped is never edited.
-const MIGRATIONS: &[(i64, &str, &str)] = &[
-    (
-        1,
-        "ledger and log",
-        include_str!("../migrations/0001_ledger_and_log.sql"),
-    ),
-    (
-        2,
-        "refusals that repeat",
-        include_str!("../migrations/0002_refusals_that_repeat.sql"),
-    ),
-    (
-        3,
-        "windows that roll",
-        include_str!("../migrations/0003_windows_that_roll.sql"),
-    ),
-    (
-        4,
-        "checkpoints",
-        include_str!("../migrations/0004_checkpoints.sql"),
-    ),
-    (
-        5,
-        "units and kept holds",
-        include_str!("../migrations/0005_units_and_kept_holds.sql"),
-    ),
-    (6, "bodies", include_str!("../migrations/0006_bodies.sql")),
-    (
-        7,
-        "lookups and rollups",
-        include_str!("../migrations/0007_lookups_and_rollups.sql"),
-    ),
-    (8, "pruned", include_str!("../migrations/0008_pruned.sql")),
-    (
-        9,
-        "keys of calls",
-        include_str!("../migrations/0009_keys_of_calls.sql"),
-    ),
-    (
-        10,
-        "refunds",
-        include_str!("../migrations/0010_refunds.sql"),
-    ),
-    (
-        11,
-        "definitions",
-        include_str!("../migrations/0011_definitions.sql"),
-    ),
-    (
-        12,
-        "coarse sums",
-        include_str!("../migrations/0012_coarse_sums.sql"),
-    ),
-    (
-        13,
-        "looks and rules",
-        include_str!("../migrations/0013_looks_and_rules.sql"),
-    ),
-    (
-        14,
-        "rare events",
-        include_str!("../migrations/0014_rare_events.sql"),
-    ),
-    (
-        15,
-        "events of the gateway",
-        include_str!("../migrations/0015_events_of_the_gateway.sql"),
-    ),
-];
-
-fn migrator() -> Migrator {
-    let all = MIGRATIONS.iter().map(|(version, name, text)| {
-        let (kind, name) = (MigrationType::Simple, (*name).into());
-        Migration::new(*version, name, kind, text.into_sql_str(), false)
-    });
-    Migrator::with_migrations(all.collect())
 }
 
 #[cfg(test)]
@@ -571,34 +551,28 @@ mod tests {
         let mut written = 0;
         while size() <= kept {
             written += 1;
-            write_a_megabyte(&mut writer, written).await;
-            writer.checkpoint().await.unwrap();
+            write_a_megabyte(&mut writer, written);
+            writer.checkpoint().unwrap();
         }
-        assert!(
-            writer.checkpoint().await.unwrap() > 0,
-            "the reader is in the way"
-        );
+        assert!(writer.checkpoint().unwrap() > 0, "the reader is in the way");
         let after: i64 = sqlx::query_scalar(count)
             .fetch_one(&mut *snapshot)
             .await
             .unwrap();
         assert_eq!(before, after, "it reads what it read before");
         snapshot.commit().await.unwrap();
-        assert_eq!(writer.checkpoint().await.unwrap(), 0);
+        assert_eq!(writer.checkpoint().unwrap(), 0);
         // The next to write begins anew at the front.
-        write_a_megabyte(&mut writer, 0).await;
+        write_a_megabyte(&mut writer, 0);
         assert!(size() <= kept, "{}", size());
     }
 
-    async fn write_a_megabyte(writer: &mut Writer, id: i64) {
-        let mut tx = writer.begin().await.unwrap();
-        sqlx::query("INSERT INTO budget (id, key) VALUES ($1, $2)")
-            .bind(id)
-            .bind(format!("{id}{}", "x".repeat(1_000_000)))
-            .execute(tx.connection().await.unwrap())
-            .await
+    fn write_a_megabyte(writer: &mut Writer, id: i64) {
+        let add = "INSERT INTO budget (id, key) VALUES (?, ?)";
+        let key = format!("{id}{}", "x".repeat(1_000_000));
+        writer
+            .transact(|tx| tx.execute(add, params![id, key]))
             .unwrap();
-        tx.commit().await.unwrap();
     }
 
     #[tokio::test]

@@ -124,6 +124,7 @@ mod plan {
         "async move",
         ".await",
         "sqlx",
+        "rusqlite",
         "tokio",
         "SystemTime",
         "Instant",
@@ -374,7 +375,7 @@ mod plan {
             .into_iter()
             .filter(|source| !source.stands_in(SQL_ROOMS) && !source.is_test());
         let mut words: Vec<&str> = SQL_WORDS.to_vec();
-        words.push("sqlx::");
+        words.extend(["sqlx::", "rusqlite::"]);
         let findings: Vec<String> = others
             .flat_map(|source| source.lines_with(&words))
             .collect();
@@ -409,7 +410,12 @@ mod plan {
             .filter(|source| !source.stands_in(&["db.rs", "db/"]) && !source.is_test());
         let findings: Vec<String> = others
             .flat_map(|source| {
-                source.lines_with(&[".begin_with(", "SqliteConnectOptions", "SqlitePoolOptions"])
+                source.lines_with(&[
+                    "rusqlite",
+                    ".begin_with(",
+                    "SqliteConnectOptions",
+                    "SqlitePoolOptions",
+                ])
             })
             .collect();
         assert_none("connections and transactions made elsewhere", &findings);

@@ -53,28 +53,26 @@ impl Behind {
         head.seq.saturating_sub(self.mark)
     }
 
-    /// Builds the next slice, of at most so many events. Returns the mark, for [`Behind::built`] after the commit.
+    /// Works out the next slice, of at most so many events, with what stands in the file.
     ///
     /// # Errors
-    /// When SQLite refuses or an event cannot be read; nothing of the transaction may be kept then.
-    pub async fn build(&self, tx: &mut WriteTx<'_>, at_most: usize) -> Result<i64, DbError> {
+    /// When SQLite refuses or an event cannot be read.
+    pub async fn next(&self, db: &mut SqliteConnection, at_most: usize) -> Result<Slice, DbError> {
         let due = self.mark.saturating_add(1);
         let first_kept = self.kept.front().map(Chained::seq);
         if first_kept == Some(due) {
             let rows: Vec<_> = self.kept.iter().take(at_most).map(Chained::row).collect();
-            return build(tx, &rows).await;
+            return Slice::of(db, &rows, self.mark).await;
         }
         let until = first_kept.map_or(i64::MAX, |seq| seq.saturating_sub(1));
         let at_most = i64::try_from(at_most).unwrap_or(i64::MAX);
-        let piece = load_piece(tx.connection().await?, self.mark, until, at_most).await?;
-        let Some((_, piece)) = piece else {
-            return Ok(self.mark);
-        };
+        let piece = load_piece(db, self.mark, until, at_most).await?;
+        let piece = piece.map(|(_, piece)| piece).unwrap_or_default();
         let rows = row::all(&piece).ok_or_else(|| {
             let text = format!("an event after {} cannot be read", self.mark);
             sqlx::Error::Decode(text.into())
         })?;
-        build(tx, &rows).await
+        Slice::of(db, &rows, self.mark).await
     }
 
     /// Moves on after the commit of a slice.
@@ -96,25 +94,51 @@ pub(super) async fn load_mark(db: &mut SqliteConnection) -> Result<i64, DbError>
     Ok(sqlx::query_scalar(mark).fetch_one(db).await?)
 }
 
-async fn build(tx: &mut WriteTx<'_>, rows: &[EventRow<'_>]) -> Result<i64, DbError> {
-    let mut openings = Openings::default();
-    openings.add(load_earlier(tx.connection().await?, rows).await?);
-    let (mut lists, mut rollups) = (Lists::default(), Rollups::default());
-    let mut coarse = Coarse::default();
-    for seen in rows.iter().filter_map(|row| openings.see(row)) {
-        lists.add(&seen);
-        rollups.add(&seen);
-        coarse.add(&seen);
+/// What some events add to lookups and sums, and how far these come with it.
+#[derive(Debug)]
+pub struct Slice {
+    lists: Lists,
+    rollups: Rollups,
+    coarse: Coarse,
+    mark: i64,
+}
+
+impl Slice {
+    /// Of events after a mark.
+    async fn of(
+        db: &mut SqliteConnection,
+        rows: &[EventRow<'_>],
+        mark: i64,
+    ) -> Result<Self, DbError> {
+        let mut openings = Openings::default();
+        openings.add(load_earlier(db, rows).await?);
+        let (mut lists, mut rollups) = (Lists::default(), Rollups::default());
+        let mut coarse = Coarse::default();
+        for seen in rows.iter().filter_map(|row| openings.see(row)) {
+            lists.add(&seen);
+            rollups.add(&seen);
+            coarse.add(&seen);
+        }
+        Ok(Self {
+            lists,
+            rollups,
+            coarse,
+            mark: rows.last().map_or(mark, |row| row.seq),
+        })
     }
-    lists.write(tx).await?;
-    rollups.write(tx).await?;
-    coarse.write(tx).await?;
-    let mark = rows.last().map_or(0, |row| row.seq);
-    sqlx::query("UPDATE lookup_mark SET seq = $1 WHERE one = 1")
-        .bind(mark)
-        .execute(tx.connection().await?)
-        .await?;
-    Ok(mark)
+
+    /// Adds it. Returns the mark, for [`Behind::built`] after the commit.
+    ///
+    /// # Errors
+    /// When SQLite refuses; nothing of the transaction may be kept then.
+    pub fn write(&self, tx: &mut WriteTx<'_>) -> Result<i64, DbError> {
+        self.lists.write(tx)?;
+        self.rollups.write(tx)?;
+        self.coarse.write(tx)?;
+        let note = "UPDATE lookup_mark SET seq = ? WHERE one = 1";
+        tx.prepare(note)?.change([self.mark])?;
+        Ok(self.mark)
+    }
 }
 
 /// What opened the calls that close in these events and were opened before them, also when that was pruned.

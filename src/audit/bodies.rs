@@ -5,7 +5,7 @@ use serde::Deserialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row, SqliteConnection};
 
-use crate::db::{Bulk, DbError, WriteTx};
+use crate::db::{DbError, WriteTx, params};
 use crate::types::{CallId, Timestamp};
 
 use super::{Body, read};
@@ -13,18 +13,9 @@ use super::{Body, read};
 /// The most bodies that one event says were deleted, so that deleting many keeps no call waiting for long.
 pub const REDACTED_AT_ONCE: usize = 1_000;
 
-const NEW_BODIES: Bulk = Bulk {
-    head: "INSERT INTO body (seq, kind, salt, bytes, full_bytes, truncated) VALUES",
-    columns: 6,
-    tail: "",
-    single: None,
-};
-const GONE_BODIES: Bulk = Bulk {
-    head: "DELETE FROM body WHERE seq IN (VALUES",
-    columns: 1,
-    tail: ")",
-    single: Some("DELETE FROM body WHERE seq = ?"),
-};
+const NEW_BODY: &str =
+    "INSERT INTO body (seq, kind, salt, bytes, full_bytes, truncated) VALUES (?, ?, ?, ?, ?, ?)";
+const GONE_BODY: &str = "DELETE FROM body WHERE seq = ?";
 
 /// Which bodies are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,19 +70,22 @@ struct Gone {
 ///
 /// # Errors
 /// When SQLite refuses; nothing of the transaction may be kept then.
-pub(super) async fn add(tx: &mut WriteTx<'_>, bodies: &[(i64, &Body)]) -> Result<(), DbError> {
-    NEW_BODIES
-        .run(tx, bodies, |q, (seq, body)| {
-            let q = q
-                .bind(*seq)
-                .bind(body.kind.as_str())
-                .bind(body.salt.as_slice());
-            let full_bytes = i64::try_from(body.full_bytes).unwrap_or(i64::MAX);
-            q.bind(body.kept.as_bytes())
-                .bind(full_bytes)
-                .bind(body.is_truncated)
-        })
-        .await
+pub(super) fn add<'b>(
+    tx: &mut WriteTx<'_>,
+    bodies: impl Iterator<Item = (i64, &'b Body)>,
+) -> Result<(), DbError> {
+    for (seq, body) in bodies {
+        let full_bytes = i64::try_from(body.full_bytes).unwrap_or(i64::MAX);
+        tx.prepare(NEW_BODY)?.change(params![
+            seq,
+            body.kind.as_str(),
+            body.salt,
+            body.kept.as_bytes(),
+            full_bytes,
+            body.is_truncated,
+        ])?;
+    }
+    Ok(())
 }
 
 /// The numbers of the events whose bodies are meant, the first [`REDACTED_AT_ONCE`] of those that are still there.
@@ -137,8 +131,11 @@ pub async fn whole_result(db: &mut SqliteConnection, seq: i64) -> Result<Option<
 ///
 /// # Errors
 /// When SQLite refuses, or one of them is not there; nothing of the transaction may be kept then.
-pub async fn forget(tx: &mut WriteTx<'_>, seqs: &[i64]) -> Result<(), DbError> {
-    GONE_BODIES.run(tx, seqs, |q, seq| q.bind(*seq)).await
+pub fn forget(tx: &mut WriteTx<'_>, seqs: &[i64]) -> Result<(), DbError> {
+    for seq in seqs {
+        tx.prepare(GONE_BODY)?.change([seq])?;
+    }
+    Ok(())
 }
 
 /// The bodies of events behind one and up to another, in order.

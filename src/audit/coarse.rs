@@ -7,9 +7,9 @@ use super::counts::{COUNTS, Counts};
 use super::histogram::{BUCKETS, bucket};
 use super::rollups::{Sums, quarter};
 use super::seen::{Seen, What};
-use crate::db::{DbError, WriteTx};
+use crate::db::{DbError, ToSql, WriteTx, params_from_iter};
 
-mod bulks;
+mod statements;
 
 /// Microseconds of an hour.
 pub(super) const HOUR_US: i64 = 3_600 * 1_000_000;
@@ -223,22 +223,17 @@ impl Coarse {
     ///
     /// # Errors
     /// When SQLite refuses; nothing of the transaction may be kept then.
-    pub(super) async fn write(&self, tx: &mut WriteTx<'_>) -> Result<(), DbError> {
+    pub(super) fn write(&self, tx: &mut WriteTx<'_>) -> Result<(), DbError> {
         for table in Table::ALL {
             let shape = table.shape();
             let (keys, width) = (shape.key.len(), shape.values.width());
-            let rows = self.0.iter().filter(|((of, ..), _)| *of == table);
-            let rows: Vec<_> = rows.collect();
-            bulks::of(table)
-                .run(tx, &rows, |q, ((_, key, text), row)| {
-                    let q = key.iter().take(keys).fold(q, |q, number| q.bind(*number));
-                    let q = match shape.text {
-                        Some(_) => q.bind(text.as_str()),
-                        None => q,
-                    };
-                    row.0.iter().take(width).fold(q, |q, sum| q.bind(*sum))
-                })
-                .await?;
+            let mut add = tx.prepare(statements::of(table))?;
+            for ((_, key, text), row) in self.0.iter().filter(|((of, ..), _)| *of == table) {
+                let key = key.iter().take(keys).map(|number| number as &dyn ToSql);
+                let text = shape.text.map(|_| text as &dyn ToSql);
+                let sums = row.0.iter().take(width).map(|sum| sum as &dyn ToSql);
+                add.change(params_from_iter(key.chain(text).chain(sums)))?;
+            }
         }
         Ok(())
     }
@@ -254,11 +249,14 @@ mod tests {
             let shape = table.shape();
             let texts = usize::from(shape.text.is_some());
             let columns = shape.key.len() + texts + shape.values.width();
-            let bulk = bulks::of(table);
-            assert_eq!(bulk.columns, columns, "{table:?}");
-            let head = format!("INSERT INTO {} ({}", shape.name, shape.key.join(", "));
-            assert!(bulk.head.starts_with(&head), "{table:?}");
-            assert_eq!(bulk.head.matches(',').count() + 1, columns, "{table:?}");
+            let text = statements::of(table);
+            let marks = vec!["?"; columns].join(", ");
+            let keys = shape.key.join(", ");
+            assert!(text.contains(&format!("VALUES ({marks})")), "{table:?}");
+            let head = format!("INSERT INTO {} ({keys}", shape.name);
+            assert!(text.starts_with(&head), "{table:?}");
+            let (named, _) = text.split_once(')').unwrap();
+            assert_eq!(named.matches(',').count() + 1, columns, "{table:?}");
         }
     }
 

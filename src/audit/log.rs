@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 
-use crate::db::{Bulk, DbError, LogId, WriteTx};
+use crate::db::{DbError, LogId, WriteTx, params};
 use crate::types::{AgentName, CallId, RulesText, ServerName, Timestamp, hex};
 
 use super::folds::{Folds, Repeats};
@@ -18,33 +18,15 @@ use super::{Body, Entry, Head, Kind, bodies, rules};
 /// names up cannot fill the memory.
 const MAX_NAMES: usize = 50_000;
 
-const NEW_NAMES: Bulk = Bulk {
-    head: "INSERT INTO name (id, text) VALUES",
-    columns: 2,
-    tail: "",
-    single: None,
-};
-const NEW_EVENTS: Bulk = Bulk {
-    head: "INSERT INTO event
-        (seq, at_us, kind, call_id, agent_id, server_id, tool_id, reason, meta, hash) VALUES",
-    columns: 10,
-    tail: "",
-    single: None,
-};
+const NEW_NAME: &str = "INSERT INTO name (id, text) VALUES (?, ?)";
+const NEW_EVENT: &str = "INSERT INTO event
+    (seq, at_us, kind, call_id, agent_id, server_id, tool_id, reason, meta, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
-const REPEATS: Bulk = Bulk {
-    head: "INSERT INTO repeat (id, refusal, times, first_us, last_us) VALUES",
-    columns: 5,
-    tail: "ON CONFLICT (id) DO UPDATE SET
-        refusal = excluded.refusal, times = excluded.times, last_us = excluded.last_us",
-    single: None,
-};
-const NOTED_REPEATS: Bulk = Bulk {
-    head: "DELETE FROM repeat WHERE id IN (VALUES",
-    columns: 1,
-    tail: ")",
-    single: Some("DELETE FROM repeat WHERE id = ?"),
-};
+const REPEAT: &str =
+    "INSERT INTO repeat (id, refusal, times, first_us, last_us) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
+        refusal = excluded.refusal, times = excluded.times, last_us = excluded.last_us";
+const NOTED_REPEAT: &str = "DELETE FROM repeat WHERE id = ?";
 
 /// An event with its place in the chain.
 #[derive(Debug, Clone)]
@@ -185,36 +167,39 @@ impl Chained {
 ///
 /// # Errors
 /// When SQLite refuses; nothing of the transaction may be kept then.
-pub async fn append(
-    tx: &mut WriteTx<'_>,
-    names: &mut Names,
-    events: &[Chained],
-) -> Result<(), DbError> {
+pub fn append(tx: &mut WriteTx<'_>, names: &mut Names, events: &[Chained]) -> Result<(), DbError> {
     let fresh = std::mem::take(&mut names.fresh);
-    NEW_NAMES
-        .run(tx, &fresh, |q, (id, text)| q.bind(*id).bind(text.as_str()))
-        .await?;
-    NEW_EVENTS
-        .run(tx, events, |q, event| {
-            let q = q
-                .bind(event.seq)
-                .bind(event.at.micros())
-                .bind(event.kind.as_str());
-            let q = q.bind(event.call.as_ref().map(|call| call.as_bytes().as_slice()));
-            let q = q.bind(event.agent).bind(event.server).bind(event.tool);
-            q.bind(event.reason.as_deref())
-                .bind(event.meta.as_str())
-                .bind(event.hash.as_slice())
-        })
-        .await?;
+    if !fresh.is_empty() {
+        let mut add = tx.prepare(NEW_NAME)?;
+        for (id, text) in &fresh {
+            add.change(params![id, text])?;
+        }
+    }
+    let mut add = tx.prepare(NEW_EVENT)?;
+    for event in events {
+        let call = event.call.as_ref().map(|call| call.as_bytes().as_slice());
+        add.change(params![
+            event.seq,
+            event.at.micros(),
+            event.kind.as_str(),
+            call,
+            event.agent,
+            event.server,
+            event.tool,
+            event.reason.as_deref(),
+            event.meta,
+            event.hash,
+        ])?;
+    }
+    drop(add);
     let bodies = events
         .iter()
         .filter_map(|event| Some((event.seq, event.body.as_deref()?)));
-    bodies::add(tx, &bodies.collect::<Vec<_>>()).await?;
+    bodies::add(tx, bodies)?;
     let rules = events
         .iter()
         .filter_map(|event| Some((event.seq, event.rules.as_deref()?)));
-    rules::add(tx, &rules.collect::<Vec<_>>()).await
+    rules::add(tx, rules)
 }
 
 /// Reads the end of the chain, and the time of the last event: time in the log never goes back.
@@ -328,36 +313,21 @@ pub async fn load_names(connection: &mut SqliteConnection) -> Result<Names, DbEr
 ///
 /// # Errors
 /// When SQLite refuses; nothing of the transaction may be kept then.
-pub async fn write_repeats(tx: &mut WriteTx<'_>, folds: &mut Folds) -> Result<(), DbError> {
+pub fn write_repeats(tx: &mut WriteTx<'_>, folds: &mut Folds) -> Result<(), DbError> {
     let changes = folds.take_changes();
-    let counted = changes.counted.iter().map(|(id, repeats)| {
-        let refusal = serde_json::to_string(&repeats.entry.to_stored());
+    for (id, repeats) in &changes.counted {
         // Texts and lists of texts can always be written.
-        (*id, repeats, refusal.unwrap_or_default())
-    });
-    let counted: Vec<_> = counted.collect();
-    REPEATS
-        .run(tx, &counted, |q, (id, repeats, refusal)| {
-            let q = q.bind(*id).bind(refusal.as_str());
-            let times = i64::try_from(repeats.count).unwrap_or(i64::MAX);
-            q.bind(times)
-                .bind(repeats.first.micros())
-                .bind(repeats.last.micros())
-        })
-        .await?;
-    // A count that was taken in the batch that began it has no row yet.
-    let known = "SELECT id FROM repeat WHERE id >= $1";
-    let gone = match changes.gone.iter().min() {
-        Some(first) => sqlx::query_scalar::<_, i64>(known)
-            .bind(*first)
-            .fetch_all(tx.connection().await?)
-            .await?
-            .into_iter()
-            .filter(|id| changes.gone.contains(id))
-            .collect(),
-        None => Vec::new(),
-    };
-    NOTED_REPEATS.run(tx, &gone, |q, id| q.bind(*id)).await
+        let refusal = serde_json::to_string(&repeats.entry.to_stored()).unwrap_or_default();
+        let times = i64::try_from(repeats.count).unwrap_or(i64::MAX);
+        let (first, last) = (repeats.first.micros(), repeats.last.micros());
+        tx.prepare(REPEAT)?
+            .change(params![id, refusal, times, first, last])?;
+    }
+    for id in &changes.gone {
+        // A count that was taken in the batch that began it has no row yet.
+        tx.execute(NOTED_REPEAT, [id])?;
+    }
+    Ok(())
 }
 
 /// Reads the counts of refusals that were not written down yet.
@@ -387,14 +357,9 @@ pub async fn load_repeats(connection: &mut SqliteConnection) -> Result<Folds, Db
 ///
 /// # Errors
 /// When SQLite refuses; nothing of the transaction may be kept then.
-pub async fn write_checkpoint(
-    tx: &mut WriteTx<'_>,
-    (seq, at): (i64, Timestamp),
-) -> Result<(), DbError> {
-    let note = "UPDATE gateway SET checkpoint_seq = $1, checkpoint_at_us = $2 WHERE one = 1";
-    let note = sqlx::query(note).bind(seq).bind(at.micros());
-    note.execute(tx.connection().await?).await?;
-    Ok(())
+pub fn write_checkpoint(tx: &mut WriteTx<'_>, (seq, at): (i64, Timestamp)) -> Result<(), DbError> {
+    let note = "UPDATE gateway SET checkpoint_seq = ?, checkpoint_at_us = ? WHERE one = 1";
+    tx.prepare(note)?.change(params![seq, at.micros()])
 }
 
 /// Reads what [`write_checkpoint`] noted; sequence 0 when there was none.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::seen::{Seen, What};
-use crate::db::{Bulk, DbError, WriteTx};
+use crate::db::{DbError, WriteTx, params};
 
 /// Sequence numbers that one stretch of the lists covers. A place in it has two bytes.
 pub(super) const CHUNK: i64 = 16_384;
@@ -15,14 +15,9 @@ pub(super) const CHUNK: i64 = 16_384;
 /// A name that the log has no number for.
 pub(super) const UNNUMBERED: &str = "?";
 
-const NEW_PLACES: Bulk = Bulk {
-    head: "INSERT INTO lookup (chunk, dimension, term, places) VALUES",
-    columns: 4,
-    // Putting two values together makes a text of them, with the same bytes.
-    tail: "ON CONFLICT (chunk, dimension, term) DO UPDATE SET
-        places = CAST(places || excluded.places AS BLOB)",
-    single: None,
-};
+// Putting two values together makes a text of them, with the same bytes.
+const NEW_PLACES: &str = "INSERT INTO lookup (chunk, dimension, term, places) VALUES (?, ?, ?, ?)
+    ON CONFLICT (chunk, dimension, term) DO UPDATE SET places = CAST(places || excluded.places AS BLOB)";
 
 /// What calls are looked up by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,14 +107,12 @@ impl Lists {
     ///
     /// # Errors
     /// When SQLite refuses; nothing of the transaction may be kept then.
-    pub(super) async fn write(&self, tx: &mut WriteTx<'_>) -> Result<(), DbError> {
-        let rows: Vec<_> = self.0.iter().collect();
-        NEW_PLACES
-            .run(tx, &rows, |q, ((chunk, dimension, term), places)| {
-                let q = q.bind(*chunk).bind(dimension.as_str());
-                q.bind(term.as_str()).bind(places.as_slice())
-            })
-            .await
+    pub(super) fn write(&self, tx: &mut WriteTx<'_>) -> Result<(), DbError> {
+        let mut add = tx.prepare(NEW_PLACES)?;
+        for ((chunk, dimension, term), places) in &self.0 {
+            add.change(params![chunk, dimension.as_str(), term, places])?;
+        }
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sqlx::SqliteConnection;
 
-use crate::db::{DbError, WriteTx};
+use crate::db::{DbError, WriteTx, params};
 use crate::types::Timestamp;
 
 use super::Head;
@@ -69,24 +69,18 @@ pub async fn load_name_table(db: &mut SqliteConnection) -> Result<Vec<(i64, Stri
 ///
 /// # Errors
 /// When SQLite refuses; nothing of the transaction may be kept then.
-pub async fn write_pruned(tx: &mut WriteTx<'_>, pruned: &Pruned) -> Result<(), DbError> {
-    let text =
-        "UPDATE pruned SET last_seq = $1, head = $2, event_seq = $3, until_us = $4, seam = $5
+pub fn write_pruned(tx: &mut WriteTx<'_>, pruned: &Pruned) -> Result<(), DbError> {
+    let text = "UPDATE pruned SET last_seq = ?, head = ?, event_seq = ?, until_us = ?, seam = ?
         WHERE one = 1";
-    let changed = sqlx::query(text)
-        .bind(pruned.last.seq)
-        .bind(pruned.last.hash.as_slice())
-        .bind(pruned.event_seq)
-        .bind(pruned.until.micros())
-        .bind(pruned.seam.as_str())
-        .execute(tx.connection().await?)
-        .await?
-        .rows_affected();
-    if changed != 1 {
-        let expected = 1;
-        return Err(DbError::RowCount { expected, changed });
-    }
-    Ok(())
+    let until = pruned.until.micros();
+    let Pruned {
+        last,
+        event_seq,
+        seam,
+        ..
+    } = pruned;
+    tx.prepare(text)?
+        .change(params![last.seq, last.hash, event_seq, until, seam])
 }
 
 /// Looks at what is to be pruned.
@@ -172,14 +166,9 @@ const PIECES: [&str; 15] = [
 ///
 /// # Errors
 /// When SQLite refuses; nothing of the transaction may be kept then.
-pub async fn prune_some(tx: &mut WriteTx<'_>) -> Result<u64, DbError> {
+pub fn prune_some(tx: &mut WriteTx<'_>) -> Result<u64, DbError> {
     for text in PIECES {
-        let gone = sqlx::query(text)
-            .bind(PRUNED_AT_ONCE)
-            .bind(CHUNK)
-            .execute(tx.connection().await?)
-            .await?
-            .rows_affected();
+        let gone = tx.execute(text, [PRUNED_AT_ONCE, CHUNK])?;
         if gone > 0 {
             return Ok(gone);
         }

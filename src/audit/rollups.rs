@@ -3,33 +3,28 @@
 use std::collections::BTreeMap;
 
 use super::seen::{Ending, Seen, What};
-use crate::db::{Bulk, DbError, WriteTx};
+use crate::db::{DbError, WriteTx, params, params_from_iter};
 
 /// Microseconds that one row sums up. Days and hours begin with a quarter of an hour in every time zone.
 pub(super) const QUARTER_US: i64 = 15 * 60 * 1_000_000;
 
-const NEW_SUMS: Bulk = Bulk {
-    head: "INSERT INTO rollup (quarter_us, agent_id, server_id, tool_id,
+const NEW_SUMS: &str = "INSERT INTO rollup (quarter_us, agent_id, server_id, tool_id,
         admitted, refused, ok, errors, failed, released, abandoned, charged, latency_us,
-        under_10ms, under_100ms, under_1s, under_10s, under_1min, longer) VALUES",
-    columns: 19,
-    tail: "ON CONFLICT (quarter_us, agent_id, server_id, tool_id) DO UPDATE SET
+        under_10ms, under_100ms, under_1s, under_10s, under_1min, longer)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (quarter_us, agent_id, server_id, tool_id) DO UPDATE SET
         admitted = admitted + excluded.admitted, refused = refused + excluded.refused,
         ok = ok + excluded.ok, errors = errors + excluded.errors, failed = failed + excluded.failed,
         released = released + excluded.released, abandoned = abandoned + excluded.abandoned,
         charged = charged + excluded.charged, latency_us = latency_us + excluded.latency_us,
         under_10ms = under_10ms + excluded.under_10ms, under_100ms = under_100ms + excluded.under_100ms,
         under_1s = under_1s + excluded.under_1s, under_10s = under_10s + excluded.under_10s,
-        under_1min = under_1min + excluded.under_1min, longer = longer + excluded.longer",
-    single: None,
-};
-const NEW_REFUSALS: Bulk = Bulk {
-    head: "INSERT INTO rollup_refusal (quarter_us, agent_id, server_id, tool_id, reason, refused) VALUES",
-    columns: 6,
-    tail: "ON CONFLICT (quarter_us, agent_id, server_id, tool_id, reason) DO UPDATE SET
-        refused = refused + excluded.refused",
-    single: None,
-};
+        under_1min = under_1min + excluded.under_1min, longer = longer + excluded.longer";
+const NEW_REFUSALS: &str =
+    "INSERT INTO rollup_refusal (quarter_us, agent_id, server_id, tool_id, reason, refused)
+    VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (quarter_us, agent_id, server_id, tool_id, reason) DO UPDATE SET
+        refused = refused + excluded.refused";
 
 /// The beginning of the quarter of an hour, agent, server and tool.
 pub(super) type Cell = (i64, [i64; 3]);
@@ -165,21 +160,17 @@ impl Rollups {
     ///
     /// # Errors
     /// When SQLite refuses; nothing of the transaction may be kept then.
-    pub(super) async fn write(&self, tx: &mut WriteTx<'_>) -> Result<(), DbError> {
-        let sums: Vec<_> = self.sums.iter().collect();
-        NEW_SUMS
-            .run(tx, &sums, |q, ((quarter, ids), sums)| {
-                let q = ids.iter().fold(q.bind(*quarter), |q, id| q.bind(*id));
-                sums.columns().into_iter().fold(q, |q, sum| q.bind(sum))
-            })
-            .await?;
-        let refusals: Vec<_> = self.refusals.iter().collect();
-        NEW_REFUSALS
-            .run(tx, &refusals, |q, (((quarter, ids), reason), refused)| {
-                let q = ids.iter().fold(q.bind(*quarter), |q, id| q.bind(*id));
-                q.bind(reason.as_str()).bind(**refused)
-            })
-            .await
+    pub(super) fn write(&self, tx: &mut WriteTx<'_>) -> Result<(), DbError> {
+        let mut add = tx.prepare(NEW_SUMS)?;
+        for ((quarter, ids), sums) in &self.sums {
+            let key = [*quarter].into_iter().chain(*ids);
+            add.change(params_from_iter(key.chain(sums.columns())))?;
+        }
+        let mut add = tx.prepare(NEW_REFUSALS)?;
+        for (((quarter, [agent, server, tool]), reason), refused) in &self.refusals {
+            add.change(params![quarter, agent, server, tool, reason, refused])?;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The texts of policy files beside the chain: each once, with the event that names it.
 
-use crate::db::{DbError, WriteTx};
+use crate::db::{DbError, WriteTx, params};
 use crate::types::RulesText;
 
 /// The longest text that is kept, in bytes; of a longer file only the digest in its event is known.
@@ -10,20 +10,15 @@ const MAX_TEXT: usize = 1024 * 1024;
 ///
 /// # Errors
 /// When SQLite refuses; nothing of the transaction may be kept then.
-pub(super) async fn add(tx: &mut WriteTx<'_>, rules: &[(i64, &RulesText)]) -> Result<(), DbError> {
-    let kept = rules
-        .iter()
-        .filter(|(_, rules)| rules.text().len() <= MAX_TEXT);
-    for (seq, rules) in kept {
-        let add = "INSERT INTO policy_file (revision, seq, text, is_whole) VALUES ($1, $2, $3, $4)
-            ON CONFLICT (revision) DO NOTHING";
-        sqlx::query(add)
-            .bind(rules.revision().to_string())
-            .bind(seq)
-            .bind(rules.text())
-            .bind(rules.is_whole())
-            .execute(tx.connection().await?)
-            .await?;
+pub(super) fn add<'r>(
+    tx: &mut WriteTx<'_>,
+    rules: impl Iterator<Item = (i64, &'r RulesText)>,
+) -> Result<(), DbError> {
+    let add = "INSERT INTO policy_file (revision, seq, text, is_whole) VALUES (?, ?, ?, ?)
+        ON CONFLICT (revision) DO NOTHING";
+    for (seq, rules) in rules.filter(|(_, rules)| rules.text().len() <= MAX_TEXT) {
+        let revision = rules.revision().to_string();
+        tx.execute(add, params![revision, seq, rules.text(), rules.is_whole()])?;
     }
     Ok(())
 }

@@ -2,29 +2,22 @@
 
 use sqlx::SqliteConnection;
 
-use crate::db::{Bulk, DbError, WriteTx};
+use crate::db::{DbError, WriteTx, params};
 use crate::types::{BudgetKey, CallId, Timestamp, Window, Zone};
 
 use super::count::{Count, Row, WindowId};
 use super::{Span, span};
 
-const NEW_REFUNDS: Bulk = Bulk {
-    head: "INSERT INTO refund (call_id, seq) VALUES",
-    columns: 2,
-    tail: "",
-    single: None,
-};
-
 /// Notes which calls were refunded, with the sequence of the event that says so.
 ///
 /// # Errors
 /// When SQLite refuses; nothing of the transaction may be kept then.
-pub async fn write_refunds(tx: &mut WriteTx<'_>, refunds: &[(CallId, i64)]) -> Result<(), DbError> {
-    NEW_REFUNDS
-        .run(tx, refunds, |q, (call, seq)| {
-            q.bind(call.as_bytes().as_slice()).bind(*seq)
-        })
-        .await
+pub fn write_refunds(tx: &mut WriteTx<'_>, refunds: &[(CallId, i64)]) -> Result<(), DbError> {
+    let add = "INSERT INTO refund (call_id, seq) VALUES (?, ?)";
+    for (call, seq) in refunds {
+        tx.prepare(add)?.change(params![call.as_bytes(), seq])?;
+    }
+    Ok(())
 }
 
 /// The sequence of the event that refunded a call; `None` when none did.
@@ -127,9 +120,8 @@ pub enum Correction {
 ///
 /// # Errors
 /// When SQLite refuses; nothing of the transaction may be kept then.
-pub async fn correct(tx: &mut WriteTx<'_>, corrections: &[Correction]) -> Result<(), DbError> {
+pub fn correct(tx: &mut WriteTx<'_>, corrections: &[Correction]) -> Result<(), DbError> {
     for correction in corrections {
-        let db = tx.connection().await?;
         match correction {
             Correction::Window {
                 key,
@@ -140,12 +132,12 @@ pub async fn correct(tx: &mut WriteTx<'_>, corrections: &[Correction]) -> Result
                 frozen,
             } => {
                 let sums = [used, held, overrun].map(|sum| stored(*sum));
-                correct_window(db, (key, *starts), sums, *frozen).await?;
+                correct_window(tx, (key, *starts), sums, *frozen)?;
             }
             Correction::Call { call, admitted } => {
-                let list = "INSERT INTO open_call (call_id, admitted_seq) VALUES ($1, $2)";
-                let forget = "DELETE FROM open_call WHERE call_id = $1";
-                correct_list(db, [list, forget], *call, *admitted).await?;
+                let list = "INSERT INTO open_call (call_id, admitted_seq) VALUES (?, ?)";
+                let forget = "DELETE FROM open_call WHERE call_id = ?";
+                correct_list(tx, [list, forget], *call, *admitted)?;
             }
             Correction::Hold {
                 call,
@@ -153,79 +145,75 @@ pub async fn correct(tx: &mut WriteTx<'_>, corrections: &[Correction]) -> Result
                 starts,
                 amount,
                 kept_until,
-            } => correct_hold(db, *call, (key, *starts), stored(*amount), *kept_until).await?,
+            } => correct_hold(tx, *call, (key, *starts), stored(*amount), *kept_until)?,
             Correction::Refund { call, seq } => {
-                let list = "INSERT INTO refund (call_id, seq) VALUES ($1, $2)
+                let list = "INSERT INTO refund (call_id, seq) VALUES (?, ?)
                     ON CONFLICT (call_id) DO UPDATE SET seq = excluded.seq";
-                let forget = "DELETE FROM refund WHERE call_id = $1";
-                correct_list(db, [list, forget], *call, *seq).await?;
+                let forget = "DELETE FROM refund WHERE call_id = ?";
+                correct_list(tx, [list, forget], *call, *seq)?;
             }
         }
     }
     Ok(())
 }
 
-async fn correct_list(
-    db: &mut SqliteConnection,
+fn correct_list(
+    tx: &mut WriteTx<'_>,
     [list, forget]: [&'static str; 2],
     call: CallId,
     seq: Option<i64>,
 ) -> Result<(), DbError> {
-    let call = call.as_bytes().as_slice();
-    let change = match seq {
-        Some(seq) => sqlx::query(list).bind(call).bind(seq),
-        None => sqlx::query(forget).bind(call),
+    match seq {
+        Some(seq) => tx.execute(list, params![call.as_bytes(), seq])?,
+        None => tx.execute(forget, [call.as_bytes()])?,
     };
-    change.execute(db).await?;
     Ok(())
 }
 
 /// A window that is not there gets the end that its budget's name says, and a limit that leaves no more room: the
 /// next call sets the one in force.
-async fn correct_window(
-    db: &mut SqliteConnection,
+fn correct_window(
+    tx: &mut WriteTx<'_>,
     (key, starts): (&BudgetKey, Timestamp),
     [used, held, overrun]: [i64; 3],
     frozen: bool,
 ) -> Result<(), DbError> {
-    let budget = "INSERT INTO budget (key) VALUES ($1) ON CONFLICT (key) DO NOTHING";
-    sqlx::query(budget)
-        .bind(key.as_str())
-        .execute(&mut *db)
-        .await?;
+    let budget = "INSERT INTO budget (key) VALUES (?) ON CONFLICT (key) DO NOTHING";
+    tx.execute(budget, [key.as_str()])?;
     let row = "INSERT INTO budget_window
             (budget_id, starts_at_us, ends_at_us, limit_amount, limit_high, used, held, overrun, frozen)
-        SELECT id, $2, $3, $4 + $5, $4 + $5, $4, $5, $6, $7 FROM budget WHERE key = $1
+        SELECT id, ?2, ?3, ?4 + ?5, ?4 + ?5, ?4, ?5, ?6, ?7 FROM budget WHERE key = ?1
         ON CONFLICT (budget_id, starts_at_us) DO UPDATE SET
             limit_high = max(limit_high, excluded.limit_high), used = excluded.used, held = excluded.held,
             overrun = excluded.overrun, frozen = excluded.frozen";
-    let row = sqlx::query(row).bind(key.as_str()).bind(starts.micros());
-    let row = row.bind(ends(key, starts).micros()).bind(used).bind(held);
-    row.bind(overrun).bind(frozen).execute(db).await?;
+    let (text, ends) = (key.as_str(), ends(key, starts).micros());
+    let starts = starts.micros();
+    tx.execute(
+        row,
+        params![text, starts, ends, used, held, overrun, frozen],
+    )?;
     Ok(())
 }
 
-async fn correct_hold(
-    db: &mut SqliteConnection,
+fn correct_hold(
+    tx: &mut WriteTx<'_>,
     call: CallId,
     (key, starts): (&BudgetKey, Timestamp),
     amount: i64,
     kept_until: Option<Timestamp>,
 ) -> Result<(), DbError> {
     let forget = "DELETE FROM hold
-        WHERE call_id = $1 AND budget_id = (SELECT id FROM budget WHERE key = $2) AND starts_at_us = $3";
+        WHERE call_id = ?1 AND budget_id = (SELECT id FROM budget WHERE key = ?2) AND starts_at_us = ?3";
     let list = "INSERT INTO hold (call_id, budget_id, starts_at_us, amount, kept_until_us)
-        SELECT $1, id, $3, $4, $5 FROM budget WHERE key = $2
+        SELECT ?1, id, ?3, ?4, ?5 FROM budget WHERE key = ?2
         ON CONFLICT (call_id, budget_id) DO UPDATE SET
             starts_at_us = excluded.starts_at_us, amount = excluded.amount";
-    let change = sqlx::query(if amount > 0 { list } else { forget });
-    let change = change.bind(call.as_bytes().as_slice());
-    let change = change.bind(key.as_str()).bind(starts.micros());
+    let (call, key, starts) = (call.as_bytes(), key.as_str(), starts.micros());
     if amount > 0 {
         let until = kept_until.map(|until| until.micros());
-        change.bind(amount).bind(until).execute(db).await?;
+        tx.execute(list, params![call, key, starts, amount, until])?;
     } else {
-        change.execute(db).await?;
+        tx.execute(forget, params![call, key, starts])?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 
-use crate::db::{Bulk, DbError, WriteTx};
+use crate::db::{DbError, WriteTx, params};
 use crate::types::{AgentName, CallId, Timestamp};
 
 use super::keys::{KeyId, Keys, Record, State, StoredResult};
@@ -15,22 +15,14 @@ const SWEPT: i64 = 1_000;
 /// How many values a look-up asks for at once. Few sizes, so that few statements have to be remembered.
 const SIZES: [usize; 3] = [64, 8, 1];
 
-const PUT: Bulk = Bulk {
-    head: "INSERT INTO call_key
-        (id, agent, given, arguments, call_id, state, outcome, result_seq, result_modern, kept_us, ends_us) VALUES",
-    columns: 11,
-    tail: "ON CONFLICT (id) DO UPDATE SET
+const PUT: &str = "INSERT INTO call_key
+        (id, agent, given, arguments, call_id, state, outcome, result_seq, result_modern, kept_us, ends_us)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET
         agent = excluded.agent, given = excluded.given, arguments = excluded.arguments, call_id = excluded.call_id,
         state = excluded.state, outcome = excluded.outcome, result_seq = excluded.result_seq,
-        result_modern = excluded.result_modern, kept_us = excluded.kept_us, ends_us = excluded.ends_us",
-    single: None,
-};
-const GONE: Bulk = Bulk {
-    head: "DELETE FROM call_key WHERE id IN (VALUES",
-    columns: 1,
-    tail: ")",
-    single: Some("DELETE FROM call_key WHERE id = ?"),
-};
+        result_modern = excluded.result_modern, kept_us = excluded.kept_us, ends_us = excluded.ends_us";
+const GONE: &str = "DELETE FROM call_key WHERE id = ?";
 
 const ROWS: &str = "SELECT id, agent, given, arguments, call_id, state, outcome, result_seq, result_modern, kept_us,
     ends_us FROM call_key";
@@ -73,30 +65,33 @@ impl FromRow<'_, SqliteRow> for Stored {
 ///
 /// # Errors
 /// When SQLite refuses; nothing of the batch may be kept then.
-pub async fn write_keys(tx: &mut WriteTx<'_>, keys: &mut Keys) -> Result<(), DbError> {
+pub fn write_keys(tx: &mut WriteTx<'_>, keys: &mut Keys) -> Result<(), DbError> {
     let (put, gone) = keys.take_changes();
-    GONE.run(tx, &gone, |q, id| q.bind(id.as_bytes().as_slice()))
-        .await?;
-    PUT.run(tx, &put, |q, (id, record)| {
-        let q = q
-            .bind(id.as_bytes().as_slice())
-            .bind(record.agent.as_str())
-            .bind(record.is_given);
-        let q = q
-            .bind(record.arguments.as_slice())
-            .bind(record.call.as_bytes().as_slice());
+    for id in &gone {
+        tx.prepare(GONE)?.change([id.as_bytes()])?;
+    }
+    for (id, record) in &put {
         let (state, outcome) = match &record.state {
             State::Running => ("running", None),
             State::Asked => ("asked", None),
             State::Done(outcome) => ("done", Some(&**outcome)),
             State::Unknown(outcome) => ("unknown", Some(&**outcome)),
         };
-        let q = q.bind(state).bind(outcome);
-        let q = q.bind(record.result.map(|result| result.event));
-        let q = q.bind(record.result.map(|result| result.is_modern));
-        q.bind(record.kept.micros()).bind(record.ends.micros())
-    })
-    .await
+        tx.prepare(PUT)?.change(params![
+            id.as_bytes(),
+            record.agent.as_str(),
+            record.is_given,
+            record.arguments,
+            record.call.as_bytes(),
+            state,
+            outcome,
+            record.result.map(|result| result.event),
+            record.result.map(|result| result.is_modern),
+            record.kept.micros(),
+            record.ends.micros(),
+        ])?;
+    }
+    Ok(())
 }
 
 /// Reads back the keys of open calls, and how many each agent has.
@@ -169,25 +164,17 @@ async fn rows(
 ///
 /// # Errors
 /// When SQLite refuses; nothing of the transaction may be kept then.
-pub async fn sweep_keys(
-    tx: &mut WriteTx<'_>,
-    keys: &mut Keys,
-    at: Timestamp,
-) -> Result<bool, DbError> {
+pub fn sweep_keys(tx: &mut WriteTx<'_>, keys: &mut Keys, at: Timestamp) -> Result<bool, DbError> {
     let over = "DELETE FROM call_key WHERE id IN (
-        SELECT id FROM call_key WHERE ends_us <= $1 AND state <> 'running' LIMIT $2) RETURNING agent";
-    let over = sqlx::query_scalar(over).bind(at.micros()).bind(SWEPT);
-    let mut gone: Vec<String> = over.fetch_all(tx.connection().await?).await?;
+        SELECT id FROM call_key WHERE ends_us <= ? AND state <> 'running' LIMIT ?) RETURNING agent";
+    let mut gone = tx.prepare(over)?.texts([at.micros(), SWEPT])?;
     let mut is_more = is_full(gone.len());
     for crowded in keys.crowded() {
         let oldest = "DELETE FROM call_key WHERE id IN (
-            SELECT id FROM call_key WHERE agent = $1 AND kept_us <= $2 AND state <> 'running'
-            ORDER BY kept_us LIMIT $3) RETURNING agent";
-        let oldest = sqlx::query_scalar(oldest)
-            .bind(crowded.as_str().to_owned())
-            .bind(at.micros())
-            .bind(SWEPT);
-        let older: Vec<String> = oldest.fetch_all(tx.connection().await?).await?;
+            SELECT id FROM call_key WHERE agent = ? AND kept_us <= ? AND state <> 'running'
+            ORDER BY kept_us LIMIT ?) RETURNING agent";
+        let values = params![crowded.as_str(), at.micros(), SWEPT];
+        let older = tx.prepare(oldest)?.texts(values)?;
         is_more = is_more || is_full(older.len());
         gone.extend(older);
     }
@@ -247,19 +234,15 @@ mod tests {
 
     /// The kind of repeat a call is for somebody who reads the file anew.
     async fn found(database: &mut Writer, claims: &Claims, at: Timestamp) -> Option<Repeat> {
-        let mut tx = database.begin().await.unwrap();
-        let mut keys = load_keys(tx.connection().await.unwrap()).await.unwrap();
+        let db = database.connection();
+        let mut keys = load_keys(db).await.unwrap();
         let ids: Vec<KeyId> = keys.unknown(claims).collect();
-        look_up_keys(tx.connection().await.unwrap(), &mut keys, &ids, &[])
-            .await
-            .unwrap();
+        look_up_keys(db, &mut keys, &ids, &[]).await.unwrap();
         keys.find_repeat(claims, at).map(|found| found.repeat)
     }
 
-    async fn write(database: &mut Writer, keys: &mut Keys) {
-        let mut tx = database.begin().await.unwrap();
-        write_keys(&mut tx, keys).await.unwrap();
-        tx.commit().await.unwrap();
+    fn write(database: &mut Writer, keys: &mut Keys) {
+        database.transact(|tx| write_keys(tx, keys)).unwrap();
         keys.forget_closed();
     }
 
@@ -285,27 +268,21 @@ mod tests {
         for (number, _, _) in &endings {
             keys.take(&claims(*number), call(*number), NOW, NOW);
         }
-        write(&mut database, &mut keys).await;
+        write(&mut database, &mut keys);
         for (number, ending, _) in &endings {
             if let Some(ending) = ending {
                 keys.close(call(*number), ending);
             }
         }
-        write(&mut database, &mut keys).await;
+        write(&mut database, &mut keys);
         for (number, _, expected) in endings {
             assert_eq!(found(&mut database, &claims(number), NOW).await, expected);
         }
         // The next round of a call finds its keys by the call.
-        let mut tx = database.begin().await.unwrap();
-        let mut keys = load_keys(tx.connection().await.unwrap()).await.unwrap();
-        look_up_keys(
-            tx.connection().await.unwrap(),
-            &mut keys,
-            &[],
-            &[call(3), call(4)],
-        )
-        .await
-        .unwrap();
+        let db = database.connection();
+        let mut keys = load_keys(db).await.unwrap();
+        let asked = [call(3), call(4)];
+        look_up_keys(db, &mut keys, &[], &asked).await.unwrap();
         assert_eq!(keys.unknown(&claims(3)).count(), 0);
         assert_eq!(keys.unknown(&claims(4)).count(), 1);
     }
@@ -318,15 +295,13 @@ mod tests {
             keys.take(&claims(number), call(number), NOW, NOW);
             keys.close(call(number), &KeyEnding::Done("ok".into()));
         }
-        write(&mut database, &mut keys).await;
+        write(&mut database, &mut keys);
         let mut all = claims(0);
         all.keys = (0..200).flat_map(|number| claims(number).keys).collect();
         let ids: Vec<KeyId> = keys.unknown(&all).collect();
         assert_eq!(ids.len(), 200);
-        let mut tx = database.begin().await.unwrap();
-        look_up_keys(tx.connection().await.unwrap(), &mut keys, &ids, &[])
-            .await
-            .unwrap();
+        let db = database.connection();
+        look_up_keys(db, &mut keys, &ids, &[]).await.unwrap();
         assert_eq!(keys.unknown(&all).count(), 50);
     }
 
@@ -343,32 +318,28 @@ mod tests {
             NOW.after(DAY).micros(),
             i64::MAX,
         );
-        let mut tx = database.begin().await.unwrap();
-        sqlx::query(AssertSqlSafe(rows))
-            .execute(tx.connection().await.unwrap())
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
+        database.transact(|tx| tx.execute(&rows, ())).unwrap();
         let new = claims(1);
         assert_eq!(found(&mut database, &new, NOW).await, Some(Repeat::TooMany));
 
-        let mut tx = database.begin().await.unwrap();
-        let mut keys = load_keys(tx.connection().await.unwrap()).await.unwrap();
-        assert!(!sweep_keys(&mut tx, &mut keys, NOW).await.unwrap());
+        let mut keys = load_keys(database.connection()).await.unwrap();
+        let mut sweep = |keys: &mut Keys, at| {
+            let swept = database.transact(|tx| sweep_keys(tx, keys, at));
+            swept.unwrap()
+        };
+        assert!(!sweep(&mut keys, NOW));
         assert_eq!(
             keys.find_repeat(&new, NOW).map(|it| it.repeat),
             Some(Repeat::TooMany)
         );
         let later = NOW.after(Duration::from_secs(1));
-        assert!(sweep_keys(&mut tx, &mut keys, later).await.unwrap());
+        assert!(sweep(&mut keys, later));
         assert_eq!(keys.find_repeat(&new, later), None);
-        assert!(!sweep_keys(&mut tx, &mut keys, later).await.unwrap());
-        tx.commit().await.unwrap();
+        assert!(!sweep(&mut keys, later));
         let left = "SELECT count(*) FROM call_key WHERE kept_us = $1";
-        let mut tx = database.begin().await.unwrap();
         let left: u64 = sqlx::query_scalar(left)
             .bind(NOW.after(DAY).micros())
-            .fetch_one(tx.connection().await.unwrap())
+            .fetch_one(database.connection())
             .await
             .unwrap();
         assert_eq!(left, MAX_KEYS_OF_AGENT / 2);

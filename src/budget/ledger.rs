@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::SqliteConnection;
 
-use crate::db::{Bulk, DbError, Values, WriteTx};
+use crate::db::{DbError, Prepared, WriteTx, params};
 use crate::policy::{Charge, Refund};
 use crate::types::{BudgetKey, CallId, Timestamp, Zone};
 
@@ -12,51 +12,20 @@ use super::books::{Books, Contents, Kept};
 use super::count::{Count, Held, Hold, Row, WindowId};
 use super::{Span, seed, span};
 
-const NEW_BUDGETS: Bulk = Bulk {
-    head: "INSERT INTO budget (id, key) VALUES",
-    columns: 2,
-    tail: "",
-    single: None,
-};
-const WINDOWS: Bulk = Bulk {
-    head: "INSERT INTO budget_window
-        (budget_id, starts_at_us, ends_at_us, limit_amount, limit_high, used, held, overrun, frozen) VALUES",
-    columns: 9,
-    tail: "ON CONFLICT (budget_id, starts_at_us) DO UPDATE SET
+const NEW_BUDGET: &str = "INSERT INTO budget (id, key) VALUES (?, ?)";
+const WINDOW: &str = "INSERT INTO budget_window
+        (budget_id, starts_at_us, ends_at_us, limit_amount, limit_high, used, held, overrun, frozen)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (budget_id, starts_at_us) DO UPDATE SET
         ends_at_us = excluded.ends_at_us, limit_amount = excluded.limit_amount, limit_high = excluded.limit_high,
-        used = excluded.used, held = excluded.held, overrun = excluded.overrun, frozen = excluded.frozen",
-    single: None,
-};
-const HOURS: Bulk = Bulk {
-    head: "INSERT INTO used_hour (budget_id, hour_us, used) VALUES",
-    columns: 3,
-    tail: "ON CONFLICT (budget_id, hour_us) DO UPDATE SET used = used + excluded.used",
-    single: None,
-};
-const NEW_CALLS: Bulk = Bulk {
-    head: "INSERT INTO open_call (call_id, admitted_seq) VALUES",
-    columns: 2,
-    tail: "",
-    single: None,
-};
-const NEW_HOLDS: Bulk = Bulk {
-    head: "INSERT INTO hold (call_id, budget_id, starts_at_us, amount, taken_at_us, kept_until_us) VALUES",
-    columns: 6,
-    tail: "",
-    single: None,
-};
-const CLOSED_CALLS: Bulk = Bulk {
-    head: "DELETE FROM open_call WHERE call_id IN (VALUES",
-    columns: 1,
-    tail: ")",
-    single: Some("DELETE FROM open_call WHERE call_id = ?"),
-};
-const CLOSED_HOLDS: Bulk = Bulk {
-    head: "DELETE FROM hold WHERE (call_id, budget_id) IN (VALUES",
-    columns: 2,
-    tail: ")",
-    single: Some("DELETE FROM hold WHERE call_id = ? AND budget_id = ?"),
-};
+        used = excluded.used, held = excluded.held, overrun = excluded.overrun, frozen = excluded.frozen";
+const HOUR: &str = "INSERT INTO used_hour (budget_id, hour_us, used) VALUES (?, ?, ?)
+    ON CONFLICT (budget_id, hour_us) DO UPDATE SET used = used + excluded.used";
+const NEW_CALL: &str = "INSERT INTO open_call (call_id, admitted_seq) VALUES (?, ?)";
+const NEW_HOLD: &str = "INSERT INTO hold
+        (call_id, budget_id, starts_at_us, amount, taken_at_us, kept_until_us) VALUES (?, ?, ?, ?, ?, ?)";
+const CLOSED_CALL: &str = "DELETE FROM open_call WHERE call_id = ?";
+const CLOSED_HOLD: &str = "DELETE FROM hold WHERE call_id = ? AND budget_id = ?";
 
 /// What one batch did to the ledger, besides what the books themselves remember.
 #[derive(Debug, Default)]
@@ -102,56 +71,62 @@ impl LedgerRows {
 ///
 /// # Errors
 /// When SQLite refuses; a CHECK that fails means the books were wrong, and nothing of the batch stays.
-pub async fn write(
-    tx: &mut WriteTx<'_>,
-    books: &mut Books,
-    rows: &LedgerRows,
-) -> Result<(), DbError> {
+pub fn write(tx: &mut WriteTx<'_>, books: &mut Books, rows: &LedgerRows) -> Result<(), DbError> {
     let (fresh, windows, hours) = books.take_changes();
-    NEW_BUDGETS
-        .run(tx, &fresh, |q, (id, key)| q.bind(*id).bind(key.as_str()))
-        .await?;
-    WINDOWS.run(tx, &windows, bind_window).await?;
-    HOURS
-        .run(tx, &hours, |q, ((id, hour), used)| {
-            q.bind(*id).bind(hour.micros()).bind(*used)
-        })
-        .await?;
+    for (id, key) in &fresh {
+        tx.prepare(NEW_BUDGET)?.change(params![id, key.as_str()])?;
+    }
+    let mut write = tx.prepare(WINDOW)?;
+    for window in &windows {
+        write_window(&mut write, window)?;
+    }
+    let mut write = tx.prepare(HOUR)?;
+    for ((id, hour), used) in &hours {
+        write.change(params![id, hour.micros(), used])?;
+    }
     // Before the new ones: what a closed call keeps stands under its own name again, with a time.
-    CLOSED_HOLDS
-        .run(tx, &rows.released, |q, (call, id)| {
-            q.bind(call.as_bytes().as_slice()).bind(*id)
-        })
-        .await?;
-    CLOSED_CALLS
-        .run(tx, &rows.closed, |q, call| {
-            q.bind(call.as_bytes().as_slice())
-        })
-        .await?;
-    NEW_CALLS
-        .run(tx, &rows.admitted, |q, (call, seq)| {
-            q.bind(call.as_bytes().as_slice()).bind(*seq)
-        })
-        .await?;
-    NEW_HOLDS
-        .run(tx, &rows.holds, |q, (call, held, kept_until)| {
-            let q = q.bind(call.as_bytes().as_slice()).bind(held.budget_id);
-            let q = q.bind(held.starts.micros()).bind(stored(held.amount));
-            q.bind(held.taken.micros())
-                .bind(kept_until.map(|until| until.micros()))
-        })
-        .await
+    let mut forget = tx.prepare(CLOSED_HOLD)?;
+    for (call, id) in &rows.released {
+        forget.change(params![call.as_bytes(), id])?;
+    }
+    let mut forget = tx.prepare(CLOSED_CALL)?;
+    for call in &rows.closed {
+        forget.change([call.as_bytes()])?;
+    }
+    let mut write = tx.prepare(NEW_CALL)?;
+    for (call, seq) in &rows.admitted {
+        write.change(params![call.as_bytes(), seq])?;
+    }
+    let mut write = tx.prepare(NEW_HOLD)?;
+    for (call, held, kept_until) in &rows.holds {
+        write.change(params![
+            call.as_bytes(),
+            held.budget_id,
+            held.starts.micros(),
+            stored(held.amount),
+            held.taken.micros(),
+            kept_until.map(|until| until.micros()),
+        ])?;
+    }
+    Ok(())
 }
 
-fn bind_window(q: Values, ((id, starts), row): &(WindowId, Row)) -> Values {
+fn write_window(
+    write: &mut Prepared<'_>,
+    ((id, starts), row): &(WindowId, Row),
+) -> Result<(), DbError> {
     let count = row.count;
-    let q = q
-        .bind(*id)
-        .bind(starts.micros())
-        .bind(row.span.ends.micros());
-    let q = q.bind(stored(count.limit)).bind(stored(count.limit_high));
-    let q = q.bind(stored(count.used)).bind(stored(count.held));
-    q.bind(stored(row.overrun)).bind(row.frozen)
+    write.change(params![
+        id,
+        starts.micros(),
+        row.span.ends.micros(),
+        stored(count.limit),
+        stored(count.limit_high),
+        stored(count.used),
+        stored(count.held),
+        stored(row.overrun),
+        row.frozen,
+    ])
 }
 
 /// What a new count begins with: the use of earlier counts of its rule in the span that it counts. Empty when there

@@ -359,14 +359,8 @@ async fn delete_rest(db: &Path, screen: &mut Screen) -> anyhow::Result<()> {
         }
         Err(error) => return Err(error.into()),
     };
-    loop {
-        let mut tx = database.begin().await?;
-        let gone = prune_some(&mut tx).await?;
-        tx.commit().await?;
-        if gone == 0 {
-            break;
-        }
-        database.checkpoint().await?;
+    while database.transact(prune_some)? > 0 {
+        database.checkpoint()?;
     }
     Ok(database.close().await?)
 }

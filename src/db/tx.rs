@@ -1,181 +1,186 @@
-//! The one way to write: a transaction, run statement by statement or gathered into one go.
+//! The one way to write: a transaction, in the thread of whoever writes.
 
-use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, Connection, Either, Executor, Sqlite, SqliteConnection, Transaction};
+use rusqlite::{CachedStatement, Params, Transaction, TransactionBehavior};
 
 use super::DbError;
-use super::bulk::{Bulk, Values};
 
-/// A deferred transaction that turns into a writer fails at once where an immediate one waits.
-const BEGIN: &str = "BEGIN IMMEDIATE";
-
-/// Ends a go unless the statement before it changed so many rows: what comes after it, the commit, is not run then.
-const GUARD: &str = "SELECT 1 WHERE iif(changes() = ?, 0, json('not ' || changes()))";
-
-/// A transaction that may write. Dropped without [`WriteTx::commit`], it leaves nothing behind.
-///
-/// SQLite runs in a thread of its own, and going there and back for every statement of a small transaction takes longer
-/// than all of them. So a transaction can gather what its end runs in one go, begin and commit included.
+/// A transaction that may write. What comes of it is decided by [`super::Writer::transact`].
 #[derive(Debug)]
 pub struct WriteTx<'a> {
-    state: State<'a>,
-    gathered: Gathered,
-    /// Whether statements for many rows wait for the end.
-    is_gathering: bool,
-}
-
-#[derive(Debug)]
-enum State<'a> {
-    /// SQLite knows nothing of it yet.
-    Before(&'a mut SqliteConnection),
-    Begun(Transaction<'a, Sqlite>),
-    /// It could not be begun.
-    Nowhere,
+    tx: Transaction<'a>,
 }
 
 impl<'a> WriteTx<'a> {
-    pub(super) async fn begin(connection: &'a mut SqliteConnection) -> Result<Self, DbError> {
-        Ok(Self {
-            state: State::Begun(connection.begin_with(BEGIN).await?),
-            gathered: Gathered::default(),
-            is_gathering: false,
-        })
+    pub(super) fn begin(connection: &'a mut rusqlite::Connection) -> Result<Self, DbError> {
+        // A deferred transaction that turns into a writer fails at once where an immediate one waits.
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Self { tx })
     }
 
-    pub(super) fn gather(connection: &'a mut SqliteConnection) -> Self {
-        Self {
-            state: State::Before(connection),
-            gathered: Gathered::default(),
-            is_gathering: true,
-        }
-    }
-
-    /// The connection, for statements of the room that owns the table. What was gathered is run before.
+    /// Makes a statement ready, to be run for any number of rows. The connection keeps it for the next time.
     ///
     /// # Errors
     /// When SQLite refuses.
-    pub async fn connection(&mut self) -> Result<&mut SqliteConnection, DbError> {
-        self.state = match std::mem::replace(&mut self.state, State::Nowhere) {
-            State::Before(connection) => State::Begun(connection.begin_with(BEGIN).await?),
-            state @ (State::Begun(_) | State::Nowhere) => state,
-        };
-        let State::Begun(tx) = &mut self.state else {
-            return Err(DbError::Sql(sqlx::Error::BeginFailed));
-        };
-        std::mem::take(&mut self.gathered).run(tx).await?;
-        Ok(tx)
+    pub fn prepare(&self, text: &str) -> Result<Prepared<'_>, DbError> {
+        let statement = self.tx.prepare_cached(text)?;
+        Ok(Prepared { statement })
     }
 
-    /// Runs a statement for some rows, or gathers it.
-    pub(super) async fn add<T>(
-        &mut self,
-        bulk: &Bulk,
-        rows: &[T],
-        bind: impl Fn(Values, &T) -> Values,
-    ) -> Result<(), DbError> {
-        self.gathered.add(bulk, rows, bind);
-        if !self.is_gathering {
-            self.connection().await?;
-        }
-        Ok(())
-    }
-
-    /// Runs what was gathered, and what comes from here on at once.
-    pub(super) async fn stop_gathering(&mut self) -> Result<(), DbError> {
-        self.is_gathering = false;
-        self.connection().await?;
-        Ok(())
-    }
-
-    /// Makes everything since the begin durable.
+    /// Runs a statement once. Says how many rows changed.
     ///
     /// # Errors
-    /// When SQLite refuses; nobody knows then whether it is written.
-    pub async fn commit(mut self) -> Result<(), DbError> {
-        if let State::Before(connection) = self.state {
-            return self.gathered.run_whole(connection).await;
-        }
-        self.connection().await?;
-        match self.state {
-            State::Begun(tx) => Ok(tx.commit().await?),
-            State::Before(_) | State::Nowhere => Err(DbError::Sql(sqlx::Error::BeginFailed)),
-        }
+    /// When SQLite refuses.
+    pub fn execute(&self, text: &str, values: impl Params) -> Result<u64, DbError> {
+        self.prepare(text)?.execute(values)
+    }
+
+    pub(super) fn commit(self) -> Result<(), DbError> {
+        Ok(self.tx.commit()?)
     }
 }
 
-/// Statements that are to be run one after the other.
-#[derive(Debug, Default)]
-struct Gathered {
-    text: String,
-    values: Values,
-    /// How many rows each must change; `None` of those that change none.
-    expected: Vec<Option<u64>>,
+/// A statement of a transaction.
+pub struct Prepared<'a> {
+    statement: CachedStatement<'a>,
 }
 
-impl Gathered {
-    fn add<T>(&mut self, bulk: &Bulk, rows: &[T], bind: impl Fn(Values, &T) -> Values) {
-        let statement = bulk.statement(rows.len());
-        let number = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-        self.values = bulk.bind(&statement, std::mem::take(&mut self.values), rows, bind);
-        self.push(&statement.text, Some(number));
-        // Rows that are not there to be removed change nothing and are no error to SQLite.
-        if bulk.removes() {
-            let number = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-            self.values = std::mem::take(&mut self.values).bind(number);
-            self.push(GUARD, None);
+impl Prepared<'_> {
+    /// Runs it. Says how many rows changed.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn execute(&mut self, values: impl Params) -> Result<u64, DbError> {
+        let changed = self.statement.execute(values)?;
+        Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+    }
+
+    /// Runs it for what is one row of its table: rows that are not there to be removed are no error to SQLite.
+    ///
+    /// # Errors
+    /// When SQLite refuses, or not exactly one row changed.
+    pub fn change(&mut self, values: impl Params) -> Result<(), DbError> {
+        match self.execute(values)? {
+            1 => Ok(()),
+            changed => Err(DbError::RowCount {
+                expected: 1,
+                changed,
+            }),
         }
     }
 
-    fn push(&mut self, text: &str, expected: Option<u64>) {
-        self.text.push_str(text);
-        self.text.push(';');
-        self.expected.push(expected);
+    /// Runs it for the texts it gives back: those of its first column.
+    ///
+    /// # Errors
+    /// When SQLite refuses, or there is something else than a text.
+    pub fn texts(&mut self, values: impl Params) -> Result<Vec<String>, DbError> {
+        let rows = self.statement.query_map(values, |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+impl std::fmt::Debug for Prepared<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prepared").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::params;
+
+    use super::*;
+    use crate::db::{Durability, Writer, open};
+
+    const ADD: &str = "INSERT INTO thing (id, word, sum) VALUES (?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET sum = sum + excluded.sum";
+    const REMOVE: &str = "DELETE FROM thing WHERE id = ?";
+
+    type Thing = (i64, Option<String>, i64);
+
+    async fn writer(folder: &tempfile::TempDir) -> Writer {
+        let path = folder.path().join("things.db");
+        let mut writer = open(&path, Durability::Process).await.unwrap();
+        let table = "CREATE TABLE thing (id INTEGER PRIMARY KEY, word TEXT, sum INTEGER CHECK (sum < 1000)) STRICT";
+        writer.transact(|tx| tx.execute(table, ())).unwrap();
+        writer
     }
 
-    /// Runs all of them in the transaction that was begun.
-    async fn run(self, db: &mut SqliteConnection) -> Result<(), DbError> {
-        if self.expected.is_empty() {
-            return Ok(());
-        }
-        let mut expected = self.expected.into_iter();
-        // The text is put together from constants of this program alone.
-        let query = sqlx::query_with(AssertSqlSafe(self.text), self.values.finish()?);
-        let mut done = db.fetch_many(query);
-        while let Some(done) = done.try_next().await? {
-            let Either::Left(done) = done else { continue };
-            if let Some(Some(expected)) = expected.next() {
-                ensure_changed(done.rows_affected(), expected)?;
+    async fn things(writer: &mut Writer) -> Vec<Thing> {
+        let rows = sqlx::query_as("SELECT id, word, sum FROM thing ORDER BY id");
+        rows.fetch_all(writer.connection()).await.unwrap()
+    }
+
+    fn add(writer: &mut Writer, rows: &[(i64, Option<&str>, i64)]) -> Result<(), DbError> {
+        writer.transact(|tx| {
+            let mut add = tx.prepare(ADD)?;
+            rows.iter()
+                .try_for_each(|(id, word, sum)| add.change(params![id, word, sum]))
+        })
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_read_by_the_other_connection_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder).await;
+        let rows = [(1, Some("a"), 10), (2, None, 20)];
+        add(&mut writer, &rows).unwrap();
+        add(&mut writer, &rows).unwrap();
+        let both = [(1, Some("a".to_owned()), 20), (2, None, 40)];
+        assert_eq!(things(&mut writer).await, both);
+        let gone = writer.transact(|tx| {
+            let gone = "DELETE FROM thing WHERE sum > ? RETURNING coalesce(word, 'none')";
+            tx.prepare(gone)?.texts([25])
+        });
+        assert_eq!(gone.unwrap(), ["none"]);
+        writer
+            .transact(|tx| tx.prepare(REMOVE)?.change([1]))
+            .unwrap();
+        assert_eq!(things(&mut writer).await, []);
+    }
+
+    #[tokio::test]
+    async fn what_fails_leaves_nothing_and_the_next_one_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = writer(&folder).await;
+        let failed = add(&mut writer, &[(1, None, 1), (2, None, 1_000)]);
+        assert!(failed.is_err(), "a CHECK fails");
+        assert_eq!(things(&mut writer).await, []);
+        let missing = writer.transact(|tx| {
+            tx.execute(ADD, params![1, None::<&str>, 1])?;
+            tx.prepare(REMOVE)?.change([7])
+        });
+        let missing = missing.unwrap_err();
+        let counted = matches!(
+            missing,
+            DbError::RowCount {
+                expected: 1,
+                changed: 0
             }
-        }
-        Ok(())
+        );
+        assert!(counted, "{missing}");
+        assert_eq!(things(&mut writer).await, []);
+        add(&mut writer, &[(6, None, 1)]).unwrap();
+        assert_eq!(things(&mut writer).await, [(6, None, 1)]);
     }
 
-    /// Runs all of them as a transaction, if there are any.
-    async fn run_whole(self, db: &mut SqliteConnection) -> Result<(), DbError> {
-        if self.expected.is_empty() {
-            return Ok(());
+    #[test]
+    fn what_takes_long_is_done_in_a_runtime_of_many_threads_and_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = tokio::runtime::Builder::new_current_thread().build();
+        let many = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build();
+        for (id, runtime) in [(1, one.unwrap()), (2, many.unwrap())] {
+            runtime.block_on(async {
+                let path = folder.path().join(format!("{id}.db"));
+                let mut writer = open(&path, Durability::Power).await.unwrap();
+                let add = "INSERT INTO budget (id, key) VALUES (?, 'a')";
+                tokio::spawn(
+                    async move { writer.transact_long(|tx| tx.execute(add, [1])).unwrap() },
+                )
+                .await
+                .unwrap();
+            });
         }
-        let mut whole = Self {
-            values: self.values,
-            ..Self::default()
-        };
-        whole.push(BEGIN, None);
-        whole.text.push_str(&self.text);
-        whole.expected.extend(self.expected);
-        whole.push("COMMIT", None);
-        let ran = whole.run(&mut *db).await;
-        if ran.is_err() {
-            // Where nothing is left to take back, SQLite says so, which is what is wanted.
-            let _ = sqlx::query("ROLLBACK").execute(db).await;
-        }
-        ran
-    }
-}
-
-fn ensure_changed(changed: u64, expected: u64) -> Result<(), DbError> {
-    if changed == expected {
-        Ok(())
-    } else {
-        Err(DbError::RowCount { expected, changed })
     }
 }

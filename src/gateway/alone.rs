@@ -55,9 +55,7 @@ impl Alone {
         instruction: Instruction,
     ) -> Result<Result<Outcome, Refused>, AloneError> {
         let file = self.database.path().to_path_buf();
-        let mut tx = self.database.begin().await?;
-        let is_signed = audit::is_signed(tx.connection().await?).await?;
-        drop(tx);
+        let is_signed = audit::is_signed(self.database.connection()).await?;
         if is_signed && self.signing_key.is_none() {
             return Err(AloneError::NoKey);
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::audit::{Entry, Folds, Head, Kind, Names};
@@ -218,7 +218,7 @@ impl Writer {
         // The states that would bring them back died with the process that sealed them.
         writer.expire(&mut batch, Timestamp::LAST, at);
         writer.sweep(&mut batch, at, entries::abandoned).await?;
-        writer.write(&mut batch).await?;
+        writer.write(&mut batch)?;
         writer.deliver(batch);
         Ok(writer)
     }
@@ -233,7 +233,7 @@ impl Writer {
     ) -> Result<Self, DbError> {
         let opened = Self::open(database, clock, fresh_log, first, checkpoints).await?;
         let (mut writer, mut batch) = opened;
-        writer.write(&mut batch).await?;
+        writer.write(&mut batch)?;
         writer.deliver(batch);
         Ok(writer)
     }
@@ -328,7 +328,7 @@ impl Writer {
                     Next::Last => is_last = true,
                     Next::Quiet => {
                         self.health.waits();
-                        self.prune_when_due().await;
+                        self.prune_when_due();
                         self.build_quietly().await;
                         self.health.is_answered();
                         continue;
@@ -340,12 +340,14 @@ impl Writer {
             // Each is a wait of its own: in between the disk has answered.
             self.health.waits();
             self.commit(std::mem::take(&mut waiting)).await;
+            // Writing keeps this thread, and the first to be answered goes on in it.
+            yield_now().await;
             self.health.waits();
             self.build_when_due().await;
-            self.prune_when_due().await;
+            self.prune_when_due();
             self.health.waits();
-            self.checkpoint_when_due().await;
-            self.sweep_keys_when_due().await;
+            self.checkpoint_when_due();
+            self.sweep_keys_when_due();
             self.health.is_answered();
         }
         self.stop().await
@@ -430,7 +432,7 @@ impl Writer {
             self.seed(batch, &job, at).await?;
             self.job(batch, job, at);
         }
-        self.write(batch).await
+        self.write(batch)
     }
 
     /// Whether the disk has room for the ends of calls only; says so when that changes.
@@ -458,7 +460,7 @@ impl Writer {
         is_full
     }
 
-    async fn checkpoint_when_due(&mut self) {
+    fn checkpoint_when_due(&mut self) {
         match &self.moving {
             // Most of it is moved: the little that was written meanwhile takes no time, and only when nothing is left can
             // the log begin anew at its front.
@@ -473,7 +475,7 @@ impl Writer {
                 return;
             }
         }
-        match self.database.checkpoint().await {
+        match self.database.checkpoint() {
             Ok(left) => self.note_wal(left),
             Err(error) => {
                 tracing::warn!(%error, "the write-ahead log could not be moved into the file");
@@ -500,7 +502,7 @@ impl Writer {
         self.unfold(&mut batch, at, true);
         self.expire(&mut batch, Timestamp::LAST, at);
         self.checkpoint(&mut batch, Entry::new(Kind::Stopped), at);
-        self.write(&mut batch).await?;
+        self.write(&mut batch)?;
         self.deliver(batch);
         self.checkpoints.close().await;
         self.build_rest().await;

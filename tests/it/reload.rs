@@ -674,12 +674,7 @@ async fn every_file_that_came_into_force_is_kept_once_and_verified_with_the_log(
         ("UPDATE policy_file SET seq = 1", 3),
     ] {
         let mut database = db::open(world.file(), Durability::Process).await.unwrap();
-        let mut tx = database.begin().await.unwrap();
-        sqlx::query(change)
-            .execute(tx.connection().await.unwrap())
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
+        database.transact(|tx| tx.execute(change, ())).unwrap();
         database.close().await.unwrap();
         let verified = verify(&readers, Some(head.hash), |_| ()).await.unwrap();
         assert_eq!(verified.faults.len(), faults, "{:?}", verified.faults);

@@ -103,9 +103,9 @@ mod tests {
         let events: Vec<_> = entries
             .map(|entry| Chained::after(&mut head, log, &mut names, &entry, at))
             .collect();
-        let mut tx = writer.begin().await.unwrap();
-        append(&mut tx, &mut names, &events).await.unwrap();
-        tx.commit().await.unwrap();
+        writer
+            .transact(|tx| append(tx, &mut names, &events))
+            .unwrap();
         let db = writer.connection();
         let page = accesses(db, 4, None).await.unwrap();
         let told: Vec<_> = page.iter().map(|row| (row.seq, &*row.what)).collect();

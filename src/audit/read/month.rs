@@ -406,9 +406,9 @@ mod tests {
             let at = Timestamp::from_micros(second);
             events.push(Chained::after(&mut head, log, &mut names, entry, at));
         }
-        let mut tx = writer.begin().await.unwrap();
-        append(&mut tx, &mut names, &events).await.unwrap();
-        tx.commit().await.unwrap();
+        writer
+            .transact(|tx| append(tx, &mut names, &events))
+            .unwrap();
         let db = writer.connection();
         let span = (Timestamp::from_micros(1), Timestamp::from_micros(7));
         let extent = extent_between(db, span).await.unwrap().unwrap();

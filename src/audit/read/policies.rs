@@ -252,9 +252,9 @@ mod tests {
             let at = Timestamp::from_micros(at * minute);
             events.push(Chained::after(&mut head, LOG, &mut names, entry, at));
         }
-        let mut tx = writer.begin().await.unwrap();
-        append(&mut tx, &mut names, &events).await.unwrap();
-        tx.commit().await.unwrap();
+        writer
+            .transact(|tx| append(tx, &mut names, &events))
+            .unwrap();
         let db = writer.connection();
         let rows = policies(db).await.unwrap();
         let extent = crate::audit::read::extent(db).await.unwrap().unwrap();
@@ -297,9 +297,9 @@ mod tests {
             let at = Timestamp::from_micros(second);
             events.push(Chained::after(&mut head, LOG, &mut names, entry, at));
         }
-        let mut tx = writer.begin().await.unwrap();
-        append(&mut tx, &mut names, &events).await.unwrap();
-        tx.commit().await.unwrap();
+        writer
+            .transact(|tx| append(tx, &mut names, &events))
+            .unwrap();
         let db = writer.connection();
         let rows = policies(db).await.unwrap();
         let told = rows.iter().map(|row| {

@@ -113,9 +113,9 @@ mod tests {
             .iter()
             .map(|entry| Chained::after(&mut head, log, &mut names, entry, at))
             .collect();
-        let mut tx = writer.begin().await.unwrap();
-        append(&mut tx, &mut names, &events).await.unwrap();
-        tx.commit().await.unwrap();
+        writer
+            .transact(|tx| append(tx, &mut names, &events))
+            .unwrap();
         let db = writer.connection();
         let wanted = [Kind::Clock, Kind::Started, Kind::Policy];
         let found = rare_events(db, &wanted, 5).await.unwrap();

@@ -174,6 +174,12 @@ fn ending(dice: &mut Dice, call: CallId, fact: &mut Fact) -> Entry {
     entry
 }
 
+async fn build_next(writer: &mut Writer, behind: &mut Behind) {
+    let slice = behind.next(writer.connection(), 1_024).await.unwrap();
+    let mark = writer.transact(|tx| slice.write(tx)).unwrap();
+    behind.built(mark);
+}
+
 impl World {
     async fn new(seed: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -190,9 +196,9 @@ impl World {
             events.push(Chained::after(&mut head, id, &mut names, &entry, at));
             facts.push(fact);
         }
-        let mut tx = writer.begin().await.unwrap();
-        append(&mut tx, &mut names, &events).await.unwrap();
-        tx.commit().await.unwrap();
+        writer
+            .transact(|tx| append(tx, &mut names, &events))
+            .unwrap();
         let readers = Readers::open(&path).await.unwrap();
         Self {
             _folder: folder,
@@ -208,10 +214,7 @@ impl World {
         let done = usize::try_from(self.mark().await).unwrap();
         behind.note(self.events[done..until].to_vec());
         while usize::try_from(self.mark().await).unwrap() < until {
-            let mut tx = self.writer.begin().await.unwrap();
-            let mark = behind.build(&mut tx, 1_024).await.unwrap();
-            tx.commit().await.unwrap();
-            behind.built(mark);
+            build_next(&mut self.writer, behind).await;
         }
     }
 
@@ -599,10 +602,7 @@ async fn sums_that_are_built_from_the_file_are_those_that_were_built_from_memory
     let all = world.events.len();
     let mut behind = Behind::default();
     while usize::try_from(world.mark().await).unwrap() < all {
-        let mut tx = world.writer.begin().await.unwrap();
-        let mark = behind.build(&mut tx, 1_024).await.unwrap();
-        tx.commit().await.unwrap();
-        behind.built(mark);
+        build_next(&mut world.writer, &mut behind).await;
     }
     compare(&world, &mut Dice(5), all).await;
 }
@@ -661,11 +661,12 @@ async fn a_call_that_was_under_way_where_the_log_was_cut_ends_for_whoever_opened
         until: at,
         seam: seam.to_json(),
     };
-    let mut tx = writer.begin().await.unwrap();
-    append(&mut tx, &mut names, &[kept]).await.unwrap();
-    write_pruned(&mut tx, &pruned).await.unwrap();
-    Behind::default().build(&mut tx, 1_024).await.unwrap();
-    tx.commit().await.unwrap();
+    let written = writer.transact(|tx| {
+        append(tx, &mut names, &[kept])?;
+        write_pruned(tx, &pruned)
+    });
+    written.unwrap();
+    build_next(&mut writer, &mut Behind::default()).await;
     let readers = Readers::open(&path).await.unwrap();
     let mut page = readers.page().await.unwrap();
     let span = Span::new(at, at.after(std::time::Duration::from_secs(3_600)));

@@ -189,11 +189,12 @@ mod tests {
             }
             events.push(Chained::after(&mut head, LOG, &mut names, &entry, at));
         }
-        let mut tx = writer.begin().await.unwrap();
-        append(&mut tx, &mut names, &events).await.unwrap();
         let at = Timestamp::from_micros(6);
-        write_checkpoint(&mut tx, (6, at)).await.unwrap();
-        tx.commit().await.unwrap();
+        let written = writer.transact(|tx| {
+            append(tx, &mut names, &events)?;
+            write_checkpoint(tx, (6, at))
+        });
+        written.unwrap();
         let db = writer.connection();
         let told = trust(db).await.unwrap().unwrap();
         assert_eq!(told.extent, Some(Extent { first: 1, last: 6 }));

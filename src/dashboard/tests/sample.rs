@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::audit::{Behind, Chained, Entry, Head, Kind, Names, append};
 use crate::clock::ManualClock;
 use crate::dashboard::{Access, Dashboard, Recording, mount};
-use crate::db::{Durability, LogId, Readers, WriteTx, Writer, open};
+use crate::db::{DbError, Durability, LogId, Readers, WriteTx, Writer, open, params};
 use crate::policy::{
     Agent, Capture, Parts, Permissions, Place, RefusalStyle, Token, UngrantedStyle, Viewer,
     ViewerScope,
@@ -79,35 +79,28 @@ impl Sample {
             .iter()
             .map(|(at, entry)| Chained::after(&mut self.head, LOG, &mut self.names, entry, *at))
             .collect();
-        let mut tx = self.writer.begin().await.unwrap();
-        append(&mut tx, &mut self.names, &chained).await.unwrap();
-        tx.commit().await.unwrap();
+        let names = &mut self.names;
+        self.writer
+            .transact(|tx| append(tx, names, &chained))
+            .unwrap();
     }
 
     /// Lists the calls that are open, as the ledger does.
     pub(super) async fn list_open(&mut self) {
-        let mut tx = self.writer.begin().await.unwrap();
         let open = "INSERT OR REPLACE INTO open_call SELECT call_id, seq FROM event AS o
             WHERE kind = 'admitted' AND NOT EXISTS (
                 SELECT 1 FROM event AS c WHERE c.call_id = o.call_id AND c.seq > o.seq)";
         for text in ["DELETE FROM open_call", open] {
-            sqlx::query(text)
-                .execute(tx.connection().await.unwrap())
-                .await
-                .unwrap();
+            self.writer.transact(|tx| tx.execute(text, ())).unwrap();
         }
-        tx.commit().await.unwrap();
     }
 
     /// Builds lookups and sums of all that was written, as the writer does.
     pub(super) async fn build(&mut self) {
-        let mut tx = self.writer.begin().await.unwrap();
-        let mut behind = Behind::load(tx.connection().await.unwrap()).await.unwrap();
-        tx.commit().await.unwrap();
+        let mut behind = Behind::load(self.writer.connection()).await.unwrap();
         while behind.waiting(&self.head) > 0 {
-            let mut tx = self.writer.begin().await.unwrap();
-            let mark = behind.build(&mut tx, 1_024).await.unwrap();
-            tx.commit().await.unwrap();
+            let slice = behind.next(self.writer.connection(), 1_024).await.unwrap();
+            let mark = self.writer.transact(|tx| slice.write(tx)).unwrap();
             behind.built(mark);
         }
     }
@@ -174,18 +167,12 @@ impl Sample {
 
     /// Puts events of the gateway itself on top, which no page shows.
     pub(super) async fn bury(&mut self, events: i64) {
-        let text = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+        let text = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
             INSERT INTO event (seq, at_us, kind, meta, hash)
-            SELECT $2 + i, $3, 'started', '{}', zeroblob(32) FROM n";
-        let mut tx = self.writer.begin().await.unwrap();
-        sqlx::query(text)
-            .bind(events)
-            .bind(self.head.seq)
-            .bind(before(Duration::from_secs(30_000)).micros())
-            .execute(tx.connection().await.unwrap())
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
+            SELECT ?2 + i, ?3, 'started', '{}', zeroblob(32) FROM n";
+        let at = before(Duration::from_secs(30_000)).micros();
+        let values = [events, self.head.seq, at];
+        self.writer.transact(|tx| tx.execute(text, values)).unwrap();
     }
 
     pub(super) async fn budget(
@@ -195,16 +182,11 @@ impl Sample {
         hours: [u64; 2],
     ) {
         self.calls += 1;
-        let mut tx = self.writer.begin().await.unwrap();
-        insert_budget(
-            &mut tx,
-            i64::from(self.calls),
-            key,
-            [limit, used, held],
-            hours,
-        )
-        .await;
-        tx.commit().await.unwrap();
+        let id = i64::from(self.calls);
+        let counts = [limit, used, held];
+        self.writer
+            .transact(|tx| insert_budget(tx, id, key, counts, hours))
+            .unwrap();
     }
 
     /// Connections that read this log.
@@ -343,34 +325,22 @@ impl Sample {
     }
 }
 
-async fn insert_budget(
+fn insert_budget(
     tx: &mut WriteTx<'_>,
     id: i64,
     key: &str,
-    counts: [i64; 3],
+    [limit, used, held]: [i64; 3],
     hours: [u64; 2],
-) {
-    let [limit, used, held] = counts;
+) -> Result<(), DbError> {
     let [began, ends] = hours.map(|hours| Duration::from_secs(hours * 3_600 - 20 * 60));
-    sqlx::query("INSERT INTO budget (id, key) VALUES ($1, $2)")
-        .bind(id)
-        .bind(key)
-        .execute(tx.connection().await.unwrap())
-        .await
-        .unwrap();
+    let budget = "INSERT INTO budget (id, key) VALUES (?, ?)";
+    tx.prepare(budget)?.change(params![id, key])?;
     let window = "INSERT INTO budget_window
         (budget_id, starts_at_us, ends_at_us, limit_amount, limit_high, used, held)
-        VALUES ($1, $2, $3, $4, $4, $5, $6)";
-    sqlx::query(window)
-        .bind(id)
-        .bind(before(began).micros())
-        .bind(NOW.after(ends).micros())
-        .bind(limit)
-        .bind(used)
-        .bind(held)
-        .execute(tx.connection().await.unwrap())
-        .await
-        .unwrap();
+        VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6)";
+    let (began, ends) = (before(began).micros(), NOW.after(ends).micros());
+    tx.prepare(window)?
+        .change(params![id, began, ends, limit, used, held])
 }
 
 pub(super) fn before(ago: Duration) -> Timestamp {

@@ -234,28 +234,31 @@ impl Writer {
         seq
     }
 
-    pub(super) async fn write(&mut self, batch: &mut Batch) -> Result<(), DbError> {
+    pub(super) fn write(&mut self, batch: &mut Batch) -> Result<(), DbError> {
         if batch.events.is_empty() && !batch.has_counted {
             self.keys.forget_closed();
             return Ok(());
         }
-        let mut tx = self.database.gather();
-        audit::append(&mut tx, &mut self.names, &batch.events).await?;
-        audit::write_repeats(&mut tx, &mut self.folds).await?;
-        if let Some((seq, taken)) = &batch.checkpoint {
-            audit::write_checkpoint(&mut tx, (*seq, taken.at)).await?;
-        }
-        if let Some(corrections) = &batch.corrections {
-            budget::correct(&mut tx, corrections).await?;
-        }
-        budget::write(&mut tx, &mut self.books, &batch.ledger).await?;
-        budget::write_refunds(&mut tx, &batch.refunds).await?;
-        budget::write_keys(&mut tx, &mut self.keys).await?;
-        audit::forget(&mut tx, &batch.forgotten).await?;
-        if let Some(pruned) = &batch.pruned {
-            audit::write_pruned(&mut tx, pruned).await?;
-        }
-        tx.commit().await?;
+        let (names, books) = (&mut self.names, &mut self.books);
+        let (folds, keys) = (&mut self.folds, &mut self.keys);
+        self.database.transact(|tx| {
+            audit::append(tx, names, &batch.events)?;
+            audit::write_repeats(tx, folds)?;
+            if let Some((seq, taken)) = &batch.checkpoint {
+                audit::write_checkpoint(tx, (*seq, taken.at))?;
+            }
+            if let Some(corrections) = &batch.corrections {
+                budget::correct(tx, corrections)?;
+            }
+            budget::write(tx, books, &batch.ledger)?;
+            budget::write_refunds(tx, &batch.refunds)?;
+            budget::write_keys(tx, keys)?;
+            audit::forget(tx, &batch.forgotten)?;
+            match &batch.pruned {
+                Some(pruned) => audit::write_pruned(tx, pruned),
+                None => Ok(()),
+            }
+        })?;
         self.database.ensure_in_place()?;
         self.keys.forget_closed();
         self.written = self.head;

@@ -107,16 +107,12 @@ impl Writer {
     }
 
     pub(super) async fn try_build(&mut self, at_most: usize) -> Result<(), DbError> {
+        let db = self.database.connection();
+        let slice = self.building.behind.next(db, at_most).await?;
         // What a loss of power takes is built again, so its commit need not wait for the disk.
-        self.database.sync_commits(false).await?;
-        let built = async {
-            let mut tx = self.database.begin().await?;
-            let mark = self.building.behind.build(&mut tx, at_most).await?;
-            tx.commit().await?;
-            Ok(mark)
-        };
-        let built: Result<i64, DbError> = built.await;
-        if let Err(error) = self.database.sync_commits(true).await {
+        self.database.sync_commits(false)?;
+        let built = self.database.transact_long(|tx| slice.write(tx));
+        if let Err(error) = self.database.sync_commits(true) {
             // Nobody's call may be written by a connection that does not wait.
             self.set_suspect(true);
             return Err(error);

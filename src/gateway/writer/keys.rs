@@ -91,12 +91,12 @@ impl Writer {
     }
 
     /// Takes away keys whose time is over. No caller waits for it but those that come meanwhile.
-    pub(super) async fn sweep_keys_when_due(&mut self) {
+    pub(super) fn sweep_keys_when_due(&mut self) {
         let at = self.now();
         if self.suspect || self.keys.is_empty() || at < self.keys_swept.after(SWEEP_PAUSE) {
             return;
         }
-        match self.sweep_keys(at).await {
+        match self.sweep_keys(at) {
             Ok(true) => {}
             Ok(false) => self.keys_swept = at,
             Err(error) => {
@@ -107,11 +107,10 @@ impl Writer {
     }
 
     /// Says whether there may be more to take away.
-    async fn sweep_keys(&mut self, at: Timestamp) -> Result<bool, DbError> {
-        let mut tx = self.database.begin().await?;
-        let is_more = budget::sweep_keys(&mut tx, &mut self.keys, at).await?;
-        tx.commit().await?;
-        Ok(is_more)
+    fn sweep_keys(&mut self, at: Timestamp) -> Result<bool, DbError> {
+        let keys = &mut self.keys;
+        self.database
+            .transact_long(|tx| budget::sweep_keys(tx, keys, at))
     }
 }
 

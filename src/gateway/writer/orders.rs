@@ -129,8 +129,8 @@ impl Writer {
     }
 
     async fn write_order(&mut self, batch: &mut Batch) -> Result<(), DbError> {
-        self.write(batch).await?;
-        if !batch.forgotten.is_empty() && !self.database.empty_wal().await? {
+        self.write(batch)?;
+        if !batch.forgotten.is_empty() && !self.database.empty_wal()? {
             tracing::warn!(
                 "a reader holds an old state of the file: what was deleted stays in the write-ahead log until it is \
                  written over, or the gateway ends"
@@ -144,7 +144,7 @@ impl Writer {
         let at = self.now();
         let mut batch = self.begin(at);
         self.sweep(&mut batch, at, entries::abandoned).await?;
-        self.write(&mut batch).await?;
+        self.write(&mut batch)?;
         self.deliver(batch);
         Ok(())
     }
@@ -205,17 +205,16 @@ impl Writer {
         entry: Entry,
         at: Timestamp,
     ) -> Result<Outcome, Stop> {
-        let mut tx = self.database.begin().await?;
+        let db = self.database.connection();
         if let Bodies::OfCall(call) = which {
-            let traced = audit::trace(tx.connection().await?, call).await?;
+            let traced = audit::trace(&mut *db, call).await?;
             let traced = traced.ok_or(Refused::UnknownCall(call))?;
             // Its result may come yet.
             if traced.is_open() {
                 return Err(Refused::CallUnderWay(call).into());
             }
         }
-        let seqs = audit::bodies_of(tx.connection().await?, which).await?;
-        drop(tx);
+        let seqs = audit::bodies_of(&mut *db, which).await?;
         let bodies = seqs.len();
         if seqs.is_empty() {
             let (seq, more) = (None, false);
@@ -265,10 +264,9 @@ impl Writer {
 
     /// The end of a call that cost something and was not refunded yet.
     async fn refundable(&mut self, call: CallId) -> Result<Closed, Stop> {
-        let mut tx = self.database.begin().await?;
-        let traced = audit::trace(tx.connection().await?, call).await?;
-        let before = budget::refund_of(tx.connection().await?, call).await?;
-        drop(tx);
+        let db = self.database.connection();
+        let traced = audit::trace(&mut *db, call).await?;
+        let before = budget::refund_of(&mut *db, call).await?;
         if let Some(seq) = before {
             return Err(Refused::RefundedCall { call, seq }.into());
         }
@@ -286,9 +284,8 @@ impl Writer {
         if let Some(used) = self.books.used(id) {
             return Ok(Some(used));
         }
-        let mut tx = self.database.begin().await?;
-        let row = budget::load_window(tx.connection().await?, id).await?;
-        drop(tx);
+        let db = self.database.connection();
+        let row = budget::load_window(&mut *db, id).await?;
         let used = row.map(|row| row.count.used);
         if let Some(row) = row {
             self.books.remember(id.0, row);

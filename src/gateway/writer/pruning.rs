@@ -13,7 +13,6 @@ use super::behind::LARGE_SLICE;
 use super::behind::RETRY;
 use super::orders::Stop;
 use crate::audit::{self, Entry, Head, Pruned, bytes, sha256_of};
-use crate::db::DbError;
 use crate::types::Timestamp;
 
 /// The longest text of a seam, in bytes: a million windows.
@@ -120,9 +119,7 @@ impl Writer {
         while self.building.behind.waiting(&self.written) > 0 {
             self.try_build(LARGE_SLICE).await?;
         }
-        let mut tx = self.database.begin().await?;
-        let found = audit::prunable(tx.connection().await?, last.seq).await?;
-        drop(tx);
+        let found = audit::prunable(self.database.connection(), last.seq).await?;
         let why = if found.first != Some(order.first)
             || found.hash.as_deref() != Some(last.hash.as_slice())
         {
@@ -161,12 +158,12 @@ impl Writer {
     }
 
     /// Deletes a piece of what was pruned, if anything is left of it.
-    pub(super) async fn prune_when_due(&mut self) {
+    pub(super) fn prune_when_due(&mut self) {
         let is_due = self.pruning.pause() == Some(Duration::ZERO);
         if !is_due || self.suspect {
             return;
         }
-        match self.delete_some().await {
+        match self.database.transact_long(audit::prune_some) {
             Ok(0) => self.pruning.has_rest = false,
             Ok(gone) => {
                 let gone = usize::try_from(gone).unwrap_or(usize::MAX);
@@ -177,12 +174,5 @@ impl Writer {
                 self.pruning.not_before = Instant::now() + RETRY;
             }
         }
-    }
-
-    async fn delete_some(&mut self) -> Result<u64, DbError> {
-        let mut tx = self.database.begin().await?;
-        let gone = audit::prune_some(&mut tx).await?;
-        tx.commit().await?;
-        Ok(gone)
     }
 }

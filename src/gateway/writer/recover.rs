@@ -17,7 +17,7 @@ impl Writer {
             let mut batch = self.begin(at);
             // Admitted in a commit that seemed to fail: their callers were refused.
             self.sweep(&mut batch, at, entries::never_forwarded).await?;
-            self.write(&mut batch).await?;
+            self.write(&mut batch)?;
             Ok::<_, DbError>(batch)
         };
         match read_back.await {
@@ -37,19 +37,21 @@ impl Writer {
     pub(super) async fn read_back(&mut self) -> Result<(), DbError> {
         let now = self.clock.now();
         let not_ours = self.database.not_ours();
-        let mut tx = self.database.begin().await?;
-        let (head, last_at) = audit::load_head(tx.connection().await?, self.log).await?;
+        // A file that can be read and not written is no log.
+        self.database.transact(|_| Ok(()))?;
+        let db = self.database.connection();
+        let (head, last_at) = audit::load_head(&mut *db, self.log).await?;
         // INVARIANT: what a caller was told is written stays written. A budget would begin anew in an older file.
-        if !audit::contains(tx.connection().await?, &self.written).await? {
+        if !audit::contains(&mut *db, &self.written).await? {
             return Err(not_ours);
         }
-        self.names = audit::load_names(tx.connection().await?).await?;
-        self.books = budget::load(tx.connection().await?, now.max(last_at)).await?;
-        self.keys = budget::load_keys(tx.connection().await?).await?;
-        self.folds = audit::load_repeats(tx.connection().await?).await?;
-        self.checkpoints.last = audit::load_checkpoint(tx.connection().await?).await?;
-        self.building.behind = Behind::load(tx.connection().await?).await?;
-        self.pruning.has_rest = audit::is_pruning(tx.connection().await?).await?;
+        self.names = audit::load_names(&mut *db).await?;
+        self.books = budget::load(&mut *db, now.max(last_at)).await?;
+        self.keys = budget::load_keys(&mut *db).await?;
+        self.folds = audit::load_repeats(&mut *db).await?;
+        self.checkpoints.last = audit::load_checkpoint(&mut *db).await?;
+        self.building.behind = Behind::load(&mut *db).await?;
+        self.pruning.has_rest = audit::is_pruning(&mut *db).await?;
         self.head = head;
         self.last_at = last_at;
         Ok(())
@@ -92,10 +94,10 @@ impl Writer {
         if lost.is_empty() {
             return Ok(lost);
         }
-        let mut tx = self.database.begin().await?;
+        let db = self.database.connection();
         let mut open = Vec::new();
         for call in lost {
-            let traced = audit::trace(tx.connection().await?, call).await?;
+            let traced = audit::trace(&mut *db, call).await?;
             if traced.is_some_and(|traced| traced.is_open()) {
                 open.push(call);
             } else {

@@ -21,12 +21,12 @@ impl Writer {
         entry: Entry,
         at: Timestamp,
     ) -> Result<Outcome, Stop> {
-        let mut tx = self.database.begin().await?;
-        proof.read(tx.connection().await?).await?;
+        let db = self.database.connection();
+        proof.read(&mut *db).await?;
         if let Some(fault) = proof.faults().first() {
             return Err(Refused::Unsound(fault.to_string()).into());
         }
-        let mut differing = proof.differences(tx.connection().await?).await?;
+        let mut differing = proof.differences(&mut *db).await?;
         let more = differing.len() > MAX_REPAIRS;
         differing.truncate(MAX_REPAIRS);
         let mut corrections = Vec::new();
@@ -37,12 +37,11 @@ impl Writer {
                 is_open: true,
             } = differs
             {
-                let traced = audit::trace(tx.connection().await?, *call).await?;
+                let traced = audit::trace(&mut *db, *call).await?;
                 opened = traced.map(|traced| traced.opened);
             }
             corrections.push(correction(differs, opened, at)?);
         }
-        drop(tx);
         let counts: Vec<PutRight> = differing.iter().filter_map(put_right).collect();
         let rows = differing.len().saturating_sub(counts.len());
         let seq = (!differing.is_empty()).then(|| {

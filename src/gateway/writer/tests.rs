@@ -262,12 +262,8 @@ async fn the_end_of_a_long_log_is_sound_whatever_went_before_it() {
     readers.close().await;
     // One call closed in the last events: the count is at least one.
     let mut database = db::open(&path, Durability::Process).await.unwrap();
-    let mut tx = database.begin().await.unwrap();
-    sqlx::query("UPDATE budget_window SET used = 0")
-        .execute(tx.connection().await.unwrap())
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
+    let change = "UPDATE budget_window SET used = 0";
+    database.transact(|tx| tx.execute(change, ())).unwrap();
     database.close().await.unwrap();
     let readers = db::Readers::open(&path).await.unwrap();
     let quickly = audit::verify_quickly(&readers, audit::Known::default());
@@ -285,7 +281,6 @@ async fn a_log_without_lookups_gets_them_while_calls_go_on() {
     let (folder, _) = desk.close().await;
     let path = folder.path().join("log.db");
     let mut database = db::open(&path, Durability::Process).await.unwrap();
-    let mut tx = database.begin().await.unwrap();
     for text in [
         "DELETE FROM lookup",
         "DELETE FROM rollup",
@@ -301,12 +296,8 @@ async fn a_log_without_lookups_gets_them_while_calls_go_on() {
         "DELETE FROM spend_day",
         "UPDATE lookup_mark SET seq = 0",
     ] {
-        sqlx::query(text)
-            .execute(tx.connection().await.unwrap())
-            .await
-            .unwrap();
+        database.transact(|tx| tx.execute(text, ())).unwrap();
     }
-    tx.commit().await.unwrap();
     let clock = Arc::new(ManualClock::at(Timestamp::from_micros(
         1_795_172_500_000_000,
     )));

@@ -290,9 +290,9 @@ async fn long_log(path: &Path, events: i64) -> Head {
                 Chained::after(&mut head, log, &mut names, &entry, at)
             })
             .collect();
-        let mut tx = database.begin().await.unwrap();
-        append(&mut tx, &mut names, &written).await.unwrap();
-        tx.commit().await.unwrap();
+        database
+            .transact(|tx| append(tx, &mut names, &written))
+            .unwrap();
     }
     database.close().await.unwrap();
     head
