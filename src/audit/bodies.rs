@@ -74,18 +74,17 @@ pub(super) fn add<'b>(
     tx: &mut WriteTx<'_>,
     bodies: impl Iterator<Item = (i64, &'b Body)>,
 ) -> Result<(), DbError> {
-    for (seq, body) in bodies {
+    tx.each(NEW_BODY, bodies, |add, (seq, body)| {
         let full_bytes = i64::try_from(body.full_bytes).unwrap_or(i64::MAX);
-        tx.prepare(NEW_BODY)?.change(params![
+        add.change(params![
             seq,
             body.kind.as_str(),
             body.salt,
             body.kept.as_bytes(),
             full_bytes,
             body.is_truncated,
-        ])?;
-    }
-    Ok(())
+        ])
+    })
 }
 
 /// The numbers of the events whose bodies are meant, the first [`REDACTED_AT_ONCE`] of those that are still there.
@@ -132,10 +131,7 @@ pub async fn whole_result(db: &mut SqliteConnection, seq: i64) -> Result<Option<
 /// # Errors
 /// When SQLite refuses, or one of them is not there; nothing of the transaction may be kept then.
 pub fn forget(tx: &mut WriteTx<'_>, seqs: &[i64]) -> Result<(), DbError> {
-    for seq in seqs {
-        tx.prepare(GONE_BODY)?.change([seq])?;
-    }
-    Ok(())
+    tx.each(GONE_BODY, seqs, |forget, seq| forget.change([seq]))
 }
 
 /// The bodies of events behind one and up to another, in order.

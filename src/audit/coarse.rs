@@ -227,13 +227,13 @@ impl Coarse {
         for table in Table::ALL {
             let shape = table.shape();
             let (keys, width) = (shape.key.len(), shape.values.width());
-            let mut add = tx.prepare(statements::of(table))?;
-            for ((_, key, text), row) in self.0.iter().filter(|((of, ..), _)| *of == table) {
+            let rows = self.0.iter().filter(|((of, ..), _)| *of == table);
+            tx.each(statements::of(table), rows, |add, ((_, key, text), row)| {
                 let key = key.iter().take(keys).map(|number| number as &dyn ToSql);
                 let text = shape.text.map(|_| text as &dyn ToSql);
                 let sums = row.0.iter().take(width).map(|sum| sum as &dyn ToSql);
-                add.change(params_from_iter(key.chain(text).chain(sums)))?;
-            }
+                add.change(params_from_iter(key.chain(text).chain(sums)))
+            })?;
         }
         Ok(())
     }

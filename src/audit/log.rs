@@ -11,7 +11,7 @@ use crate::types::{AgentName, CallId, RulesText, ServerName, Timestamp, hex};
 
 use super::folds::{Folds, Repeats};
 use super::row::EventRow;
-use super::seen::Opened;
+use super::seen::{Opened, Told};
 use super::{Body, Entry, Head, Kind, bodies, rules};
 
 /// Names the log numbers. Whatever comes beyond stands only in an event's text, so that an agent that makes
@@ -43,6 +43,7 @@ pub struct Chained {
     hash: [u8; 32],
     body: Option<Arc<Body>>,
     rules: Option<Box<RulesText>>,
+    told: Told,
 }
 
 /// The numbers that stand for names in the log.
@@ -140,6 +141,7 @@ impl Chained {
             hash: head.hash,
             body: entry.body.clone(),
             rules: entry.rules.clone(),
+            told: Told::of(entry),
         }
     }
 
@@ -159,6 +161,7 @@ impl Chained {
             reason: self.reason.as_deref(),
             meta: &self.meta,
             hash: self.hash,
+            told: Some(&self.told),
         }
     }
 }
@@ -169,14 +172,10 @@ impl Chained {
 /// When SQLite refuses; nothing of the transaction may be kept then.
 pub fn append(tx: &mut WriteTx<'_>, names: &mut Names, events: &[Chained]) -> Result<(), DbError> {
     let fresh = std::mem::take(&mut names.fresh);
-    if !fresh.is_empty() {
-        let mut add = tx.prepare(NEW_NAME)?;
-        for (id, text) in &fresh {
-            add.change(params![id, text])?;
-        }
-    }
-    let mut add = tx.prepare(NEW_EVENT)?;
-    for event in events {
+    tx.each(NEW_NAME, &fresh, |add, (id, text)| {
+        add.change(params![id, text])
+    })?;
+    tx.each(NEW_EVENT, events, |add, event| {
         let call = event.call.as_ref().map(|call| call.as_bytes().as_slice());
         add.change(params![
             event.seq,
@@ -189,9 +188,8 @@ pub fn append(tx: &mut WriteTx<'_>, names: &mut Names, events: &[Chained]) -> Re
             event.reason.as_deref(),
             event.meta,
             event.hash,
-        ])?;
-    }
-    drop(add);
+        ])
+    })?;
     let bodies = events
         .iter()
         .filter_map(|event| Some((event.seq, event.body.as_deref()?)));
@@ -315,14 +313,13 @@ pub async fn load_names(connection: &mut SqliteConnection) -> Result<Names, DbEr
 /// When SQLite refuses; nothing of the transaction may be kept then.
 pub fn write_repeats(tx: &mut WriteTx<'_>, folds: &mut Folds) -> Result<(), DbError> {
     let changes = folds.take_changes();
-    for (id, repeats) in &changes.counted {
+    tx.each(REPEAT, &changes.counted, |write, (id, repeats)| {
         // Texts and lists of texts can always be written.
         let refusal = serde_json::to_string(&repeats.entry.to_stored()).unwrap_or_default();
         let times = i64::try_from(repeats.count).unwrap_or(i64::MAX);
         let (first, last) = (repeats.first.micros(), repeats.last.micros());
-        tx.prepare(REPEAT)?
-            .change(params![id, refusal, times, first, last])?;
-    }
+        write.change(params![id, refusal, times, first, last])
+    })?;
     for id in &changes.gone {
         // A count that was taken in the batch that began it has no row yet.
         tx.execute(NOTED_REPEAT, [id])?;

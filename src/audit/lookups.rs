@@ -108,11 +108,13 @@ impl Lists {
     /// # Errors
     /// When SQLite refuses; nothing of the transaction may be kept then.
     pub(super) fn write(&self, tx: &mut WriteTx<'_>) -> Result<(), DbError> {
-        let mut add = tx.prepare(NEW_PLACES)?;
-        for ((chunk, dimension, term), places) in &self.0 {
-            add.change(params![chunk, dimension.as_str(), term, places])?;
-        }
-        Ok(())
+        tx.each(
+            NEW_PLACES,
+            &self.0,
+            |add, ((chunk, dimension, term), places)| {
+                add.change(params![chunk, dimension.as_str(), term, places])
+            },
+        )
     }
 }
 

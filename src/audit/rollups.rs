@@ -161,16 +161,14 @@ impl Rollups {
     /// # Errors
     /// When SQLite refuses; nothing of the transaction may be kept then.
     pub(super) fn write(&self, tx: &mut WriteTx<'_>) -> Result<(), DbError> {
-        let mut add = tx.prepare(NEW_SUMS)?;
-        for ((quarter, ids), sums) in &self.sums {
+        tx.each(NEW_SUMS, &self.sums, |add, ((quarter, ids), sums)| {
             let key = [*quarter].into_iter().chain(*ids);
-            add.change(params_from_iter(key.chain(sums.columns())))?;
-        }
-        let mut add = tx.prepare(NEW_REFUSALS)?;
-        for (((quarter, [agent, server, tool]), reason), refused) in &self.refusals {
-            add.change(params![quarter, agent, server, tool, reason, refused])?;
-        }
-        Ok(())
+            add.change(params_from_iter(key.chain(sums.columns())))
+        })?;
+        tx.each(NEW_REFUSALS, &self.refusals, |add, (key, refused)| {
+            let ((quarter, [agent, server, tool]), reason) = key;
+            add.change(params![quarter, agent, server, tool, reason, refused])
+        })
     }
 }
 

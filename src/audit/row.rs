@@ -4,6 +4,7 @@
 //! value: numbers with commas between them, then the texts, whose lengths are known by then. Whatever the texts
 //! hold, they can be read in one way only.
 
+use super::seen::Told;
 use crate::types::CallId;
 
 /// The columns of one event.
@@ -19,6 +20,8 @@ pub(super) struct EventRow<'a> {
     /// The text that is hashed.
     pub(super) meta: &'a str,
     pub(super) hash: [u8; 32],
+    /// What lookups and sums take from the text, where whoever wrote it still knows.
+    pub(super) told: Option<&'a Told>,
 }
 
 /// Takes the next event off a piece; `None` when what stands there is none.
@@ -55,6 +58,7 @@ pub(super) fn next<'a>(piece: &mut &'a [u8]) -> Option<EventRow<'a>> {
         reason,
         meta,
         hash,
+        told: None,
     })
 }
 

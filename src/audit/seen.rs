@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use super::Entry;
 use super::row::EventRow;
 use crate::types::{CallId, KeyParts, Unit};
 
@@ -104,10 +105,25 @@ pub(super) struct Seen<'a> {
     pub(super) what: What<'a>,
 }
 
-/// What stands in the text and in no column.
+/// What stands in the text of an event and in no column, as far as it counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Whether agent, server and tool have names.
+    named: [bool; 3],
+    /// Whether an answer was an error.
+    is_error: bool,
+    latency_us: Option<i64>,
+    count: Option<i64>,
+    bytes_in: Option<i64>,
+    bytes_out: Option<i64>,
+    charged: i64,
+    spent: Vec<(String, i64)>,
+}
+
+/// The same in the text.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Told<'a> {
+struct Text<'a> {
     #[serde(borrow)]
     agent: Option<Word<'a>>,
     #[serde(borrow)]
@@ -136,6 +152,57 @@ struct Charge<'a> {
     charged: i64,
 }
 
+impl Told {
+    /// As the text of an event says. One that cannot be read tells nothing; that it was changed is for `verify` to say.
+    fn read(meta: &str) -> Self {
+        let text: Text<'_> = serde_json::from_str(meta).unwrap_or_default();
+        Self {
+            named: [&text.agent, &text.server, &text.tool].map(Option::is_some),
+            is_error: text.outcome.is_some_and(|word| word.0 != "ok"),
+            latency_us: text.latency_us,
+            count: text.count,
+            bytes_in: text.bytes_in,
+            bytes_out: text.bytes_out,
+            ..Self::default()
+        }
+        .charging(&text.budgets)
+    }
+
+    /// The same of an event that is about to be written, without reading what was just put together.
+    pub(super) fn of(entry: &Entry) -> Self {
+        let mut told = Self {
+            named: [
+                entry.agent.is_some(),
+                entry.server.is_some(),
+                entry.tool.is_some(),
+            ],
+            ..Self::default()
+        };
+        let mut charges = Vec::new();
+        for (key, value) in &entry.details {
+            match &**key {
+                "outcome" => told.is_error = value != r#""ok""#,
+                "latency_us" => told.latency_us = value.parse().ok(),
+                "count" => told.count = value.parse().ok(),
+                "bytes_in" => told.bytes_in = value.parse().ok(),
+                "bytes_out" => told.bytes_out = value.parse().ok(),
+                "budgets" => charges = serde_json::from_str(value).unwrap_or_default(),
+                _ => {}
+            }
+        }
+        told.charging(&charges)
+    }
+
+    fn charging(self, budgets: &[Charge<'_>]) -> Self {
+        let charged = budgets.iter().map(|budget| budget.charged);
+        Self {
+            charged: charged.fold(0, i64::saturating_add),
+            spent: spent(budgets),
+            ..self
+        }
+    }
+}
+
 /// The calls that were opened and not closed yet.
 #[derive(Debug, Default)]
 pub(super) struct Openings(HashMap<CallId, Opened>);
@@ -155,7 +222,7 @@ impl Openings {
                 self.0.extend(row.call.map(|call| (call, opened)));
                 let told = told(row);
                 What::Admitted {
-                    named: told.named(),
+                    named: told.named,
                     bytes_in: told.bytes_in.unwrap_or(0),
                 }
             }
@@ -164,7 +231,7 @@ impl Openings {
                 What::Denied {
                     reason: row.reason.unwrap_or_default(),
                     times: told.count.unwrap_or(1),
-                    named: told.named(),
+                    named: told.named,
                 }
             }
             kind if closes(kind) => {
@@ -191,15 +258,13 @@ pub(super) fn closes(kind: &str) -> bool {
 
 fn closed<'a>(row: &EventRow<'_>, opened: i64) -> Option<What<'a>> {
     let told = told(row);
-    let is_ok = told.outcome.as_ref().is_none_or(|word| word.0 == "ok");
-    let charged = told.budgets.iter().map(|budget| budget.charged);
     Some(What::Closed {
         opened,
-        ending: Ending::of(row.kind, is_ok)?,
+        ending: Ending::of(row.kind, !told.is_error)?,
         latency_us: told.latency_us,
-        charged: charged.fold(0, i64::saturating_add),
+        charged: told.charged,
         bytes_out: told.bytes_out.unwrap_or(0),
-        spent: spent(&told.budgets),
+        spent: told.spent.clone(),
     })
 }
 
@@ -222,19 +287,16 @@ fn spent(budgets: &[Charge<'_>]) -> Vec<(String, i64)> {
     spent
 }
 
-/// A text that cannot be read tells nothing; that it was changed is for `verify` to say.
-fn told<'a>(row: &EventRow<'a>) -> Told<'a> {
-    serde_json::from_str(row.meta).unwrap_or_default()
-}
-
-impl Told<'_> {
-    fn named(&self) -> [bool; 3] {
-        [&self.agent, &self.server, &self.tool].map(Option::is_some)
+fn told<'a>(row: &EventRow<'a>) -> Cow<'a, Told> {
+    match row.told {
+        Some(told) => Cow::Borrowed(told),
+        None => Cow::Owned(Told::read(row.meta)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Kind;
     use super::*;
     use crate::types::Timestamp;
 
@@ -248,6 +310,36 @@ mod tests {
             reason: None,
             meta,
             hash: [0; 32],
+            told: None,
+        }
+    }
+
+    #[test]
+    fn an_event_tells_before_it_is_written_what_its_text_tells_afterwards() {
+        let charges = r#"[{"key":"agents.a USD/day@UTC","charged":20000},{"key":"b","charged":2},{"charged":1}]"#;
+        let plain = Entry::new(Kind::Settled);
+        let whole = Entry {
+            agent: Some("clawd".parse().unwrap()),
+            server: Some("art".parse().unwrap()),
+            tool: Some("ima\"gine".into()),
+            ..Entry::new(Kind::Settled)
+        };
+        let whole = whole
+            .number("latency_us", 1_234)
+            .number("bytes_in", 17)
+            .number("bytes_out", 4_096)
+            .number("count", 3)
+            .json("budgets", charges.into())
+            .text("client", "ok");
+        for (entry, is_error) in [
+            (plain.clone(), false),
+            (plain.text("outcome", "ok"), false),
+            (whole.clone().text("outcome", "ok"), false),
+            (whole.text("outcome", "tool_error"), true),
+        ] {
+            let told = Told::of(&entry);
+            assert_eq!(told.is_error, is_error);
+            assert_eq!(told, Told::read(&entry.to_meta(Timestamp::default())));
         }
     }
 

@@ -14,10 +14,9 @@ use super::{Span, span};
 /// When SQLite refuses; nothing of the transaction may be kept then.
 pub fn write_refunds(tx: &mut WriteTx<'_>, refunds: &[(CallId, i64)]) -> Result<(), DbError> {
     let add = "INSERT INTO refund (call_id, seq) VALUES (?, ?)";
-    for (call, seq) in refunds {
-        tx.prepare(add)?.change(params![call.as_bytes(), seq])?;
-    }
-    Ok(())
+    tx.each(add, refunds, |add, (call, seq)| {
+        add.change(params![call.as_bytes(), seq])
+    })
 }
 
 /// The sequence of the event that refunded a call; `None` when none did.

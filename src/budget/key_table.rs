@@ -67,17 +67,15 @@ impl FromRow<'_, SqliteRow> for Stored {
 /// When SQLite refuses; nothing of the batch may be kept then.
 pub fn write_keys(tx: &mut WriteTx<'_>, keys: &mut Keys) -> Result<(), DbError> {
     let (put, gone) = keys.take_changes();
-    for id in &gone {
-        tx.prepare(GONE)?.change([id.as_bytes()])?;
-    }
-    for (id, record) in &put {
+    tx.each(GONE, &gone, |forget, id| forget.change([id.as_bytes()]))?;
+    tx.each(PUT, &put, |write, (id, record)| {
         let (state, outcome) = match &record.state {
             State::Running => ("running", None),
             State::Asked => ("asked", None),
             State::Done(outcome) => ("done", Some(&**outcome)),
             State::Unknown(outcome) => ("unknown", Some(&**outcome)),
         };
-        tx.prepare(PUT)?.change(params![
+        write.change(params![
             id.as_bytes(),
             record.agent.as_str(),
             record.is_given,
@@ -89,9 +87,8 @@ pub fn write_keys(tx: &mut WriteTx<'_>, keys: &mut Keys) -> Result<(), DbError> 
             record.result.map(|result| result.is_modern),
             record.kept.micros(),
             record.ends.micros(),
-        ])?;
-    }
-    Ok(())
+        ])
+    })
 }
 
 /// Reads back the keys of open calls, and how many each agent has.

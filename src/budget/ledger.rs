@@ -73,32 +73,24 @@ impl LedgerRows {
 /// When SQLite refuses; a CHECK that fails means the books were wrong, and nothing of the batch stays.
 pub fn write(tx: &mut WriteTx<'_>, books: &mut Books, rows: &LedgerRows) -> Result<(), DbError> {
     let (fresh, windows, hours) = books.take_changes();
-    for (id, key) in &fresh {
-        tx.prepare(NEW_BUDGET)?.change(params![id, key.as_str()])?;
-    }
-    let mut write = tx.prepare(WINDOW)?;
-    for window in &windows {
-        write_window(&mut write, window)?;
-    }
-    let mut write = tx.prepare(HOUR)?;
-    for ((id, hour), used) in &hours {
-        write.change(params![id, hour.micros(), used])?;
-    }
+    tx.each(NEW_BUDGET, &fresh, |write, (id, key)| {
+        write.change(params![id, key.as_str()])
+    })?;
+    tx.each(WINDOW, &windows, write_window)?;
+    tx.each(HOUR, &hours, |write, ((id, hour), used)| {
+        write.change(params![id, hour.micros(), used])
+    })?;
     // Before the new ones: what a closed call keeps stands under its own name again, with a time.
-    let mut forget = tx.prepare(CLOSED_HOLD)?;
-    for (call, id) in &rows.released {
-        forget.change(params![call.as_bytes(), id])?;
-    }
-    let mut forget = tx.prepare(CLOSED_CALL)?;
-    for call in &rows.closed {
-        forget.change([call.as_bytes()])?;
-    }
-    let mut write = tx.prepare(NEW_CALL)?;
-    for (call, seq) in &rows.admitted {
-        write.change(params![call.as_bytes(), seq])?;
-    }
-    let mut write = tx.prepare(NEW_HOLD)?;
-    for (call, held, kept_until) in &rows.holds {
+    tx.each(CLOSED_HOLD, &rows.released, |forget, (call, id)| {
+        forget.change(params![call.as_bytes(), id])
+    })?;
+    tx.each(CLOSED_CALL, &rows.closed, |forget, call| {
+        forget.change([call.as_bytes()])
+    })?;
+    tx.each(NEW_CALL, &rows.admitted, |write, (call, seq)| {
+        write.change(params![call.as_bytes(), seq])
+    })?;
+    tx.each(NEW_HOLD, &rows.holds, |write, (call, held, kept_until)| {
         write.change(params![
             call.as_bytes(),
             held.budget_id,
@@ -106,9 +98,8 @@ pub fn write(tx: &mut WriteTx<'_>, books: &mut Books, rows: &LedgerRows) -> Resu
             stored(held.amount),
             held.taken.micros(),
             kept_until.map(|until| until.micros()),
-        ])?;
-    }
-    Ok(())
+        ])
+    })
 }
 
 fn write_window(

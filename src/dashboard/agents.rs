@@ -120,12 +120,17 @@ async fn gather(db: &mut PageReader, visit: &Visit, stretch: Stretch) -> Result<
     let pairs_from = Some(longest).filter(|longest| *longest > stretch.from);
     let asked = visit.filter.wanted(visit.now).agents;
     let recent = Span::new(pairs_from.unwrap_or(stretch.from), stretch.to);
+    let counts = read::agents_between(db, &fresh, span).await?;
+    let recently = match pairs_from {
+        Some(_) => read::agents_between(db, &fresh, recent).await?,
+        None => counts.clone(),
+    };
     Ok(Found {
-        counts: read::agents_between(db, &fresh, span).await?,
+        counts,
         seen: read::agents_last_seen(db, &fresh).await?,
         spent: read::spend_between(db, &fresh, span, (Of::All, By::Agents)).await?,
         unused: unused::count(db, &fresh, visit, recent).await?,
-        map: Map::read(db, &fresh, recent, &asked).await?,
+        map: Map::read(db, &fresh, (recent, recently), &asked).await?,
         pairs_from,
         missing: fresh.missing(),
     })

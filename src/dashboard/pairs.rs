@@ -28,15 +28,14 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// Reads it: of the agents that are asked for.
+    /// Reads it, of a time, what all agents called in which is known, and of the agents that are asked for.
     pub(super) async fn read(
         db: &mut PageReader,
         fresh: &Fresh,
-        span: Span,
+        (span, counts): (Span, Vec<(String, Counts)>),
         asked: &Picks,
     ) -> Result<Self, Failure> {
-        let all = read::agents_between(db, fresh, span).await?;
-        let mut agents = busiest(all);
+        let mut agents = busiest(counts);
         let is_all = *asked == Picks::default();
         agents.retain(|(name, _)| keeps(asked, name));
         let rest = agents.split_off(agents.len().min(LARGEST));

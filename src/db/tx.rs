@@ -1,20 +1,24 @@
 //! The one way to write: a transaction, in the thread of whoever writes.
 
-use rusqlite::{CachedStatement, Params, Transaction, TransactionBehavior};
+use rusqlite::{CachedStatement, Connection, Params};
 
 use super::DbError;
+
+/// A deferred transaction that turns into a writer fails at once where an immediate one waits.
+const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// A transaction that may write. What comes of it is decided by [`super::Writer::transact`].
 #[derive(Debug)]
 pub struct WriteTx<'a> {
-    tx: Transaction<'a>,
+    connection: &'a Connection,
 }
 
 impl<'a> WriteTx<'a> {
-    pub(super) fn begin(connection: &'a mut rusqlite::Connection) -> Result<Self, DbError> {
-        // A deferred transaction that turns into a writer fails at once where an immediate one waits.
-        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(Self { tx })
+    // The library's own transactions have their begin and their end read anew each time.
+    pub(super) fn begin(connection: &'a mut Connection) -> Result<Self, DbError> {
+        let tx = Self { connection };
+        tx.execute(BEGIN, ())?;
+        Ok(tx)
     }
 
     /// Makes a statement ready, to be run for any number of rows. The connection keeps it for the next time.
@@ -22,8 +26,26 @@ impl<'a> WriteTx<'a> {
     /// # Errors
     /// When SQLite refuses.
     pub fn prepare(&self, text: &str) -> Result<Prepared<'_>, DbError> {
-        let statement = self.tx.prepare_cached(text)?;
+        let statement = self.connection.prepare_cached(text)?;
         Ok(Prepared { statement })
+    }
+
+    /// Runs a statement for each of some rows, which must change one row each; where there are none, it is not made ready.
+    ///
+    /// # Errors
+    /// When SQLite refuses, or `change` fails.
+    pub fn each<T>(
+        &self,
+        text: &str,
+        rows: impl IntoIterator<Item = T>,
+        mut change: impl FnMut(&mut Prepared<'_>, T) -> Result<(), DbError>,
+    ) -> Result<(), DbError> {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let mut statement = self.prepare(text)?;
+        rows.try_for_each(|row| change(&mut statement, row))
     }
 
     /// Runs a statement once. Says how many rows changed.
@@ -35,7 +57,18 @@ impl<'a> WriteTx<'a> {
     }
 
     pub(super) fn commit(self) -> Result<(), DbError> {
-        Ok(self.tx.commit()?)
+        self.execute("COMMIT", ())?;
+        Ok(())
+    }
+}
+
+impl Drop for WriteTx<'_> {
+    fn drop(&mut self) {
+        // A commit that failed may have left it open, too.
+        if !self.connection.is_autocommit() {
+            // Whoever writes next fails to begin, if this does.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
     }
 }
 
@@ -112,9 +145,9 @@ mod tests {
 
     fn add(writer: &mut Writer, rows: &[(i64, Option<&str>, i64)]) -> Result<(), DbError> {
         writer.transact(|tx| {
-            let mut add = tx.prepare(ADD)?;
-            rows.iter()
-                .try_for_each(|(id, word, sum)| add.change(params![id, word, sum]))
+            tx.each(ADD, rows, |add, (id, word, sum)| {
+                add.change(params![id, word, sum])
+            })
         })
     }
 

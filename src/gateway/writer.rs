@@ -336,12 +336,13 @@ impl Writer {
                     Next::Lost => continue,
                 }
             }
+            // Writing keeps this thread. Whoever was answered and goes on in it comes first, and so do those who are about to
+            // ask: a batch costs more than what is in it.
+            yield_now().await;
             drain(&mut closings, &mut jobs, &mut self.unwritten, &mut waiting);
             // Each is a wait of its own: in between the disk has answered.
             self.health.waits();
             self.commit(std::mem::take(&mut waiting)).await;
-            // Writing keeps this thread, and the first to be answered goes on in it.
-            yield_now().await;
             self.health.waits();
             self.build_when_due().await;
             self.prune_when_due();

@@ -90,10 +90,13 @@ impl Message {
     pub fn parse(body: &[u8]) -> Result<Self, MessageError> {
         let text =
             std::str::from_utf8(body).map_err(|error| MessageError::NotJson(error.to_string()))?;
-        let whole: &RawValue =
-            serde_json::from_str(text).map_err(|error| MessageError::NotJson(error.to_string()))?;
-        let mut envelope =
-            Object::parse(whole.get()).map_err(|error| not_a_message(error.to_string()))?;
+        let mut envelope = Object::parse(text).map_err(|error| {
+            // What is no JSON at all has another code than JSON that is no message.
+            match serde_json::from_str::<&RawValue>(text) {
+                Ok(_) => not_a_message(error.to_string()),
+                Err(error) => MessageError::NotJson(error.to_string()),
+            }
+        })?;
         if let Some(key) = envelope.look_alike(ENVELOPE_KEYS) {
             return Err(not_a_message(format!(
                 "the key {key:?} differs from a known one only in case"

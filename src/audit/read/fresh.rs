@@ -11,7 +11,7 @@ use crate::audit::seen::{Openings, Seen, What};
 use crate::db::DbError;
 use crate::types::Timestamp;
 
-use super::sums::Span;
+use super::sums::{Pieces, Span};
 use super::{Extent, at_of};
 
 /// Events without sums that are counted at most, the newest ones. While calls go on some 5,000 wait; more only after
@@ -26,6 +26,8 @@ const PIECE: i64 = 2_048;
 pub struct Fresh {
     events: Vec<Noted>,
     missing: Option<(Timestamp, Timestamp)>,
+    /// When the last event came that sums cover, when that is known.
+    summed: Option<Timestamp>,
 }
 
 /// What one of them adds.
@@ -54,7 +56,10 @@ impl Fresh {
         let mark = load_mark(db).await?;
         let first = mark.saturating_add(1).max(extent.first);
         let near = extent.last.saturating_sub(FRESH).saturating_add(1);
-        let mut fresh = Self::default();
+        let mut fresh = Self {
+            summed: at_of(db, mark).await?,
+            ..Self::default()
+        };
         if first < near {
             let since = at_of(db, first).await?;
             fresh.missing = since.zip(at_of(db, near).await?);
@@ -78,6 +83,15 @@ impl Fresh {
     /// missing.
     pub fn missing(&self) -> Option<(Timestamp, Timestamp)> {
         self.missing
+    }
+
+    /// The pieces of a time. Nothing is summed up after the last event, so a time that ends later has all of the sum of its
+    /// last day: one row for many quarters of an hour.
+    pub(super) fn pieces(&self, span: Span) -> Pieces {
+        match self.summed {
+            Some(last) if last < span.to() => span.to_the_end_of_its_day().pieces(),
+            Some(_) | None => span.pieces(),
+        }
     }
 
     /// Those of a time.

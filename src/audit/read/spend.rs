@@ -161,7 +161,7 @@ pub async fn refusals_between(
     let Some(asked) = Asked::of(db, of).await? else {
         return Ok(Vec::new());
     };
-    let mut sums = ask(db, span, &REFUSALS, (asked, by)).await?;
+    let mut sums = ask(db, (fresh, span), &REFUSALS, (asked, by)).await?;
     for noted in fresh.of(span).filter(|noted| asked.keeps(noted.ids)) {
         if let Some(reason) = &noted.reason {
             let key = (by.of(noted.ids), reason.clone());
@@ -193,7 +193,7 @@ pub async fn spend_between(
     let Some(asked) = Asked::of(db, of).await? else {
         return Ok(Vec::new());
     };
-    let mut sums = ask(db, span, &SPEND, (asked, by)).await?;
+    let mut sums = ask(db, (fresh, span), &SPEND, (asked, by)).await?;
     for noted in fresh.of(span).filter(|noted| asked.keeps(noted.ids)) {
         for (unit, amount) in &noted.spent {
             add(&mut sums, (by.of(noted.ids), unit.clone()), *amount);
@@ -213,11 +213,11 @@ pub async fn spend_between(
 
 async fn ask(
     db: &mut SqliteConnection,
-    span: Span,
+    (fresh, span): (&Fresh, Span),
     tables: &Tables,
     (asked, by): (Asked, By),
 ) -> Result<HashMap<Key, i64>, DbError> {
-    let Pieces { days, rest } = span.pieces();
+    let Pieces { days, rest } = fresh.pieces(span);
     let pieces = [
         (tables.days, "day_us", days),
         (tables.quarters, "quarter_us", rest[0]),

@@ -58,6 +58,12 @@ impl Span {
         (from, day_after(self.to.micros()))
     }
 
+    /// As long as the day of UTC that it ends in.
+    pub(super) fn to_the_end_of_its_day(self) -> Self {
+        let to = Timestamp::from_micros(day_after(self.to.micros()));
+        Self { to, ..self }
+    }
+
     /// The whole days of UTC in it, and what is left before and after these.
     pub(super) fn pieces(&self) -> Pieces {
         let (from, to) = (self.from.micros(), self.to.micros());
@@ -143,7 +149,7 @@ pub(super) async fn ask(
     key: impl Fn(&Noted) -> Option<[i64; 3]>,
 ) -> Result<HashMap<[i64; 3], Counts>, DbError> {
     let mut sums = HashMap::new();
-    let Pieces { days, rest } = span.pieces();
+    let Pieces { days, rest } = fresh.pieces(span);
     let pieces = [
         (question.days, days),
         (question.quarters, rest[0]),

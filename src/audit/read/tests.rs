@@ -573,7 +573,15 @@ async fn compare(world: &World, dice: &mut Dice, mark: usize) {
     let extent = extent(&mut page).await.unwrap().unwrap();
     let fresh = Fresh::load(&mut page, extent).await.unwrap();
     assert_eq!(fresh.missing(), None);
-    for span in spans(dice) {
+    let mut spans = spans(dice);
+    // Sums end in the middle of a day: what ends before, and what ends after them on that day.
+    if let Some(last) = mark.checked_sub(1).map(|last| world.facts[last].at_us) {
+        for (from, to) in [(DAY, -QUARTER), (DAY, QUARTER), (QUARTER, QUARTER)] {
+            let [from, to] = [last - from, last + to].map(Timestamp::from_micros);
+            spans.push(Span::new(from, to));
+        }
+    }
+    for span in spans {
         compare_lists(world, &mut page, &fresh, span).await;
         compare_pairs(world, &mut page, &fresh, span).await;
         compare_spend(world, &mut page, &fresh, span).await;

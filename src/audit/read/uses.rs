@@ -82,7 +82,7 @@ pub async fn called_between(
         WHERE day_us >= $1 AND day_us < $2 AND admitted > 0 AND agent_id IN (SELECT value FROM json_each($3))";
     let quarters = "SELECT DISTINCT agent_id, server_id, tool_id FROM rollup
         WHERE quarter_us >= $1 AND quarter_us < $2 AND admitted > 0 AND agent_id IN (SELECT value FROM json_each($3))";
-    let pieces: Pieces = span.pieces();
+    let pieces: Pieces = fresh.pieces(span);
     let [first, last] = pieces.rest;
     let mut called = HashSet::new();
     for (text, (from, to)) in [(days, pieces.days), (quarters, first), (quarters, last)] {

@@ -198,6 +198,7 @@ impl Check {
             reason: meta.reason.as_deref(),
             meta: &carried.event,
             hash: [0; 32],
+            told: None,
         };
         self.derived.carried(&row);
         let fault = self.calls.event(carried.seq, &meta);
