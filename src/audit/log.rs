@@ -370,3 +370,23 @@ pub async fn load_checkpoint(
     let (seq, at): (i64, i64) = sqlx::query_as(noted).fetch_one(connection).await?;
     Ok((seq, Timestamp::from_micros(at)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Durability, open};
+
+    #[tokio::test]
+    async fn no_condition_of_the_table_fills_a_temporary_one_for_every_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let mut writer = open(&path, Durability::Process).await.unwrap();
+        let text = sqlx::AssertSqlSafe(format!("EXPLAIN {NEW_EVENT}"));
+        let steps: Vec<(i64, String)> = sqlx::query_as(text)
+            .fetch_all(writer.connection())
+            .await
+            .unwrap();
+        assert!(steps.iter().any(|(_, step)| step == "IdxInsert"));
+        assert!(steps.iter().all(|(_, step)| step != "OpenEphemeral"));
+    }
+}

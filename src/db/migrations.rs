@@ -80,6 +80,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "events of the gateway",
         include_str!("../../migrations/0015_events_of_the_gateway.sql"),
     ),
+    (
+        16,
+        "events of the gateway again",
+        include_str!("../../migrations/0016_events_of_the_gateway_again.sql"),
+    ),
 ];
 
 pub(super) fn migrator() -> Migrator {

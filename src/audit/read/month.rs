@@ -15,7 +15,8 @@ use crate::types::{Timestamp, hex};
 const MAX_ROWS: i64 = 2_000;
 
 /// The events that `event_of_gateway` finds; written as in that index, or SQLite would not use it.
-const OF_GATEWAY: &str = "kind IN ('started', 'stopped', 'accepted', 'checkpoint', 'clock', 'refunded', 'repaired', 'unfrozen')";
+const OF_GATEWAY: &str = "(kind = 'started' OR kind = 'stopped' OR kind = 'accepted' OR kind = 'checkpoint' OR kind = 'clock' OR
+    kind = 'refunded' OR kind = 'repaired' OR kind = 'unfrozen')";
 
 /// Reads several things in one state of the file, whatever is written meanwhile.
 ///
