@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Fault;
 use super::columns::call;
-use super::ledger::{Difference, LedgerTables, Sums, Windows, compare};
+use super::ledger::{Asked, Difference, LedgerTables, Sums, Windows, compare};
 use super::meta::{Meta, MetaBudget};
 use super::refunds::Refunds;
 use super::seam::Total;
@@ -266,6 +266,14 @@ impl Calls {
                     ..events
                 };
             }
+        }
+    }
+
+    /// The windows that a part of the log is enough for: those it tells of, and all that began later.
+    pub(super) fn known_windows(&self) -> Asked {
+        Asked::Some {
+            told: self.windows().into_keys().collect(),
+            after: self.since.unwrap_or(i64::MAX),
         }
     }
 

@@ -4,7 +4,7 @@ use super::bodies::Bodies;
 use super::calls::Calls;
 use super::columns::{self, Columns};
 use super::derived::{Derived, Lookup, Refusal};
-use super::ledger::{Difference, LedgerTables};
+use super::ledger::{Asked, Difference, LedgerTables};
 use super::marks::Marks;
 use super::meta::Meta;
 use super::rules::{Rules, RulesRow};
@@ -154,6 +154,11 @@ impl Check {
             }
         }
         !self.broken
+    }
+
+    /// Which windows of the ledger the events so far are enough for, of a part of a log.
+    pub(super) fn known_windows(&self) -> Asked {
+        self.calls.known_windows()
     }
 
     /// Goes on after the last event that was pruned. What is read here is believed until the event comes that

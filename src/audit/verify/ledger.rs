@@ -9,13 +9,27 @@ use crate::types::{BudgetKey, CallId, Timestamp};
 /// Windows by the name of their budget and their start.
 pub(super) type Windows = BTreeMap<(String, i64), Sums>;
 
+/// Which windows are to be compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// All of them.
+    All,
+    /// These, and all that began after an instant.
+    Some {
+        /// Each by the name of its budget and its start.
+        told: Vec<(String, i64)>,
+        /// In microseconds since 1970.
+        after: i64,
+    },
+}
+
 /// A call that is listed as refunded, the event that did it, and how the call had ended.
 pub(super) type Refunded = (CallId, i64, Option<Closed>);
 
 /// The tables of the ledger, to be compared with what the events add up to.
 #[derive(Debug, Default)]
 pub(super) struct LedgerTables {
-    /// Every window in which anything is used or held.
+    /// Every window that was asked for and in which anything is used or held.
     pub(super) windows: Vec<((String, i64), Sums)>,
     /// Calls in the list of open ones.
     pub(super) open_calls: Vec<CallId>,

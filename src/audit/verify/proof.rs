@@ -6,6 +6,7 @@ use std::fmt;
 use sqlx::SqliteConnection;
 
 use super::check::{Check, Piece};
+use super::ledger::Asked;
 use super::{Difference, Fault, Known, source};
 use crate::audit::load_pruned;
 use crate::audit::log::load_piece;
@@ -66,6 +67,8 @@ impl Proof {
     /// # Errors
     /// When the file cannot be read.
     pub async fn differences(&self, db: &mut SqliteConnection) -> Result<Vec<Difference>, DbError> {
-        Ok(self.0.differences(source::load_ledger(db).await?))
+        Ok(self
+            .0
+            .differences(source::load_ledger(db, Asked::All).await?))
     }
 }

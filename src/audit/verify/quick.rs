@@ -21,6 +21,9 @@ const TAIL: i64 = 10_000;
 /// The last checkpoints before these events. Each is a page of the file, which may have to come from the disk.
 const CHECKPOINTS: usize = 1_000;
 
+/// Stretches of the lists that are looked through for them at once, from the end.
+const CHUNKS: i64 = 64;
+
 /// Events in one piece.
 const PIECE: i64 = 2_048;
 
@@ -65,7 +68,7 @@ pub async fn verify_quickly(readers: &Readers, known: Known) -> Result<Option<Ve
     let (noted, _) = load_checkpoint(db).await?;
     check.piece(Piece::Noted(noted));
     check.report(holds(db).await?);
-    let tables = source::load_ledger(db).await?;
+    let tables = source::load_ledger(db, check.known_windows()).await?;
     check.piece(Piece::Ledger(tables));
     Ok(Some(check.finish()))
 }
@@ -154,14 +157,22 @@ async fn checkpoints(
 
 /// The events up to one that carry a checkpoint, as the lookups list them.
 async fn listed(db: &mut SqliteConnection, until: i64) -> Result<Vec<i64>, DbError> {
-    let chunks = serde_json::Value::from_iter(0..=until.div_euclid(CHUNK)).to_string();
     let text = "SELECT chunk, places FROM json_each($1) AS c
         CROSS JOIN json_each('[\"checkpoint\",\"started\",\"stopped\"]') AS t
         CROSS JOIN lookup ON chunk = c.value AND dimension = 'kind' AND term = t.value";
-    let lists: Vec<(i64, Vec<u8>)> = sqlx::query_as(text).bind(chunks).fetch_all(db).await?;
-    let found = lists.iter().flat_map(|(chunk, list)| seqs(*chunk, list));
-    // The first event has none before it.
-    let mut found: Vec<i64> = found.filter(|seq| (2..=until).contains(seq)).collect();
+    let (mut found, mut end) = (Vec::new(), until.div_euclid(CHUNK).saturating_add(1));
+    while end > 0 && found.len() < CHECKPOINTS {
+        let begin = end.saturating_sub(CHUNKS).max(0);
+        let chunks = serde_json::Value::from_iter(begin..end).to_string();
+        let lists: Vec<(i64, Vec<u8>)> = sqlx::query_as(text)
+            .bind(chunks)
+            .fetch_all(&mut *db)
+            .await?;
+        let listed = lists.iter().flat_map(|(chunk, list)| seqs(*chunk, list));
+        // The first event has none before it.
+        found.extend(listed.filter(|seq| (2..=until).contains(seq)));
+        end = begin;
+    }
     found.sort_unstable();
     Ok(found.split_off(found.len().saturating_sub(CHECKPOINTS)))
 }

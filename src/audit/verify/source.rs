@@ -12,7 +12,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::check::Piece;
 use super::derived::Lookup;
-use super::ledger::{LedgerTables, Refunded, Sums};
+use super::ledger::{Asked, LedgerTables, Refunded, Sums};
 use super::rules::RulesRow;
 use crate::audit::behind::load_mark;
 use crate::audit::bodies::{deleted, stored};
@@ -152,15 +152,18 @@ async fn gone(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
 }
 
 async fn ledger(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
-    let tables = load_ledger(db).await?;
+    let tables = load_ledger(db, Asked::All).await?;
     send(pieces, Piece::Ledger(tables)).await
 }
 
-/// The tables of the ledger.
-pub(super) async fn load_ledger(db: &mut SqliteConnection) -> Result<LedgerTables, DbError> {
+/// The tables of the ledger, with the windows that are asked for.
+pub(super) async fn load_ledger(
+    db: &mut SqliteConnection,
+    asked: Asked,
+) -> Result<LedgerTables, DbError> {
     let overspent = "SELECT key FROM budget_window JOIN budget ON id = budget_id WHERE used + held > limit_high";
     Ok(LedgerTables {
-        windows: windows(db).await?,
+        windows: windows(db, asked).await?,
         open_calls: open_calls(db).await?,
         holds: holds(db).await?,
         refunds: refunds(db).await?,
@@ -168,26 +171,58 @@ pub(super) async fn load_ledger(db: &mut SqliteConnection) -> Result<LedgerTable
     })
 }
 
-type WindowColumns = (String, i64, i64, i64, i64, bool);
+/// A budget, and its windows: of each the start, what is used, held and overrun, and whether it is frozen.
+type WindowColumns = (String, String);
 
-async fn windows(db: &mut SqliteConnection) -> Result<Vec<((String, i64), Sums)>, DbError> {
+/// All windows of a budget are one value: a year of them are many rows, and each costs the library more than SQLite.
+async fn windows(
+    db: &mut SqliteConnection,
+    asked: Asked,
+) -> Result<Vec<((String, i64), Sums)>, DbError> {
     // A window in which nothing is used or held is as good as none.
-    let rows = "SELECT key, starts_at_us, used, held, overrun, frozen
-        FROM budget_window JOIN budget ON id = budget_id
-        WHERE used <> 0 OR held <> 0 OR overrun <> 0 OR frozen <> 0";
-    let rows: Vec<WindowColumns> = sqlx::query_as(rows).fetch_all(db).await?;
-    let rows = rows
-        .into_iter()
-        .map(|(key, starts, used, held, overrun, frozen)| {
-            let sums = Sums {
-                used,
-                held,
-                overrun,
-                frozen,
-            };
-            ((key, starts), sums)
-        });
-    Ok(rows.collect())
+    let later = "SELECT key, group_concat(concat_ws(',', starts_at_us, used, held, overrun, frozen), ';')
+        FROM budget JOIN budget_window ON budget_id = id
+        WHERE starts_at_us > $1 AND (used <> 0 OR held <> 0 OR overrun <> 0 OR frozen <> 0) GROUP BY id";
+    let these = "SELECT budget.key, concat_ws(',', starts_at_us, used, held, overrun, frozen)
+        FROM json_each($1) AS told CROSS JOIN budget ON budget.key = told.value ->> 0
+        CROSS JOIN budget_window ON budget_id = budget.id AND starts_at_us = told.value ->> 1
+        WHERE starts_at_us <= $2 AND (used <> 0 OR held <> 0 OR overrun <> 0 OR frozen <> 0)";
+    let (told, after) = match asked {
+        Asked::All => (Vec::new(), i64::MIN),
+        Asked::Some { told, after } => (told, after),
+    };
+    let mut rows: Vec<WindowColumns> = sqlx::query_as(later)
+        .bind(after)
+        .fetch_all(&mut *db)
+        .await?;
+    if !told.is_empty() {
+        let told = serde_json::json!(told).to_string();
+        let these = sqlx::query_as(these).bind(told).bind(after);
+        rows.extend(these.fetch_all(db).await?);
+    }
+    let mut windows = Vec::new();
+    for (key, of_budget) in rows {
+        for window in of_budget.split(';') {
+            let (starts, sums) = read_window(window).ok_or_else(|| {
+                sqlx::Error::Decode(format!("a window of `{key}` cannot be read").into())
+            })?;
+            windows.push(((key.clone(), starts), sums));
+        }
+    }
+    Ok(windows)
+}
+
+fn read_window(text: &str) -> Option<(i64, Sums)> {
+    let mut numbers = text.split(',').map(str::parse::<i64>);
+    let mut next = || numbers.next()?.ok();
+    let starts = next()?;
+    let sums = Sums {
+        used: next()?,
+        held: next()?,
+        overrun: next()?,
+        frozen: next()? != 0,
+    };
+    Some((starts, sums))
 }
 
 async fn open_calls(db: &mut SqliteConnection) -> Result<Vec<CallId>, DbError> {

@@ -269,6 +269,17 @@ async fn the_end_of_a_long_log_is_sound_whatever_went_before_it() {
     let quickly = audit::verify_quickly(&readers, audit::Known::default());
     let found = quickly.await.unwrap().unwrap();
     assert_eq!(found.faults.len(), 1, "{:?}", found.faults);
+    readers.close().await;
+    // A window that began after them and that none of them tells of.
+    let mut database = db::open(&path, Durability::Process).await.unwrap();
+    let add = "INSERT INTO budget_window SELECT budget_id, ends_at_us + 1, ends_at_us + 2, 5, 5, 1, 0, 0, 0
+        FROM budget_window LIMIT 1";
+    database.transact(|tx| tx.execute(add, ())).unwrap();
+    database.close().await.unwrap();
+    let readers = db::Readers::open(&path).await.unwrap();
+    let quickly = audit::verify_quickly(&readers, audit::Known::default());
+    let found = quickly.await.unwrap().unwrap();
+    assert_eq!(found.faults.len(), 2, "{:?}", found.faults);
 }
 
 #[tokio::test]
