@@ -46,7 +46,7 @@ pub use month::{
     extent_between, known_at, looks_in, notes_in, rules_in, sealed_at, snapshot,
 };
 pub use pairs::{
-    Pair, ToolDay, Tools, agent_tool_days, let_through, pairs_among, server_pairs_between,
+    Pair, ToolDay, Tools, agent_tool_days, calls_among, let_through, server_pairs_between,
 };
 pub use policies::{PolicyRow, PolicyText, calls_under, policies, policy_text, revision_of};
 pub use rare::{RARE, RareEvent, rare_events};

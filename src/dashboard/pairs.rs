@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::audit::Counts;
 use crate::audit::filter::Key;
-use crate::audit::read::{self, Fresh, Pair, Picks, Span};
+use crate::audit::read::{self, Fresh, Picks, Span};
 use crate::db::PageReader;
 use crate::types::shown;
 
@@ -14,15 +14,19 @@ use super::figures::count;
 use super::frame::Link;
 use super::who::{Links, keeps};
 
-/// Agents and tools that have a row or a column of their own.
-const LARGEST: usize = 20;
+/// Agents that have a row of their own.
+const ROWS: usize = 20;
+
+/// Tools that have a column of their own: as many as can be told apart on a page.
+const COLUMNS: usize = 12;
 
 /// Calls of the busiest agents to the busiest tools, and of all others together.
 #[derive(Debug, Default)]
 pub(super) struct Map {
     agents: Vec<(String, i64)>,
     tools: Vec<((String, String), i64)>,
-    pairs: Vec<Pair>,
+    /// Agent, server and tool, and how often.
+    pairs: Vec<([String; 3], i64)>,
     /// All calls of agents without a row, to any tool; `None` when only some agents are asked for.
     other_agents: Option<i64>,
 }
@@ -38,15 +42,15 @@ impl Map {
         let mut agents = busiest(counts);
         let is_all = *asked == Picks::default();
         agents.retain(|(name, _)| keeps(asked, name));
-        let rest = agents.split_off(agents.len().min(LARGEST));
+        let rest = agents.split_off(agents.len().min(ROWS));
         let mut tools = busiest(read::tool_counts_between(db, fresh, span).await?);
-        tools.truncate(LARGEST);
+        tools.truncate(COLUMNS);
         let names: Vec<&str> = agents.iter().map(|(name, _)| name.as_str()).collect();
         let wanted: Vec<(&str, &str)> = tools
             .iter()
             .map(|((server, tool), _)| (&**server, &**tool))
             .collect();
-        let pairs = read::pairs_among(db, fresh, (&names, &wanted), span).await?;
+        let pairs = read::calls_among(db, fresh, (&names, &wanted), span).await?;
         let others = rest
             .iter()
             .map(|(_, calls)| *calls)
@@ -61,16 +65,11 @@ impl Map {
 
     /// Draws it; nothing when nobody called. `of` says which time it is of, where that is not the time of the page.
     pub(super) fn heat(&self, links: &Links, of: &str) -> Option<Heat> {
-        let most = self.pairs.first().filter(|pair| pair.counts.calls() > 0)?;
+        let ([agent, server, tool], most) = self.pairs.first().filter(|(_, calls)| *calls > 0)?;
         let calls: HashMap<(&str, &str, &str), i64> = self
             .pairs
             .iter()
-            .map(|pair| {
-                (
-                    (&*pair.agent, &*pair.server, &*pair.tool),
-                    pair.counts.calls(),
-                )
-            })
+            .map(|([agent, server, tool], calls)| ((&**agent, &**server, &**tool), *calls))
             .collect();
         let agents = self.agents.iter();
         let mut rows: Vec<HeatRow> = agents.map(|agent| self.row(agent, &calls, links)).collect();
@@ -90,10 +89,10 @@ impl Map {
         let columns = columns.chain(has_rest.then(|| plain("all others")));
         let summary = format!(
             "The most: {} called {} / {} {}.{of}",
-            shown::name(&most.agent),
-            shown::name(&most.server),
-            shown::name(&most.tool),
-            times(most.counts.calls())
+            shown::name(agent),
+            shown::name(server),
+            shown::name(tool),
+            times(*most)
         );
         let columns = columns.collect();
         Some(Heat::new(
@@ -142,10 +141,8 @@ impl Map {
             let pairs = self
                 .pairs
                 .iter()
-                .filter(|pair| pair.server == *server && pair.tool == *tool);
-            let shown = pairs
-                .map(|pair| pair.counts.calls())
-                .fold(0, i64::saturating_add);
+                .filter(|([_, its_server, its_tool], _)| its_server == server && its_tool == tool);
+            let shown = pairs.fold(0, |sum: i64, (_, calls)| sum.saturating_add(*calls));
             let number = of_tool.saturating_sub(shown).max(0);
             rest = rest.saturating_sub(number);
             cells.push((number, String::new()));
@@ -194,12 +191,7 @@ mod tests {
         let map = Map {
             agents: vec![("a".into(), 9)],
             tools: vec![(tool, 10)],
-            pairs: vec![Pair {
-                agent: "a".into(),
-                server: "notes".into(),
-                tool: "read".into(),
-                counts: counts(7),
-            }],
+            pairs: vec![(["a", "notes", "read"].map(String::from), 7)],
             other_agents: Some(5),
         };
         let calls = HashMap::from([(("a", "notes", "read"), 7)]);

@@ -37,3 +37,14 @@ pub(super) async fn number(db: &mut SqliteConnection, name: &str) -> Result<Opti
         .fetch_optional(db)
         .await?)
 }
+
+/// The numbers of names, of those that have one.
+pub(super) async fn numbers(
+    db: &mut SqliteConnection,
+    names: impl Iterator<Item = &str>,
+) -> Result<HashMap<String, i64>, DbError> {
+    let names = serde_json::Value::from_iter(names).to_string();
+    let text = "SELECT text, id FROM name WHERE text IN (SELECT value FROM json_each($1))";
+    let rows: Vec<(String, i64)> = sqlx::query_as(text).bind(names).fetch_all(db).await?;
+    Ok(rows.into_iter().collect())
+}

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fresh::{Fresh, Noted};
-use super::names::{Texts, number};
+use super::names::{Texts, number, numbers};
 use super::sums::{DAYS, Question, SUMMED, Span, ask, busy, counted, qualified};
 use crate::audit::coarse::{DAY_US, begins};
 use crate::audit::counts::Counts;
@@ -25,22 +25,30 @@ pub struct Pair {
     pub counts: Counts,
 }
 
-/// Who called what of some agents and some tools, by server and tool: the most frequent first. Looks for each of them on
-/// each day: ask for a few of both, and for a month at most.
+/// What calls are counted by; what came of them is not summed up.
+const CALLS: &str = "sum(admitted), sum(refused), 0, 0, 0, 0, 0, 0";
+
+/// How often agents called tools, of some agents and some tools: agent, server and tool, the most frequent first. Looks for
+/// each of them on each day: ask for a few of both, and for a month at most.
 ///
 /// # Errors
 /// When SQLite refuses.
-pub async fn pairs_among(
+pub async fn calls_among(
     db: &mut SqliteConnection,
     fresh: &Fresh,
     (agents, tools): (&[&str], &[(&str, &str)]),
     span: Span,
-) -> Result<Vec<Pair>, DbError> {
-    let agents = numbers(db, agents).await?;
-    let mut wanted = Vec::new();
-    for (server, tool) in tools {
-        wanted.extend(number(db, server).await?.zip(number(db, tool).await?));
-    }
+) -> Result<Vec<([String; 3], i64)>, DbError> {
+    let named = tools.iter().flat_map(|(server, tool)| [*server, *tool]);
+    let known = numbers(db, agents.iter().copied().chain(named)).await?;
+    let agents: Vec<i64> = agents
+        .iter()
+        .filter_map(|name| known.get(*name).copied())
+        .collect();
+    let tools = tools.iter();
+    let wanted: Vec<(i64, i64)> = tools
+        .filter_map(|(server, tool)| Some((*known.get(*server)?, *known.get(*tool)?)))
+        .collect();
     if agents.is_empty() || wanted.is_empty() {
         return Ok(Vec::new());
     }
@@ -50,13 +58,13 @@ pub async fn pairs_among(
         .collect();
     let (values, listed) = (values.join(","), list(&agents));
     let days = format!(
-        "{DAYS}, wanted(s, t) AS (VALUES {values}) SELECT agent_id, server_id, tool_id, COUNTS FROM day
+        "{DAYS}, wanted(s, t) AS (VALUES {values}) SELECT agent_id, server_id, tool_id, {CALLS} FROM day
         CROSS JOIN wanted
         CROSS JOIN pair_day ON day_us = begins AND agent_id IN ({listed}) AND server_id = s AND tool_id = t
         GROUP BY agent_id, server_id, tool_id"
     );
     let quarters = format!(
-        "SELECT agent_id, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
+        "SELECT agent_id, server_id, tool_id, {CALLS} FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
         AND agent_id IN ({listed}) AND (server_id, tool_id) IN (VALUES {values}) GROUP BY agent_id, server_id, tool_id"
     );
     let question = Question {
@@ -69,7 +77,9 @@ pub async fn pairs_among(
         (agents.contains(&agent) && wanted.contains(&(server, tool))).then_some(noted.ids)
     };
     let sums = ask(db, (fresh, span), question, key).await?;
-    pairs(db, sums).await
+    let pairs = pairs(db, sums).await?.into_iter();
+    let counted = pairs.map(|pair| ([pair.agent, pair.server, pair.tool], pair.counts.calls()));
+    Ok(counted.collect())
 }
 
 /// Who called what of one server, the most frequent first. Reads a row for each agent, tool of it and day: ask for a
@@ -132,12 +142,6 @@ fn names(pair: &Pair) -> [&str; 3] {
     [&pair.agent, &pair.server, &pair.tool]
 }
 
-async fn numbers(db: &mut SqliteConnection, names: &[&str]) -> Result<Vec<i64>, DbError> {
-    let names = serde_json::Value::from(names).to_string();
-    let text = "SELECT id FROM name WHERE text IN (SELECT value FROM json_each($1)) ORDER BY id";
-    Ok(sqlx::query_scalar(text).bind(names).fetch_all(db).await?)
-}
-
 /// Numbers as they stand in a statement.
 fn list(numbers: &[i64]) -> String {
     let texts: Vec<String> = numbers.iter().map(ToString::to_string).collect();
@@ -164,21 +168,29 @@ pub async fn let_through(
     agents: &[&str],
     (tools, span): (Tools, Span),
 ) -> Result<Vec<[String; 3]>, DbError> {
-    let agents = numbers(db, agents).await?;
+    let agents = numbers(db, agents.iter().copied()).await?;
+    let agents: Vec<i64> = agents.into_values().collect();
     let (from, to) = span.days_touched();
     let (tool, by) = match tools {
         Tools::One => ("min(tool_id)", "agent_id, server_id"),
         Tools::Each => ("tool_id", "agent_id, server_id, tool_id"),
     };
+    // All of an agent is one value: a row costs the library more than SQLite.
     let text = format!(
-        "{DAYS} SELECT agent_id, server_id, {tool} FROM day
-        CROSS JOIN pair_day ON day_us = begins AND agent_id IN ({}) WHERE admitted > 0 GROUP BY {by}",
+        "{DAYS} SELECT agent_id, group_concat(concat_ws(',', server_id, tool), ';') FROM (
+            SELECT agent_id, server_id, {tool} AS tool FROM day
+            CROSS JOIN pair_day ON day_us = begins AND agent_id IN ({}) WHERE admitted > 0 GROUP BY {by})
+        GROUP BY agent_id",
         list(&agents)
     );
     // The text is put together from constants of this program and numbers alone.
-    let query = sqlx::query_as::<_, (i64, i64, i64)>(AssertSqlSafe(text));
+    let query = sqlx::query_as::<_, (i64, String)>(AssertSqlSafe(text));
     let rows = query.bind(from).bind(to).fetch_all(&mut *db).await?;
-    let mut found: BTreeSet<[i64; 3]> = rows.into_iter().map(|(a, s, t)| [a, s, t]).collect();
+    let of_agents = rows.iter().flat_map(|(agent, tools)| {
+        let tools = tools.split(';').filter_map(|tool| tool.split_once(','));
+        tools.filter_map(|(server, tool)| Some([*agent, server.parse().ok()?, tool.parse().ok()?]))
+    });
+    let mut found: BTreeSet<[i64; 3]> = of_agents.collect();
     let of_agents = fresh
         .between(from, to)
         .filter(|noted| agents.contains(&noted.ids[0]));
