@@ -1,5 +1,4 @@
-//! Lookups and sums are built between batches: some slices one after the other when enough events wait, the rest
-//! when nobody calls.
+//! Lookups and sums are built between batches: a slice when enough events wait, the rest when nobody calls.
 
 use std::time::Duration;
 
@@ -9,11 +8,8 @@ use super::Writer;
 use crate::audit::Behind;
 use crate::db::DbError;
 
-/// Events that wait before slices are built between batches. As many are searched at most by a page.
+/// Events that wait before a slice is built between two batches. As many and a slice are searched at most by a page.
 const RUN: i64 = 1_024;
-
-/// Events that may wait when that ends.
-const REST: i64 = 256;
 
 /// Events of a slice between batches: the next one waits a millisecond or two for it.
 const SLICE: usize = 256;
@@ -34,7 +30,6 @@ pub(super) const RETRY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Building {
     pub(super) behind: Behind,
-    is_running: bool,
     not_before: Instant,
 }
 
@@ -42,18 +37,16 @@ impl Default for Building {
     fn default() -> Self {
         Self {
             behind: Behind::default(),
-            is_running: false,
             not_before: Instant::now(),
         }
     }
 }
 
 impl Writer {
-    /// Builds a slice after a batch, while enough waits.
+    /// Builds a slice after a batch, when enough waits. One at a time: calls would wait for several in a row.
     pub(super) async fn build_when_due(&mut self) {
         let waiting = self.building.behind.waiting(&self.head);
-        self.building.is_running = waiting >= if self.building.is_running { REST } else { RUN };
-        if self.building.is_running && Instant::now() >= self.building.not_before {
+        if waiting >= RUN && Instant::now() >= self.building.not_before {
             self.build(SLICE).await;
         }
     }
