@@ -43,6 +43,9 @@ impl Readers {
             .lock_handle()
             .await?
             .set_progress_handler(STEPS_BETWEEN_LOOKS, move || {
+                // A kernel may let a thread that computes keep its processor for a whole tick, milliseconds, whatever its
+                // priority is and whoever waits for it.
+                std::thread::yield_now();
                 !stopped.load(Ordering::Relaxed) && Instant::now() < ends
             });
         Ok(PageReader { connection, stop })
