@@ -41,10 +41,12 @@ pub async fn calls_among(
 ) -> Result<Vec<([String; 3], i64)>, DbError> {
     let named = tools.iter().flat_map(|(server, tool)| [*server, *tool]);
     let known = numbers(db, agents.iter().copied().chain(named)).await?;
-    let agents: Vec<i64> = agents
+    let mut agents: Vec<i64> = agents
         .iter()
         .filter_map(|name| known.get(*name).copied())
         .collect();
+    // The same question is the same text, which the connection keeps ready.
+    agents.sort_unstable();
     let tools = tools.iter();
     let wanted: Vec<(i64, i64)> = tools
         .filter_map(|(server, tool)| Some((*known.get(*server)?, *known.get(*tool)?)))
@@ -169,7 +171,9 @@ pub async fn let_through(
     (tools, span): (Tools, Span),
 ) -> Result<Vec<[String; 3]>, DbError> {
     let agents = numbers(db, agents.iter().copied()).await?;
-    let agents: Vec<i64> = agents.into_values().collect();
+    let mut agents: Vec<i64> = agents.into_values().collect();
+    // As above.
+    agents.sort_unstable();
     let (from, to) = span.days_touched();
     let (tool, by) = match tools {
         Tools::One => ("min(tool_id)", "agent_id, server_id"),
