@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::audit::{self, Accessed, Fault, Head, Known, Redactor, SigningKey};
 use crate::clock::Clock;
@@ -21,7 +22,7 @@ use crate::dashboard::{Access, Dashboard, Remarks};
 use crate::db::{Durability, Readers};
 use crate::gateway::{Gateway, PolicyState, Setup, WriterTask};
 use crate::http::{Guard, Limits};
-use crate::types::{Connection, Network};
+use crate::types::{Connection, Network, Timestamp};
 use crate::upstream::Upstreams;
 use crate::{dashboard, db, http, telemetry};
 
@@ -107,16 +108,31 @@ pub struct Running {
 struct Pages {
     aside: Aside,
     readers: Readers,
+    /// Reads ahead for them.
+    warming: AbortOnDropHandle<()>,
 }
 
 impl Pages {
     /// Connections of their own, whose threads give way as those do that open them.
-    async fn start(path: &Path) -> anyhow::Result<Self> {
+    async fn start(path: &Path, at: Timestamp) -> anyhow::Result<Self> {
         let aside = Aside::start().context("no thread for pages can be started")?;
         let path = path.to_owned();
         let readers = aside.run(async move { Readers::open_new(&path).await });
         let readers = readers.await.context("pages cannot be read")??;
-        Ok(Self { aside, readers })
+        let ahead = readers.clone();
+        let warming = aside.run(async move { read_ahead(&ahead, at).await });
+        Ok(Self {
+            aside,
+            readers,
+            warming,
+        })
+    }
+}
+
+async fn read_ahead(readers: &Readers, at: Timestamp) {
+    match audit::read::warm(readers, at).await {
+        Ok(rows) => tracing::debug!(rows, "what pages read most is in memory"),
+        Err(error) => tracing::debug!(%error, "pages read for themselves what is not in memory"),
     }
 }
 
@@ -176,7 +192,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     warn_of_headers(&gateway.permissions(), &trusted_proxies);
     let trusted_proxies: Arc<[Network]> = trusted_proxies.into();
     let stop = CancellationToken::new();
-    let pages = Pages::start(&path).await?;
+    let pages = Pages::start(&path, clock.now()).await?;
     let dashboard = dashboard(&gateway, &pages.readers, access, Arc::clone(&clock))
         .behind(&trusted_proxies)
         .until(stop.clone());
@@ -397,6 +413,7 @@ impl Running {
         gateway.note_counted().await;
         let upstreams = gateway.upstreams();
         // Before the writer: whoever closes the file last moves the write-ahead log into it, and readers cannot.
+        drop(pages.warming);
         pages.readers.close().await;
         readers.close().await;
         drop(gateway);

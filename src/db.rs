@@ -525,6 +525,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn connections_share_no_page_cache_and_no_count_of_memory_that_they_would_wait_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let mut writer = open(&path, Durability::Process).await.unwrap();
+        let options: Vec<String> = sqlx::query_scalar("PRAGMA compile_options")
+            .fetch_all(writer.connection())
+            .await
+            .unwrap();
+        let has = |wanted: &str| options.iter().any(|option| option == wanted);
+        let built = [has("ENABLE_MEMORY_MANAGEMENT"), has("DEFAULT_MEMSTATUS=0")];
+        assert_eq!(built, [false, true], "see .cargo/config.toml: {options:?}");
+    }
+
+    #[tokio::test]
     async fn a_reader_that_holds_an_old_state_delays_nobody_and_what_grew_meanwhile_shrinks_again()
     {
         let folder = tempfile::tempdir().unwrap();

@@ -28,6 +28,7 @@ mod tail;
 mod tests;
 mod trust;
 mod uses;
+mod warm;
 mod whole;
 
 use sqlx::SqliteConnection;
@@ -63,6 +64,7 @@ pub use sums::{
 pub use tail::{Ended, ended_since};
 pub use trust::{Absence, Checkpointed, Cut, Trust, absences, trust};
 pub use uses::{Use, called_between, uses};
+pub use warm::warm;
 pub use whole::{Chain, Facts, Held, KeptBody, WholeCall, neighbours, whole_call};
 
 /// Sequence numbers that one page searches at most.

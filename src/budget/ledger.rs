@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use sqlx::SqliteConnection;
 
-use crate::db::{DbError, Prepared, WriteTx, params};
+use crate::db::{DbError, WriteTx, params};
 use crate::policy::{Charge, Refund};
 use crate::types::{BudgetKey, CallId, Timestamp, Zone};
 
@@ -19,6 +19,10 @@ const WINDOW: &str = "INSERT INTO budget_window
     ON CONFLICT (budget_id, starts_at_us) DO UPDATE SET
         ends_at_us = excluded.ends_at_us, limit_amount = excluded.limit_amount, limit_high = excluded.limit_high,
         used = excluded.used, held = excluded.held, overrun = excluded.overrun, frozen = excluded.frozen";
+/// A window that is as long as it was. Its end is in an index, of which another page would be written each time.
+const COUNTED_WINDOW: &str = "UPDATE budget_window SET
+        limit_amount = ?4, limit_high = ?5, used = ?6, held = ?7, overrun = ?8, frozen = ?9
+    WHERE budget_id = ?1 AND starts_at_us = ?2 AND ends_at_us = ?3";
 const HOUR: &str = "INSERT INTO used_hour (budget_id, hour_us, used) VALUES (?, ?, ?)
     ON CONFLICT (budget_id, hour_us) DO UPDATE SET used = used + excluded.used";
 const NEW_CALL: &str = "INSERT INTO open_call (call_id, admitted_seq) VALUES (?, ?)";
@@ -76,7 +80,7 @@ pub fn write(tx: &mut WriteTx<'_>, books: &mut Books, rows: &LedgerRows) -> Resu
     tx.each(NEW_BUDGET, &fresh, |write, (id, key)| {
         write.change(params![id, key.as_str()])
     })?;
-    tx.each(WINDOW, &windows, write_window)?;
+    write_windows(tx, &windows)?;
     tx.each(HOUR, &hours, |write, ((id, hour), used)| {
         write.change(params![id, hour.micros(), used])
     })?;
@@ -102,22 +106,25 @@ pub fn write(tx: &mut WriteTx<'_>, books: &mut Books, rows: &LedgerRows) -> Resu
     })
 }
 
-fn write_window(
-    write: &mut Prepared<'_>,
-    ((id, starts), row): &(WindowId, Row),
-) -> Result<(), DbError> {
-    let count = row.count;
-    write.change(params![
-        id,
-        starts.micros(),
-        row.span.ends.micros(),
-        stored(count.limit),
-        stored(count.limit_high),
-        stored(count.used),
-        stored(count.held),
-        stored(row.overrun),
-        row.frozen,
-    ])
+fn write_windows(tx: &WriteTx<'_>, windows: &[(WindowId, Row)]) -> Result<(), DbError> {
+    let mut count = tx.prepare(COUNTED_WINDOW)?;
+    for ((id, starts), row) in windows {
+        let values = params![
+            id,
+            starts.micros(),
+            row.span.ends.micros(),
+            stored(row.count.limit),
+            stored(row.count.limit_high),
+            stored(row.count.used),
+            stored(row.count.held),
+            stored(row.overrun),
+            row.frozen,
+        ];
+        if count.execute(values)? == 0 {
+            tx.prepare(WINDOW)?.change(values)?;
+        }
+    }
+    Ok(())
 }
 
 /// What a new count begins with: the use of earlier counts of its rule in the span that it counts. Empty when there

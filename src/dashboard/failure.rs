@@ -89,8 +89,8 @@ impl IntoResponse for Failure {
         match self {
             Self::TooSlow => Message::new(
                 "That took too long",
-                "The search was stopped after two seconds. Choose a shorter time, or fewer filters; \
-                 calls through the gateway are not affected.",
+                "The search was stopped after two seconds. What it has read by then is in memory now, so loading the page again \
+                 may be enough; otherwise choose a shorter time, or fewer filters. Calls through the gateway are not affected.",
             )
             .answer(StatusCode::SERVICE_UNAVAILABLE),
             Self::NotTheirs => Message::new(

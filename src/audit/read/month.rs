@@ -102,12 +102,11 @@ pub async fn notes_in(db: &mut SqliteConnection, extent: Extent) -> Result<Vec<N
 /// # Errors
 /// When SQLite refuses.
 pub async fn known_at(db: &mut SqliteConnection, seq: i64) -> Result<Option<Known>, DbError> {
-    let text = format!(
-        "SELECT kind, meta -> '$.for' IS NOT NULL FROM event
-        WHERE {OF_GATEWAY} AND kind IN ('started', 'stopped') AND seq < $1 ORDER BY seq DESC LIMIT 1"
-    );
-    // The text is put together from constants of this program alone.
-    let query = sqlx::query_as::<_, (String, bool)>(sqlx::AssertSqlSafe(text)).bind(seq);
+    // Each of the two by the index that has its kind; the one of both would be passed checkpoint after checkpoint.
+    let text = "SELECT kind, meta -> '$.for' IS NOT NULL FROM event WHERE seq = max(
+            coalesce((SELECT max(seq) FROM event WHERE kind = 'started' AND seq < $1), 0),
+            coalesce((SELECT max(seq) FROM event WHERE kind = 'stopped' AND seq < $1), 0))";
+    let query = sqlx::query_as::<_, (String, bool)>(text).bind(seq);
     let found = query.fetch_optional(db).await?;
     Ok(found.map(|(kind, is_for_order)| {
         if kind == Kind::Started.as_str() && !is_for_order {

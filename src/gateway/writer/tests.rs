@@ -202,6 +202,22 @@ async fn a_caller_that_gives_up_in_the_moment_it_is_let_through_leaves_no_hold()
     assert_eq!(kinds.join(" "), "started admitted policy released stopped");
 }
 
+#[tokio::test]
+async fn a_call_writes_a_page_of_each_table_that_tells_of_it_and_of_one_index() {
+    const FRAME: u64 = 4_096 + 24;
+    let desk = Desk::open().await;
+    let frames = || std::fs::metadata(desk.file("log.db-wal")).unwrap().len() / FRAME;
+    // The first one makes the budget and its window.
+    let first = desk.admit(1).await.unwrap();
+    first.close(failed(1), Ending::Unclear).await;
+    let before = frames();
+    let second = desk.admit(2).await.unwrap();
+    let between = frames();
+    second.close(failed(2), Ending::Unclear).await;
+    // event, its index by call, open_call, hold, budget_window; afterwards the same, and used_hour.
+    assert_eq!((between - before, frames() - between), (5, 6));
+}
+
 /// How far lookups have come, and the last event.
 async fn lookups(file: &Path) -> (i64, i64) {
     let options = SqliteConnectOptions::new().filename(file).read_only(true);
