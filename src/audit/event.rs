@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{AgentName, CallId, RulesText, ServerName, Timestamp};
+use crate::types::{AgentName, CallId, DefinitionText, RulesText, ServerName, Timestamp};
 
-use super::Body;
+use super::{Body, Texts};
 
 /// Bytes of the names and numbers that most events begin with.
 const USUAL: usize = 256;
@@ -198,8 +198,8 @@ pub struct Entry {
     pub details: Vec<(Cow<'static, str>, String)>,
     /// What is kept of the arguments or the result, beside the chain; the event covers it.
     pub body: Option<Arc<Body>>,
-    /// The text of the policy file that comes into force, kept beside the chain; the event names its digest.
-    pub rules: Option<Box<RulesText>>,
+    /// What is kept beside the chain; the event names it by its digest.
+    pub texts: Option<Box<Texts>>,
 }
 
 impl Entry {
@@ -214,7 +214,7 @@ impl Entry {
             reason: None,
             details: Vec::new(),
             body: None,
-            rules: None,
+            texts: None,
         }
     }
 
@@ -238,7 +238,13 @@ impl Entry {
 
     /// Has the text of these rules kept.
     pub fn with_rules(mut self, rules: RulesText) -> Self {
-        self.rules = Some(Box::new(rules));
+        self.texts = Some(Box::new(Texts::Rules(rules)));
+        self
+    }
+
+    /// Has the texts of these definitions kept.
+    pub fn with_definitions(mut self, definitions: Vec<DefinitionText>) -> Self {
+        self.texts = Some(Box::new(Texts::Definitions(definitions)));
         self
     }
 
@@ -333,7 +339,7 @@ impl Entry {
                 .map(|(key, value)| (Cow::Owned(key), value))
                 .collect(),
             body: None,
-            rules: None,
+            texts: None,
         }
     }
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 
 use crate::db::{DbError, LogId, WriteTx, params};
-use crate::types::{AgentName, CallId, RulesText, ServerName, Timestamp, hex};
+use crate::types::{AgentName, CallId, ServerName, Timestamp, hex};
 
 use super::folds::{Folds, Repeats};
 use super::row::EventRow;
 use super::seen::{Opened, Told};
-use super::{Body, Entry, Head, Kind, bodies, rules};
+use super::{Body, Entry, Head, Kind, Texts, bodies, texts};
 
 /// Names the log numbers. Whatever comes beyond stands only in an event's text, so that an agent that makes
 /// names up cannot fill the memory.
@@ -42,7 +42,7 @@ pub struct Chained {
     meta: String,
     hash: [u8; 32],
     body: Option<Arc<Body>>,
-    rules: Option<Box<RulesText>>,
+    texts: Option<Box<Texts>>,
     told: Told,
 }
 
@@ -140,7 +140,7 @@ impl Chained {
             meta,
             hash: head.hash,
             body: entry.body.clone(),
-            rules: entry.rules.clone(),
+            texts: entry.texts.clone(),
             told: Told::of(entry),
         }
     }
@@ -194,10 +194,10 @@ pub fn append(tx: &mut WriteTx<'_>, names: &mut Names, events: &[Chained]) -> Re
         .iter()
         .filter_map(|event| Some((event.seq, event.body.as_deref()?)));
     bodies::add(tx, bodies)?;
-    let rules = events
+    let kept = events
         .iter()
-        .filter_map(|event| Some((event.seq, event.rules.as_deref()?)));
-    rules::add(tx, rules)
+        .filter_map(|event| Some((event.seq, event.texts.as_deref()?)));
+    texts::add(tx, kept)
 }
 
 /// Reads the end of the chain, and the time of the last event: time in the log never goes back.

@@ -22,8 +22,8 @@ pub mod read;
 mod redact;
 mod rollups;
 mod row;
-mod rules;
 mod seen;
+mod texts;
 mod trace;
 mod verify;
 
@@ -50,6 +50,7 @@ pub use prune::{
     prunable, prune_some, write_pruned,
 };
 pub use redact::{Redacted, Redactor};
+pub use texts::Texts;
 pub use trace::{Closed, Cost, Traced, is_signed, trace};
 pub use verify::{
     Carried, Difference, Fault, Known, Proof, Seam, SeamMaker, Sums, Total, UnreadableExport,

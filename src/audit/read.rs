@@ -39,7 +39,7 @@ use crate::types::Timestamp;
 pub use accesses::{AccessRow, accesses};
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
 pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
-pub use definitions::{DefinitionRow, definition_rows};
+pub use definitions::{DefinitionRow, DefinitionSaid, definition_rows, definition_texts};
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
 pub use month::{

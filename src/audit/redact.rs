@@ -10,12 +10,28 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::types::{KeyNames, Secret, TokenHash, checksum_holds};
 
-use super::Entry;
+use super::{Entry, Texts};
 
 mod encoded;
 mod finder;
 mod shapes;
 mod spans;
+fn redact_texts(finder: &Finder, texts: &mut Texts) {
+    match texts {
+        Texts::Rules(rules) => {
+            if let Some(redacted) = finder.text(rules.text()) {
+                *rules = rules.with_text(&redacted);
+            }
+        }
+        Texts::Definitions(definitions) => {
+            let theirs = definitions.iter_mut();
+            for one in theirs.filter(|one| finder.is_suspect(one.text())) {
+                *one = one.with_text(&Walk::new(finder, None, one.text(), false).redact());
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -148,10 +164,8 @@ impl Redactor {
                 *json = Walk::new(&finder, None, json, false).redact();
             }
         }
-        if let Some(rules) = entry.rules.as_mut()
-            && let Some(redacted) = finder.text(rules.text())
-        {
-            **rules = rules.with_text(&redacted);
+        if let Some(texts) = entry.texts.as_deref_mut() {
+            redact_texts(&finder, texts);
         }
         entry
     }

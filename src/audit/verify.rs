@@ -25,9 +25,9 @@ mod meta;
 mod proof;
 mod quick;
 mod refunds;
-mod rules;
 mod seam;
 mod source;
+mod texts;
 
 pub use export::{UnreadableExport, VerifiedExport, verify_exports};
 pub use fault::Fault;

@@ -238,6 +238,7 @@ pub(super) fn exit_code(fault: &Fault) -> u8 {
         | Fault::Rollup { .. }
         | Fault::CoarseSums { .. }
         | Fault::Rules { .. }
+        | Fault::Definition { .. }
         | Fault::Export { .. } => 2,
         Fault::Missing { .. } | Fault::BodyMissing { .. } | Fault::Pruned { .. } => 3,
         Fault::HeadNotFound | Fault::CutOff { .. } | Fault::Rewritten { .. } => 4,

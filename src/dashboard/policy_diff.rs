@@ -182,16 +182,16 @@ fn row(change: &Change) -> Row {
 
 /// A line of the text.
 #[derive(Debug)]
-struct TextLine {
-    class: &'static str,
-    sign: char,
-    old: String,
-    new: String,
-    text: String,
+pub(super) struct TextLine {
+    pub(super) class: &'static str,
+    pub(super) sign: char,
+    pub(super) old: String,
+    pub(super) new: String,
+    pub(super) text: String,
 }
 
 /// The lines that differ, and whether some were left out.
-fn lines(old: &str, new: &str) -> (Vec<Vec<TextLine>>, bool) {
+pub(super) fn lines(old: &str, new: &str) -> (Vec<Vec<TextLine>>, bool) {
     let number = |number: Option<usize>| number.map(|n| n.to_string()).unwrap_or_default();
     let line = |differs: &Differs<'_>| {
         let (class, sign) = match differs.mark {

@@ -1,15 +1,16 @@
 //! Who uses a tool, who may, how well does it work, and is it what it was?
 
 mod access;
+mod definition;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
 
 use crate::audit::filter::{Back, Key, Period};
-use crate::audit::read::{self, By, DefinitionRow, Of, Refused, Span, Took};
+use crate::audit::read::{self, By, DefinitionRow, DefinitionSaid, Of, Refused, Span, Took};
 use crate::audit::{Counts, Histogram};
 use crate::db::PageReader;
 use crate::types::{Timestamp, shown};
@@ -26,6 +27,7 @@ use super::visit::Visit;
 use super::who::{self, Links, Number, Tag, in_time, percent, percentiles, things};
 
 use access::{May, Pin};
+use definition::{Differs, Said};
 
 /// Changes of the definition that are shown, the newest ones.
 const CHANGES: usize = 50;
@@ -76,6 +78,8 @@ struct Found {
     refused: Vec<Refused>,
     /// Of all tools of the server.
     definitions: Vec<DefinitionRow>,
+    /// What those of this tool say, by their hashes.
+    texts: HashMap<String, DefinitionSaid>,
 }
 
 async fn gather(
@@ -89,7 +93,12 @@ async fn gather(
     seen.retain(|((its, _), _)| its == server);
     let asked = (Of::Tool(server, tool), By::Pairs);
     let refused = read::refusals_between(db, &fresh, span, asked).await?;
+    let definitions = read::definition_rows(db, Some(server)).await?;
+    let mut own = definitions.clone();
+    own.retain(|row| row.tool == tool);
     Ok(Found {
+        texts: read::definition_texts(db, &definition::shown_hashes(&own)).await?,
+        definitions,
         seen: seen
             .iter()
             .find(|((_, its), _)| its == tool)
@@ -99,7 +108,6 @@ async fn gather(
         days: read::latency_by_day(db, &fresh, (server, Some(tool)), span).await?,
         agents: read::tool_agents_between(db, &fresh, (server, tool), span).await?,
         refused,
-        definitions: read::definition_rows(db, Some(server)).await?,
     })
 }
 
@@ -129,6 +137,8 @@ struct OneTool {
     more: Option<Link>,
     ends: Vec<End>,
     reasons: Vec<(String, Number)>,
+    said: Vec<Said>,
+    differences: Vec<Differs>,
     changes: Vec<Change>,
 }
 
@@ -219,6 +229,8 @@ fn view(
         }),
         ends: ends(&counts, &which, links),
         reasons: reasons(&found.refused, &which, links),
+        said: definition::said(definitions, &found.texts),
+        differences: definition::differences(definitions, &found.texts, watch),
         changes: changes(definitions, links, watch, CHANGES),
     }
 }

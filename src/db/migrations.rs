@@ -85,6 +85,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "events of the gateway again",
         include_str!("../../migrations/0016_events_of_the_gateway_again.sql"),
     ),
+    (
+        17,
+        "definitions of tools",
+        include_str!("../../migrations/0017_definitions_of_tools.sql"),
+    ),
 ];
 
 pub(super) fn migrator() -> Migrator {

@@ -74,6 +74,7 @@ impl Gateway {
 
     /// The first half of the line: what comes out may be forwarded, or need not be.
     async fn ask_admission(&self, caller: &Arc<Caller>, wish: Wish) -> Result<Admission, Failure> {
+        let _turn = self.turns.take().await.ok_or(Failure::Unrecorded)?;
         let authenticated = Authenticated {
             call: self.new_call(),
             caller: Arc::clone(caller),

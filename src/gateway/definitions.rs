@@ -5,6 +5,7 @@
 
 mod memory;
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use crate::audit::{Entry, Kind};
 use crate::policy::{Pinned, ToolLock};
 use crate::protocol::{Definition, Method, Object, json_string};
-use crate::types::{CallId, DefinitionHash, ServerName};
+use crate::types::{CallId, DefinitionHash, DefinitionText, ServerName};
 use crate::upstream::Era;
 
 use super::listener::Listener;
@@ -62,7 +63,7 @@ impl Gateway {
             return Ok(Vec::new());
         }
         let seen = items.iter().filter_map(seen_in).collect::<Vec<Seen>>();
-        self.write_down(server, era, call, &seen).await?;
+        self.write_down(server, (era, call), &seen, items).await?;
         if let Some(pins) = caller.permissions.tool_lock() {
             self.tell_refused(pins, server, &seen);
             items.retain(|item| {
@@ -76,17 +77,18 @@ impl Gateway {
     async fn write_down(
         &self,
         server: &ServerName,
-        era: Era,
-        call: CallId,
+        (era, call): (Era, CallId),
         seen: &[Seen],
+        items: &[Object],
     ) -> Result<(), Failure> {
         let Some((is_first, news)) = self.definitions.take_news(server, era, seen) else {
             return Ok(());
         };
+        let texts = texts(&news, items);
         for one in news.iter().filter(|one| one.was.is_some()) {
             tracing::info!(%server, tool = ?one.tool, "the definition of a tool changed");
         }
-        for entry in entries(server, era, call, is_first, &news) {
+        for entry in entries(server, (era, call), is_first, &news, &texts) {
             if self.recorder.note(entry).await.is_err() {
                 self.definitions.put_back(server, era, is_first, &news);
                 return Err(Failure::Unrecorded);
@@ -200,13 +202,23 @@ fn word(era: Era) -> &'static str {
     }
 }
 
-/// The events of definitions that were not known: names and hashes, never what they say.
+/// What new definitions say.
+fn texts(news: &[News], items: &[Object]) -> HashMap<DefinitionHash, DefinitionText> {
+    let wanted: HashSet<DefinitionHash> = news.iter().map(|one| one.hash).collect();
+    let texts = items
+        .iter()
+        .map(|item| DefinitionText::of(&Definition::canonical(item)));
+    let texts = texts.filter(|text| wanted.contains(&text.hash()));
+    texts.map(|text| (text.hash(), text)).collect()
+}
+
+/// The events of definitions that were not known: names and hashes; what they say is kept beside them.
 fn entries(
     server: &ServerName,
-    era: Era,
-    call: CallId,
+    (era, call): (Era, CallId),
     is_first: bool,
     news: &[News],
+    texts: &HashMap<DefinitionHash, DefinitionText>,
 ) -> Vec<Entry> {
     let pieces: Vec<&[News]> = match news {
         [] => vec![news],
@@ -220,7 +232,8 @@ fn entries(
             .text("of", &call.to_string())
             .json("tools", tools(piece));
         entry.server = Some(server.clone());
-        entry
+        let said = piece.iter().filter_map(|one| texts.get(&one.hash).cloned());
+        entry.with_definitions(said.collect())
     });
     entries.collect()
 }
@@ -255,7 +268,14 @@ mod tests {
                 hash: DefinitionHash::of("x"),
                 was: None,
             });
-            entries(&server, Era::Modern, call, true, &news.collect::<Vec<_>>()).len()
+            entries(
+                &server,
+                (Era::Modern, call),
+                true,
+                &news.collect::<Vec<_>>(),
+                &HashMap::new(),
+            )
+            .len()
         };
         assert_eq!([of(0), of(1), of(500), of(501)], [1, 1, 1, 2]);
     }

@@ -57,6 +57,7 @@ mod strangers;
 mod subscriptions;
 mod task_ids;
 mod tasks;
+mod turns;
 mod visits;
 mod waiting;
 mod writer;
@@ -122,6 +123,7 @@ use seal::Sealer;
 use shadow::Shadow;
 use strangers::Strangers;
 use task_ids::Tasks;
+use turns::Turns;
 pub use writer::Prune;
 use writer::Writer;
 
@@ -261,6 +263,7 @@ pub struct Gateway {
     audiences: Arc<Audiences>,
     clock: Arc<dyn Clock>,
     in_flight: Arc<Semaphore>,
+    turns: Turns,
     calls: TaskTracker,
     /// Ends the calls that are still in hand when the gateway may wait no longer.
     cut: CancellationToken,
@@ -343,6 +346,7 @@ impl Gateway {
             places: Arc::new(Sealer::new(random())),
             audiences: Arc::default(),
             clock,
+            turns: Turns::new(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             calls: TaskTracker::new(),
             cut: CancellationToken::new(),

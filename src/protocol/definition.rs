@@ -35,7 +35,12 @@ impl Definition {
 
     /// The hash of all that an item of `tools/list` says.
     pub fn hash(item: &Object) -> DefinitionHash {
-        DefinitionHash::of(&canonical(&item.to_text()))
+        DefinitionHash::of(&Self::canonical(item))
+    }
+
+    /// All that an item of `tools/list` says, in the form that is hashed.
+    pub fn canonical(item: &Object) -> String {
+        canonical(&item.to_text()).into_owned()
     }
 }
 

@@ -5,11 +5,11 @@
 mod budget_key;
 mod connection;
 mod ids;
+mod kept_text;
 mod key_names;
 mod limit;
 mod names;
 mod network;
-mod rules_text;
 mod secret;
 mod server_state;
 pub mod shown;
@@ -22,13 +22,13 @@ mod window;
 pub use budget_key::{BudgetKey, KeyParts};
 pub use connection::{Connection, Endpoint, EraChoice, Instances, Template, TemplatePart};
 pub use ids::{CallId, DefinitionHash, Fingerprint, Revision, TokenHash, hex};
+pub use kept_text::{DefinitionText, KeptText, RulesText};
 pub use key_names::{KeyNames, MAX_KEY_NAME, key_form};
 pub use limit::{Limit, LimitError, Rate, RatePeriod};
 pub use names::{
     AgentName, BUILT_IN, Name, NameError, PoolName, RoleName, ServerName, ViewerName, kind,
 };
 pub use network::{Network, NetworkError, Peer};
-pub use rules_text::RulesText;
 pub use secret::Secret;
 pub use server_state::{Contact, ServerState};
 pub use time::{Timestamp, Zone, ZoneError};

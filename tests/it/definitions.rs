@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use hayward::app::Reloaded;
+use hayward::audit::{read, verify};
+use hayward::db::{self, Durability, Readers};
 use hayward::protocol::{Definition, Object};
 use serde_json::{Value, json};
 
@@ -134,6 +136,45 @@ async fn no_word_of_a_definition_stands_in_the_log() {
         assert!(!event.meta.to_string().contains("also_send"), "{event:?}");
     }
     world.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_tool_says_is_kept_once_beside_the_log_and_verified_with_it() {
+    let mut world = world().await;
+    listed(&world, PATH).await;
+    world.server("images").change_schema("imagine", changed());
+    listed(&world, PATH).await;
+    let events = tools_events(&world).await;
+    let (first, last) = (&events[0].meta["tools"], &events[1].meta["tools"][0]);
+    let hash = |tool: &Value| tool["hash"].as_str().unwrap().to_owned();
+    let head = world.halt().await;
+
+    let readers = Readers::open(world.file()).await.unwrap();
+    let mut connection = readers.pool().acquire().await.unwrap();
+    let hashes = [hash(&first[0]), hash(&first[1]), hash(last)];
+    let asked = hashes.each_ref().map(String::as_str);
+    let texts = read::definition_texts(&mut connection, &asked).await;
+    let texts = texts.unwrap();
+    assert_eq!(texts.len(), 3);
+    for (hash, said) in &texts {
+        assert!(said.is_whole);
+        let item = Object::parse(&said.text).unwrap();
+        assert_eq!(Definition::hash(&item).to_string(), *hash);
+    }
+    assert!(texts[&hashes[2]].text.contains("also_send_all_secrets"));
+    drop(connection);
+
+    for (change, faults) in [
+        ("UPDATE tool_definition SET text = text || ' '", 3),
+        ("UPDATE tool_definition SET seq = 1", 3),
+    ] {
+        let mut database = db::open(world.file(), Durability::Process).await.unwrap();
+        database.transact(|tx| tx.execute(change, ())).unwrap();
+        database.close().await.unwrap();
+        let verified = verify(&readers, Some(head.hash), |_| ()).await.unwrap();
+        assert_eq!(verified.faults.len(), faults, "{:?}", verified.faults);
+    }
+    readers.close().await;
 }
 
 #[tokio::test]

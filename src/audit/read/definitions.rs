@@ -1,5 +1,7 @@
 //! What is known of the definitions of tools, newest first: when each was seen first, and when it changed.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use sqlx::SqliteConnection;
 
@@ -12,7 +14,7 @@ const EVENTS: i64 = 2_000;
 /// The most rows that are told.
 const MAX_ROWS: usize = 20_000;
 
-/// A definition that was new, or another one than before. What it says is not in the log, only its hash.
+/// A definition that was new, or another one than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefinitionRow {
     /// The sequence of the event.
@@ -33,6 +35,36 @@ pub struct DefinitionRow {
     pub hash: String,
     /// The hash it had before; `None` for a tool that was new.
     pub was: Option<String>,
+}
+
+/// What a definition says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DefinitionSaid {
+    /// JSON in its canonical form, or what of it may be shown.
+    pub text: String,
+    /// Whether that is all of it.
+    pub is_whole: bool,
+}
+
+/// What definitions say, by their hashes in hexadecimal digits; those that are not kept are left out: they were seen before
+/// texts were kept, are longer than 64 KiB, or came when 5,000 were kept.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn definition_texts(
+    db: &mut SqliteConnection,
+    hashes: &[&str],
+) -> Result<HashMap<String, DefinitionSaid>, DbError> {
+    let text = "SELECT hash, text, is_whole FROM tool_definition
+        WHERE hash IN (SELECT value FROM json_each($1))";
+    let rows: Vec<(String, String, bool)> = sqlx::query_as(text)
+        .bind(serde_json::Value::from(hashes).to_string())
+        .fetch_all(db)
+        .await?;
+    let texts = rows
+        .into_iter()
+        .map(|(hash, text, is_whole)| (hash, DefinitionSaid { text, is_whole }));
+    Ok(texts.collect())
 }
 
 /// What the text of the event says; what is missing was not known.

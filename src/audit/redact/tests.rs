@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::Kind;
 use super::*;
-use crate::types::{RulesText, new_token};
+use crate::types::{DefinitionText, RulesText, new_token};
 
 fn redactor(secrets: &[&str]) -> Redactor {
     let secrets = secrets
@@ -398,7 +398,10 @@ fn rules_are_kept_without_live_secrets_and_with_their_placeholders() {
     let redactor = Redactor::new(vec![Secret::new("orange-juice".into())]);
     let kept = |text: &str| {
         let entry = Entry::new(Kind::Policy).with_rules(RulesText::new(text, text));
-        *redactor.entry(entry).rules.unwrap()
+        match *redactor.entry(entry).texts.unwrap() {
+            Texts::Rules(rules) => rules,
+            Texts::Definitions(_) => panic!("these are rules"),
+        }
     };
     let hash = TokenHash::of("x").to_policy_form();
     let sound = format!(
@@ -408,4 +411,29 @@ fn rules_are_kept_without_live_secrets_and_with_their_placeholders() {
     let leaking = kept("# the key is orange-juice\nservers: {}");
     assert!(!leaking.is_whole() && !leaking.text().contains("orange-juice"));
     assert!(leaking.text().ends_with("\nservers: {}"));
+}
+
+#[test]
+fn a_definition_is_kept_without_secrets_also_where_they_are_written_in_another_way() {
+    let redactor = Redactor::new(vec![Secret::new("orange-juice".into())]);
+    let kept = |text: &str| {
+        let definitions = vec![DefinitionText::of(text)];
+        let entry = Entry::new(Kind::Tools).with_definitions(definitions);
+        let texts = *redactor.entry(entry).texts.unwrap();
+        assert!(matches!(&texts, Texts::Definitions(kept) if kept.len() == 1));
+        match texts {
+            Texts::Definitions(kept) => (kept[0].text().to_owned(), kept[0].is_whole()),
+            Texts::Rules(_) => panic!("these are definitions"),
+        }
+    };
+    let sound = r#"{"description":"Searches","name":"search"}"#;
+    assert_eq!(kept(sound), (sound.to_owned(), true));
+    for leaking in [
+        r#"{"description":"use orange-juice","name":"search"}"#,
+        r#"{"description":"use \u006frange-juice","name":"search"}"#,
+    ] {
+        let (text, is_whole) = kept(leaking);
+        assert!(!is_whole && !text.contains("range-juice"), "{text}");
+        assert!(text.contains("search"), "{text}");
+    }
 }

@@ -7,8 +7,8 @@ use super::derived::{Derived, Lookup, Refusal};
 use super::ledger::{Asked, Difference, LedgerTables};
 use super::marks::Marks;
 use super::meta::Meta;
-use super::rules::{Rules, RulesRow};
 use super::seam::{Carried, Said, Seam, sha256_of};
+use super::texts::{TextOf, TextRow, Texts};
 use super::{Fault, Known, Verified};
 use crate::audit::bodies::{Deleted, Stored};
 use crate::audit::chain::{Head, next_hash};
@@ -49,8 +49,8 @@ pub(super) enum Piece {
     Refusals(Vec<Refusal>),
     /// Rows of a table of coarse sums, as lines.
     Coarse(Table, String),
-    /// Texts of policy files.
-    Rules(Vec<RulesRow>),
+    /// Texts of policy files, or of definitions.
+    Texts(TextOf, Vec<TextRow>),
     /// That was all of it.
     End,
 }
@@ -67,7 +67,7 @@ pub(super) struct Check {
     calls: Calls,
     bodies: Bodies,
     derived: Derived,
-    rules: Rules,
+    texts: Texts,
     /// What was pruned, until the event comes that says so.
     pruned: Option<(i64, Head, String)>,
     begins_after: i64,
@@ -96,7 +96,7 @@ impl Check {
             calls: Calls::default(),
             bodies: Bodies::default(),
             derived: Derived::default(),
-            rules: Rules::default(),
+            texts: Texts::default(),
             pruned: None,
             begins_after: 0,
             has_tables: false,
@@ -143,8 +143,8 @@ impl Check {
             Piece::Refusals(rows) => {
                 self.derived.refusals(&rows);
             }
-            Piece::Rules(rows) => {
-                let faults = self.rules.faults(&rows);
+            Piece::Texts(of, rows) => {
+                let faults = self.texts.faults(of, &rows);
                 self.report(faults);
             }
             Piece::End => {
@@ -181,7 +181,7 @@ impl Check {
             self.report([wrong("the names in them are not what they were")]);
         }
         self.derived.go_on(last.seq, until.micros());
-        self.rules.go_on(last.seq);
+        self.texts.go_on(last.seq);
         for carried in &seam.carried {
             self.carried(carried);
         }
@@ -261,7 +261,7 @@ impl Check {
         let column = self.columns.event(row, &meta);
         self.report(column);
         self.derived.event(row);
-        self.rules.event(seq, &meta);
+        self.texts.event(seq, &meta);
         self.bodies.event(seq, &meta);
         let fault = self.calls.event(seq, &meta);
         self.report(fault);

@@ -85,6 +85,11 @@ pub enum Fault {
         /// The event that it says it was kept with.
         seq: i64,
     },
+    /// The text of a tool's definition is not one that its event names.
+    Definition {
+        /// The event that it says it was kept with.
+        seq: i64,
+    },
     /// The head that was kept elsewhere is nowhere in this log.
     HeadNotFound,
     /// A checkpoint was taken of events that this log does not have any more.
@@ -189,6 +194,10 @@ impl fmt::Display for Fault {
             Self::Rules { seq } => write!(
                 f,
                 "event {seq}: the text that is kept of its policy file is not what was in force"
+            ),
+            Self::Definition { seq } => write!(
+                f,
+                "event {seq}: the text that is kept of a tool's definition is not what was seen"
             ),
             Self::HeadNotFound => f.write_str(
                 "the expected head is not in this log: it was cut, rolled back or replaced",

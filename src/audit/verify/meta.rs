@@ -60,6 +60,9 @@ pub(super) struct Meta<'a> {
     /// The revision of the rules.
     #[serde(borrow)]
     pub(super) policy: Option<Text<'a>>,
+    /// Definitions of tools that were not known.
+    #[serde(borrow)]
+    pub(super) tools: Option<&'a serde_json::value::RawValue>,
     /// What became of the wall clock.
     #[serde(borrow)]
     pub(super) clock: Option<Text<'a>>,

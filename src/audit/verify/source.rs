@@ -13,7 +13,7 @@ use tokio::sync::mpsc::Sender;
 use super::check::Piece;
 use super::derived::Lookup;
 use super::ledger::{Asked, LedgerTables, Refunded, Sums};
-use super::rules::RulesRow;
+use super::texts::{TextOf, TextRow};
 use crate::audit::behind::load_mark;
 use crate::audit::bodies::{deleted, stored};
 use crate::audit::load_pruned;
@@ -72,7 +72,8 @@ pub(super) async fn read(
         && sums(&mut snapshot, pieces).await?
         && refusals(&mut snapshot, pieces).await?
         && coarse::send_all(&mut snapshot, pieces).await?
-        && rules(&mut snapshot, pieces).await?;
+        && texts(&mut snapshot, (TextOf::Rules, RULES), pieces).await?
+        && texts(&mut snapshot, (TextOf::Definition, DEFINITIONS), pieces).await?;
     if wanted {
         send(pieces, Piece::End).await?;
     }
@@ -329,19 +330,26 @@ async fn refusals(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
     Ok(true)
 }
 
+const RULES: &str = "SELECT revision, seq, text, is_whole FROM policy_file WHERE revision > $1
+    ORDER BY revision LIMIT 1";
+const DEFINITIONS: &str = "SELECT hash, seq, text, is_whole FROM tool_definition WHERE hash > $1
+    ORDER BY hash LIMIT 1";
+
 /// One at a time: each may be a megabyte.
-async fn rules(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
-    let text = "SELECT revision, seq, text, is_whole FROM policy_file WHERE revision > $1
-        ORDER BY revision LIMIT 1";
+async fn texts(
+    db: &mut SqliteConnection,
+    (of, text): (TextOf, &'static str),
+    pieces: &Sender<Piece>,
+) -> Wanted {
     let mut after = String::new();
     loop {
-        let row: Option<RulesRow> = sqlx::query_as(text)
+        let row: Option<TextRow> = sqlx::query_as(text)
             .bind(&after)
             .fetch_optional(&mut *db)
             .await?;
         let Some(row) = row else { return Ok(true) };
         after.clone_from(&row.0);
-        if !send(pieces, Piece::Rules(vec![row])).await? {
+        if !send(pieces, Piece::Texts(of, vec![row])).await? {
             return Ok(false);
         }
     }
