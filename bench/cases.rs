@@ -1,6 +1,5 @@
 //! What is measured, one table each.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::caller::Caller;
-use super::figures::{self, Figure};
+use super::figures::{self, Figure, Wanted};
 use super::gateway::Gateway;
 use super::load::{Load, call_until};
 use super::rules::{self, Era};
@@ -188,12 +187,12 @@ async fn crowd(setting: &Setting) -> anyhow::Result<Outcome> {
     let part = table::part(row.rate(Way::Crowd), row.rate(Way::Process));
     let title = "1,000 agents with a rule each (crowd) against three";
     let mut outcome = Outcome::table((title, vec![row]));
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        outcome.text,
-        "crowd reaches {:.1} % of the calls a second of three agents",
-        part.unwrap_or(f64::NAN) * 100.0
-    );
+    outcome.figures.extend(Figure::of(
+        "calls a second, 1,000 agents of three",
+        "%",
+        Wanted::AtLeast(95.0),
+        part.map(|part| part * 100.0),
+    ));
     Ok(outcome)
 }
 

@@ -79,6 +79,7 @@ pub(super) fn of_small(rows: &[Row]) -> Vec<Figure> {
         );
         let grown = part(row.cpu(Way::Filled), row.cpu(Way::Process));
         let grown = grown.map(|grown| (grown - 1.0) * 100.0);
+        let spread = |way| part(row.p99(way), row.p50(way));
         let (process, power) = (row.rate(Way::Process), row.rate(Way::Power));
         let (cpu, power_cpu) = (row.cpu(Way::Process), row.cpu(Way::Power));
         figures.extend([
@@ -106,6 +107,13 @@ pub(super) fn of_small(rows: &[Row]) -> Vec<Figure> {
                 AtLeast(27e3),
                 power,
             ),
+            Figure::of(
+                "p99 of p50, process",
+                "x",
+                AtMost(3.0),
+                spread(Way::Process),
+            ),
+            Figure::of("p99 of p50, power", "x", AtMost(3.0), spread(Way::Power)),
             Figure::of("CPU a call, process", "us", AtMost(40.0), cpu),
             Figure::of("CPU a call, power", "us", AtMost(40.0), power_cpu),
             Figure::of(

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::caller::{Caller, is_result};
 use super::cases::{self, Outcome};
+use super::figures::{Figure, Wanted};
 use super::gateway::Gateway;
 use super::load::{Load, Measured};
 use super::rules::{self, Era};
@@ -79,9 +80,16 @@ pub(super) async fn run(setting: &Setting) -> anyhow::Result<Outcome> {
         });
     }
     gateway.stop().await?;
+    let (text, goodput) = render(&rounds, connections);
+    let figure = Figure::of(
+        "results under pressure, of the peak",
+        "%",
+        Wanted::AtLeast(80.0),
+        Some(goodput),
+    );
     Ok(Outcome {
-        text: render(&rounds, connections),
-        figures: Vec::new(),
+        text,
+        figures: figure.into_iter().collect(),
     })
 }
 
@@ -175,7 +183,8 @@ fn wait(answer: &[u8]) -> Option<Duration> {
 /// What a line of the text says of one round: a rate, half of the times, 99 of 100, in microseconds.
 type Said = fn(&Round) -> [f64; 3];
 
-fn render(rounds: &[Round], connections: usize) -> String {
+/// The text, and the part of the peak that is reached under pressure, in per cent.
+fn render(rounds: &[Round], connections: usize) -> (String, f64) {
     let lines: [(&str, Said); 4] = [
         ("peak, 64 callers", |round| of(&round.peak)),
         ("results under pressure", |round| {
@@ -187,7 +196,7 @@ fn render(rounds: &[Round], connections: usize) -> String {
         ("64 callers afterwards", |round| of(&round.after)),
     ];
     let mut text = format!("{connections} callers at once; times in us\n");
-    let mut peak = None;
+    let (mut peak, mut shares) = (None, Vec::new());
     for (what, said) in lines {
         let figure = |place: usize| {
             let figures = rounds.iter().map(|round| said(round)[place]);
@@ -195,13 +204,15 @@ fn render(rounds: &[Round], connections: usize) -> String {
         };
         let (rate, p50, p99) = (figure(0), figure(1), figure(2));
         let share = rate / *peak.get_or_insert(rate) * 100.0;
+        shares.push(share);
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
             "{what:<24}{rate:>9.0} /s{share:>8.1} % of peak   p50{p50:>9.0}   p99{p99:>9.0}"
         );
     }
-    text + &render_refusals(rounds)
+    let goodput = shares.get(1).copied().unwrap_or(f64::NAN);
+    (text + &render_refusals(rounds), goodput)
 }
 
 fn of(measured: &Measured) -> [f64; 3] {
