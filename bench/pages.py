@@ -9,6 +9,7 @@ the first, the median and the slowest answer in milliseconds with the size as it
 tool with and without twenty readers beside it. Everything stays on the loopback interface and ends by itself.
 """
 
+import argparse
 import gzip
 import hashlib
 import json
@@ -18,7 +19,6 @@ import pathlib
 import re
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -45,9 +45,8 @@ PAGES = [
 
 
 class Gateway:
-    def __init__(self, db):
+    def __init__(self, binary, db):
         self.folder = tempfile.TemporaryDirectory()
-        binary = ROOT / "target/release/hayward"
         rules = pathlib.Path(self.folder.name) / "permissions.yaml"
         digest = hashlib.sha256(TOKEN.encode()).hexdigest()
         agents = "".join(
@@ -159,10 +158,21 @@ def beside(gateway):
               f"({rate:.0f} pages/s): p50 {watched[0]:.2f} ms, p99 {watched[1]:.2f} ms")
 
 
-gateway = Gateway(sys.argv[1])
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("db", type=pathlib.Path, help="a log that fill made")
+    parser.add_argument("--gateway", type=pathlib.Path, default=ROOT / "target/release/hayward", help="the program")
+    parser.add_argument("--pages", action="store_true", help="only ask for each page")
+    parser.add_argument("--calls", action="store_true", help="only call beside readers")
+    return parser.parse_args()
+
+
+given = arguments()
+gateway = Gateway(given.gateway.resolve(), given.db)
 try:
-    if "--calls" not in sys.argv:
+    if not given.calls:
         pages(gateway)
-    beside(gateway)
+    if not given.pages:
+        beside(gateway)
 finally:
     gateway.stop()

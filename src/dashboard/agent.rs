@@ -238,7 +238,7 @@ fn view(
         ),
         all: links.list("agents"),
         owner: text(agent.and_then(|agent| agent.owner.as_ref())),
-        seen: found.seen.map(|at| watch.tell_minutes(at)),
+        seen: found.seen.map(|at| watch.tell_last(at)),
         numbers: links.numbers(&found.counts, &[(Key::Agent, name)]),
         spend: who::spent(found.spent.iter()),
         place: agent

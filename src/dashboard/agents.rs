@@ -285,7 +285,7 @@ fn row(agent: &Known<'_>, links: &Links, watch: Watch<'_>) -> Row {
             .unwrap_or_default(),
         tags,
         is_gone: rule.is_none(),
-        seen: agent.seen.map(|at| watch.tell_minutes(at)),
+        seen: agent.seen.map(|at| watch.tell_last(at)),
         numbers: links.numbers(&agent.counts, &[(Key::Agent, name)]),
         spend: agent.spend.clone(),
         grants: rule.map_or(0, |rule| rule.grants.len()),

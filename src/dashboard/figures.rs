@@ -2,6 +2,9 @@
 
 use crate::types::{Timestamp, Zone};
 
+/// Hours of UTC, by which sums are kept.
+const HOUR_US: i64 = 3_600 * 1_000_000;
+
 /// A count with a thin space between thousands: `12 408`.
 pub(super) fn count(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
@@ -105,6 +108,15 @@ impl Watch<'_> {
         self.tell_as(at, "%H:%M")
     }
 
+    /// When something happened last, by sums of hours or by an event: what is a full hour was after it, not at it.
+    pub(super) fn tell_last(&self, at: Timestamp) -> When {
+        let mut told = self.tell_minutes(at);
+        if at.micros() % HOUR_US == 0 {
+            told.time.insert_str(0, "after ");
+        }
+        told
+    }
+
     fn tell_as(&self, at: Timestamp, time: &str) -> When {
         let local = at.in_zone(self.zone);
         let now = self.now.in_zone(self.zone);
@@ -184,6 +196,12 @@ mod tests {
         assert_eq!(watch.tell(now).line(), "00:00:00 +01:00");
         let before = Timestamp::from_micros(now.micros() - 1);
         assert_eq!(watch.tell_minutes(before).line(), "Fri 20 Nov 23:59 +01:00");
+        assert_eq!(watch.tell_last(before).line(), "Fri 20 Nov 23:59 +01:00");
+        let hour = Timestamp::from_micros(now.micros() - HOUR_US);
+        assert_eq!(
+            watch.tell_last(hour).line(),
+            "Fri 20 Nov after 23:00 +01:00"
+        );
         let summer = Timestamp::from_micros(1_752_000_000_000_000);
         assert_eq!(watch.tell(summer).line(), "8 Jul 2025 20:40:00 +02:00");
     }

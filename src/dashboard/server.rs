@@ -100,7 +100,7 @@ pub(super) async fn page(Path(name): Path<String>, visit: Visit) -> Result<Respo
         lead: lead(&counts, &times, tools.len(), &in_time(&visit)),
         all: links.list("servers"),
         twins: twins::at(&format!("{}/tools", visit.path), &visit),
-        seen: last.map(|at| watch.tell_minutes(at)),
+        seen: last.map(|at| watch.tell_last(at)),
         numbers: links.numbers(&counts, &[(Key::Server, &name)]),
         took: percentiles(&times),
         chart: slices.stack(&found.series, watch, href),

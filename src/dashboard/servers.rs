@@ -250,7 +250,7 @@ fn row(server: &Known<'_>, links: &Links, watch: Watch<'_>) -> Row {
             .unwrap_or_default(),
         tags: tags(server.rule),
         state: State::of(server.state.as_ref(), watch),
-        seen: server.seen.map(|at| watch.tell_minutes(at)),
+        seen: server.seen.map(|at| watch.tell_last(at)),
         numbers: links.numbers(&server.counts, &[(Key::Server, server.name)]),
         share: percent(server.counts.bad(), server.counts.ended()),
         is_bad: is_bad(&server.counts),

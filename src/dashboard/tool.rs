@@ -210,7 +210,7 @@ fn view(
             .collect(),
         is_server_known: rule.is_some(),
         lead: lead(&counts, &took.times, found.agents.len(), &in_time(visit)),
-        seen: found.seen.map(|at| watch.tell_minutes(at)),
+        seen: found.seen.map(|at| watch.tell_last(at)),
         numbers: links.numbers(&counts, &which),
         took: percentiles(&took.times),
         asked: bytes(took.bytes_in),
