@@ -22,6 +22,10 @@ const NEW_NAME: &str = "INSERT INTO name (id, text) VALUES (?, ?)";
 const NEW_EVENT: &str = "INSERT INTO event
     (seq, at_us, kind, call_id, agent_id, server_id, tool_id, reason, meta, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
+/// The events that `event_of_gateway` finds; written as in that index, or SQLite would not use it.
+pub(super) const OF_GATEWAY: &str = "(kind = 'started' OR kind = 'stopped' OR kind = 'accepted' OR kind = 'checkpoint' OR kind = 'clock' OR
+    kind = 'refunded' OR kind = 'repaired' OR kind = 'unfrozen')";
+
 const REPEAT: &str =
     "INSERT INTO repeat (id, refusal, times, first_us, last_us) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET

@@ -8,15 +8,12 @@ use sqlx::{Connection, SqliteConnection};
 
 use super::{Extent, at_of, extent, first_since};
 use crate::audit::Kind;
+use crate::audit::log::OF_GATEWAY;
 use crate::db::DbError;
 use crate::types::{Timestamp, hex};
 
 /// Rows of one kind that are read at most.
 const MAX_ROWS: i64 = 2_000;
-
-/// The events that `event_of_gateway` finds; written as in that index, or SQLite would not use it.
-const OF_GATEWAY: &str = "(kind = 'started' OR kind = 'stopped' OR kind = 'accepted' OR kind = 'checkpoint' OR kind = 'clock' OR
-    kind = 'refunded' OR kind = 'repaired' OR kind = 'unfrozen')";
 
 /// Reads several things in one state of the file, whatever is written meanwhile.
 ///

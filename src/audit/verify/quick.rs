@@ -3,7 +3,7 @@
 //! It takes the hash before the last events as it stands, and finds a file that was damaged, torn, or edited where
 //! money is counted now. What it cannot find is for the whole check to find.
 
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::check::{Check, Piece};
 use super::marks::Marks;
@@ -11,18 +11,15 @@ use super::meta::Meta;
 use super::{Fault, Known, Verified, source, verify_against};
 use crate::audit::chain::{Head, next_hash};
 use crate::audit::load_pruned;
-use crate::audit::log::{load_checkpoint, load_piece};
-use crate::audit::lookups::{CHUNK, seqs};
+use crate::audit::log::{OF_GATEWAY, load_checkpoint, load_piece};
 use crate::db::{DbError, LogId, Readers, read_identity};
 
 /// The last events, which are checked like all are by the whole check.
 const TAIL: i64 = 10_000;
 
-/// The last checkpoints before these events. Each is a page of the file, which may have to come from the disk.
-const CHECKPOINTS: usize = 1_000;
-
-/// Stretches of the lists that are looked through for them at once, from the end.
-const CHUNKS: i64 = 64;
+/// The last events before these that the gateway wrote of itself: checkpoints, nearly all of them. Each is a page of the file,
+/// which may have to come from the disk.
+const CHECKPOINTS: i64 = 1_000;
 
 /// Events in one piece.
 const PIECE: i64 = 2_048;
@@ -107,12 +104,9 @@ async fn checkpoints(
         ..Known::default()
     };
     let (mut marks, mut faults) = Marks::new(log, key);
-    let text = "SELECT e.seq, before.hash, e.meta, e.hash FROM json_each($1) AS listed
-        CROSS JOIN event AS e ON e.seq = listed.value
-        CROSS JOIN event AS before ON before.seq = e.seq - 1 ORDER BY e.seq";
-    let listed = listed(db, until).await?;
-    let rows: Vec<CheckpointColumns> = sqlx::query_as(text)
-        .bind(serde_json::Value::from(listed).to_string())
+    let rows: Vec<CheckpointColumns> = sqlx::query_as(AssertSqlSafe(checkpoints_until()))
+        .bind(until)
+        .bind(CHECKPOINTS)
         .fetch_all(&mut *db)
         .await?;
     for (seq, before, meta, hash) in rows {
@@ -155,26 +149,16 @@ async fn checkpoints(
     Ok(faults)
 }
 
-/// The events up to one that carry a checkpoint, as the lookups list them.
-async fn listed(db: &mut SqliteConnection, until: i64) -> Result<Vec<i64>, DbError> {
-    let text = "SELECT chunk, places FROM json_each($1) AS c
-        CROSS JOIN json_each('[\"checkpoint\",\"started\",\"stopped\"]') AS t
-        CROSS JOIN lookup ON chunk = c.value AND dimension = 'kind' AND term = t.value";
-    let (mut found, mut end) = (Vec::new(), until.div_euclid(CHUNK).saturating_add(1));
-    while end > 0 && found.len() < CHECKPOINTS {
-        let begin = end.saturating_sub(CHUNKS).max(0);
-        let chunks = serde_json::Value::from_iter(begin..end).to_string();
-        let lists: Vec<(i64, Vec<u8>)> = sqlx::query_as(text)
-            .bind(chunks)
-            .fetch_all(&mut *db)
-            .await?;
-        let listed = lists.iter().flat_map(|(chunk, list)| seqs(*chunk, list));
-        // The first event has none before it.
-        found.extend(listed.filter(|seq| (2..=until).contains(seq)));
-        end = begin;
-    }
-    found.sort_unstable();
-    Ok(found.split_off(found.len().saturating_sub(CHECKPOINTS)))
+/// The events up to one that may carry a checkpoint, with the hash before each. The first event has none before it. Found by
+/// their index: a search in lookups reads whole lists of places to compare two keys.
+fn checkpoints_until() -> String {
+    format!(
+        "SELECT e.seq, before.hash, e.meta, e.hash FROM
+            (SELECT seq FROM event WHERE {OF_GATEWAY} AND seq BETWEEN 2 AND $1 ORDER BY seq DESC LIMIT $2) AS listed
+        CROSS JOIN event AS e ON e.seq = listed.seq
+        CROSS JOIN event AS before ON before.seq = e.seq - 1
+        WHERE e.kind IN ('checkpoint', 'started', 'stopped') ORDER BY e.seq"
+    )
 }
 
 /// Windows that hold something else than their open calls do.
@@ -194,4 +178,31 @@ async fn holds(db: &mut SqliteConnection) -> Result<Vec<Fault>, DbError> {
             events,
         });
     Ok(faults.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{self, Durability};
+
+    #[tokio::test]
+    async fn checkpoints_are_found_by_their_index_and_not_by_reading_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let database = db::open(&path, Durability::Process).await.unwrap();
+        database.close().await.unwrap();
+        let readers = Readers::open(&path).await.unwrap();
+        let plan = format!("EXPLAIN QUERY PLAN {}", checkpoints_until());
+        let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(AssertSqlSafe(plan))
+            .bind(9)
+            .bind(CHECKPOINTS)
+            .fetch_all(readers.pool())
+            .await
+            .unwrap();
+        let steps: Vec<String> = plan.into_iter().map(|(.., step)| step).collect();
+        let by_index = |step: &&String| step.contains("event_of_gateway (seq");
+        assert_eq!(steps.iter().filter(by_index).count(), 1, "{steps:?}");
+        let scans = |step: &String| step.starts_with("SCAN event");
+        assert!(!steps.iter().any(scans), "{steps:?}");
+    }
 }

@@ -264,6 +264,8 @@ async fn the_end_of_a_long_log_is_sound_whatever_went_before_it() {
         .unwrap()
         .close(failed(2), Ending::Unclear)
         .await;
+    let early = Entry::new(Kind::Checkpoint);
+    desk.recorder.note(early).await.unwrap();
     for _ in 0..41 {
         let notes = (0..256).map(|_| desk.recorder.note(Entry::new(Kind::Policy)));
         futures_util::future::join_all(notes).await;
@@ -296,6 +298,20 @@ async fn the_end_of_a_long_log_is_sound_whatever_went_before_it() {
     let quickly = audit::verify_quickly(&readers, audit::Known::default());
     let found = quickly.await.unwrap().unwrap();
     assert_eq!(found.faults.len(), 2, "{:?}", found.faults);
+    readers.close().await;
+    // An event that may carry a checkpoint, long before them.
+    let mut database = db::open(&path, Durability::Process).await.unwrap();
+    let change = "UPDATE event SET meta = replace(meta, 'checkpoint', 'checkpaint') WHERE kind = 'checkpoint' AND seq < 100";
+    database
+        .transact(|tx| tx.execute("DROP TRIGGER event_never_changes", ()))
+        .unwrap();
+    let changed = database.transact(|tx| tx.execute(change, ())).unwrap();
+    assert_eq!(changed, 1);
+    database.close().await.unwrap();
+    let readers = db::Readers::open(&path).await.unwrap();
+    let quickly = audit::verify_quickly(&readers, audit::Known::default());
+    let found = quickly.await.unwrap().unwrap();
+    assert_eq!(found.faults.len(), 3, "{:?}", found.faults);
 }
 
 #[tokio::test]
