@@ -17,8 +17,7 @@ use crate::db::{DbError, LogId, Readers, read_identity};
 /// The last events, which are checked like all are by the whole check.
 const TAIL: i64 = 10_000;
 
-/// The last events before these that the gateway wrote of itself: checkpoints, nearly all of them. Each is a page of the file,
-/// which may have to come from the disk.
+/// The last checkpoints before these events. Each is a page of the file, which may have to come from the disk.
 const CHECKPOINTS: i64 = 1_000;
 
 /// Events in one piece.
@@ -149,15 +148,15 @@ async fn checkpoints(
     Ok(faults)
 }
 
-/// The events up to one that may carry a checkpoint, with the hash before each. The first event has none before it. Found by
-/// their index: a search in lookups reads whole lists of places to compare two keys.
+/// The last events up to one that may carry a checkpoint, with the hash before each. The first event has none before it.
+/// Found by their index: a search in lookups reads whole lists of places to compare two keys.
 fn checkpoints_until() -> String {
     format!(
         "SELECT e.seq, before.hash, e.meta, e.hash FROM
-            (SELECT seq FROM event WHERE {OF_GATEWAY} AND seq BETWEEN 2 AND $1 ORDER BY seq DESC LIMIT $2) AS listed
+            (SELECT seq FROM event WHERE {OF_GATEWAY} AND kind IN ('checkpoint', 'started', 'stopped')
+                AND seq BETWEEN 2 AND $1 ORDER BY seq DESC LIMIT $2) AS listed
         CROSS JOIN event AS e ON e.seq = listed.seq
-        CROSS JOIN event AS before ON before.seq = e.seq - 1
-        WHERE e.kind IN ('checkpoint', 'started', 'stopped') ORDER BY e.seq"
+        CROSS JOIN event AS before ON before.seq = e.seq - 1 ORDER BY e.seq"
     )
 }
 
