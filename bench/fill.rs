@@ -311,6 +311,12 @@ impl Log {
             let mark = self.database.transact(|tx| slice.write(tx))?;
             self.behind.built(mark);
         }
+        while self.behind.has_to_pack() {
+            let next = self.behind.next_to_pack(self.database.connection());
+            if let Some(piece) = next.await? {
+                self.database.transact(|tx| piece.write(tx))?;
+            }
+        }
         self.ledger = LedgerRows::default();
         self.batches += 1;
         if self.batches.is_multiple_of(BATCHES) {

@@ -1,15 +1,16 @@
 //! Builds lookups and sums behind the writer, slice by slice, with a mark that moves in the same commit.
 //!
 //! The events come from the writer's hands while they are there, and are read from the file otherwise: after a
-//! start, and after an upgrade of a file that never had lookups.
+//! start, and after an upgrade of a file that never had lookups. Sums of days that are over are packed afterwards.
 
 use std::collections::{HashSet, VecDeque};
 
 use sqlx::SqliteConnection;
 
-use super::coarse::Coarse;
+use super::coarse::{Coarse, DAY_US, begins};
 use super::log::{Chained, load_openings, load_piece};
 use super::lookups::Lists;
+use super::packing::{self, Piece};
 use super::rollups::Rollups;
 use super::row::{self, EventRow};
 use super::seen::{Opened, Openings, closes};
@@ -25,8 +26,20 @@ const KEPT: usize = 16_384;
 pub struct Behind {
     /// The last event they cover.
     mark: i64,
+    /// The beginning of the day of UTC that it lies in.
+    day_us: i64,
+    /// All sums of days before this one are packed.
+    packed_us: i64,
     /// The newest events, without a gap up to the end of the log.
     kept: VecDeque<Chained>,
+}
+
+/// How far lookups and sums come with a slice.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    seq: i64,
+    /// When that event was written; `None` when the slice has none.
+    at_us: Option<i64>,
 }
 
 impl Behind {
@@ -36,8 +49,14 @@ impl Behind {
     /// When SQLite refuses.
     pub async fn load(db: &mut SqliteConnection) -> Result<Self, DbError> {
         let mark = load_mark(db).await?;
-        let kept = VecDeque::new();
-        Ok(Self { mark, kept })
+        let at_us = sqlx::query_scalar("SELECT at_us FROM event WHERE seq = $1");
+        let at_us: Option<i64> = at_us.bind(mark).fetch_optional(db).await?;
+        Ok(Self {
+            mark,
+            day_us: at_us.map_or(i64::MIN, |at_us| begins(at_us, DAY_US)),
+            packed_us: i64::MIN,
+            kept: VecDeque::new(),
+        })
     }
 
     /// Takes events whose commit held.
@@ -76,12 +95,35 @@ impl Behind {
     }
 
     /// Moves on after the commit of a slice.
-    pub fn built(&mut self, mark: i64) {
-        self.mark = mark;
-        let covered = |event: &Chained| event.seq() <= mark;
+    pub fn built(&mut self, mark: Mark) {
+        self.mark = mark.seq;
+        if let Some(at_us) = mark.at_us {
+            self.day_us = begins(at_us, DAY_US);
+        }
+        let covered = |event: &Chained| event.seq() <= mark.seq;
         while self.kept.front().is_some_and(covered) {
             self.kept.pop_front();
         }
+    }
+
+    /// Whether there may be sums of days that are over and are not packed.
+    pub fn has_to_pack(&self) -> bool {
+        self.packed_us < self.day_us
+    }
+
+    /// Reads the next sums that can be packed. `None` when all are, which is remembered.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub async fn next_to_pack(
+        &mut self,
+        db: &mut SqliteConnection,
+    ) -> Result<Option<Piece>, DbError> {
+        let piece = packing::next(db, self.day_us).await?;
+        if piece.is_none() {
+            self.packed_us = self.day_us;
+        }
+        Ok(piece)
     }
 }
 
@@ -100,7 +142,7 @@ pub struct Slice {
     lists: Lists,
     rollups: Rollups,
     coarse: Coarse,
-    mark: i64,
+    mark: Mark,
 }
 
 impl Slice {
@@ -123,7 +165,10 @@ impl Slice {
             lists,
             rollups,
             coarse,
-            mark: rows.last().map_or(mark, |row| row.seq),
+            mark: Mark {
+                seq: rows.last().map_or(mark, |row| row.seq),
+                at_us: rows.last().map(|row| row.at_us),
+            },
         })
     }
 
@@ -131,12 +176,12 @@ impl Slice {
     ///
     /// # Errors
     /// When SQLite refuses; nothing of the transaction may be kept then.
-    pub fn write(&self, tx: &mut WriteTx<'_>) -> Result<i64, DbError> {
+    pub fn write(&self, tx: &mut WriteTx<'_>) -> Result<Mark, DbError> {
         self.lists.write(tx)?;
         self.rollups.write(tx)?;
         self.coarse.write(tx)?;
         let note = "UPDATE lookup_mark SET seq = ? WHERE one = 1";
-        tx.prepare(note)?.change([self.mark])?;
+        tx.prepare(note)?.change([self.mark.seq])?;
         Ok(self.mark)
     }
 }

@@ -1,11 +1,12 @@
 //! Sums by the hour and the day: what pages about weeks and years count with. Kept like [`super::rollups`], with
 //! which they share the mark.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::counts::{COUNTS, Counts};
+use super::counts::{COLUMNS, COUNTS, Counts};
 use super::histogram::{BUCKETS, bucket};
-use super::rollups::{Sums, quarter};
+use super::rollups::{self, Sums, quarter};
 use super::seen::{Seen, What};
 use crate::db::{DbError, ToSql, WriteTx, params_from_iter};
 
@@ -18,7 +19,10 @@ pub(super) const HOUR_US: i64 = 3_600 * 1_000_000;
 pub(super) const DAY_US: i64 = 24 * HOUR_US;
 
 /// Columns of sums in front of those by class of time: the counts, bytes in, bytes out.
-const SUMS: usize = COUNTS + 2;
+pub(super) const SUMS: usize = COUNTS + 2;
+
+/// The most columns that a table has.
+pub(super) const WIDEST: usize = SUMS + BUCKETS;
 
 /// The tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +36,9 @@ pub(super) enum Table {
     RefusalDay,
     SpendQuarter,
     SpendDay,
+    /// Those of [`super::rollups`], which are written there.
+    Rollup,
+    RollupRefusal,
 }
 
 /// The numbers of a primary key, in its order, and nothing behind them.
@@ -59,12 +66,14 @@ pub(super) enum Values {
     Counts,
     /// The same with bytes and classes of time.
     Wide,
+    /// Calls, their ends, what they were charged, and six classes of time.
+    Rollup,
     /// One number, in the column of this name.
     One(&'static str),
 }
 
 impl Table {
-    /// All of them.
+    /// All that are written here.
     pub(super) const ALL: [Self; 9] = [
         Self::AllQuarter,
         Self::AgentHour,
@@ -75,6 +84,18 @@ impl Table {
         Self::RefusalDay,
         Self::SpendQuarter,
         Self::SpendDay,
+    ];
+
+    /// Those whose key begins with the time and then has names: they are packed when a day of UTC is over.
+    pub(super) const PACKED: [Self; 8] = [
+        Self::AgentDay,
+        Self::ToolDay,
+        Self::PairDay,
+        Self::RefusalDay,
+        Self::SpendDay,
+        Self::SpendQuarter,
+        Self::Rollup,
+        Self::RollupRefusal,
     ];
 
     /// How it looks.
@@ -106,6 +127,51 @@ impl Table {
             Self::RefusalDay => by_text("refusal_day", PAIR, "reason", "refused"),
             Self::SpendQuarter => by_text("spend_quarter", QUARTER, "unit", "amount"),
             Self::SpendDay => by_text("spend_day", PAIR, "unit", "amount"),
+            Self::Rollup => Shape {
+                values: Values::Rollup,
+                ..shape("rollup", QUARTER, 0)
+            },
+            Self::RollupRefusal => by_text("rollup_refusal", QUARTER, "reason", "refused"),
+        }
+    }
+}
+
+impl Shape {
+    /// The columns, in the order of the table.
+    pub(super) fn columns(&self) -> Vec<Cow<'static, str>> {
+        let key = self.key.iter().copied().chain(self.text);
+        let counts = COLUMNS.into_iter();
+        let mut columns: Vec<Cow<'static, str>> = key.map(Cow::from).collect();
+        match self.values {
+            Values::Counts => columns.extend(counts.map(Cow::from)),
+            Values::Wide => {
+                columns.extend(counts.chain(["bytes_in", "bytes_out"]).map(Cow::from));
+                columns.extend((0..BUCKETS).map(|class| Cow::from(format!("b{class:02}"))));
+            }
+            Values::Rollup => columns.extend(rollups::COLUMNS.map(Cow::from)),
+            Values::One(column) => columns.push(column.into()),
+        }
+        columns
+    }
+
+    /// The columns of the key.
+    pub(super) fn whole_key(&self) -> Vec<&'static str> {
+        self.key.iter().copied().chain(self.text).collect()
+    }
+
+    /// Agent, server and tool of the numbers behind the time; 0 for what the table does not have.
+    pub(super) fn ids(&self, [first, second, third]: [i64; 3]) -> [i64; 3] {
+        match self.key {
+            [_, "server_id", ..] => [0, first, second],
+            _ => [first, second, third],
+        }
+    }
+
+    /// The other way round.
+    pub(super) fn numbers(&self, [agent, server, tool]: [i64; 3]) -> [i64; 3] {
+        match self.key {
+            [_, "server_id", ..] => [server, tool, 0],
+            _ => [agent, server, tool],
         }
     }
 }
@@ -115,7 +181,8 @@ impl Values {
     pub(super) fn width(self) -> usize {
         match self {
             Self::Counts => COUNTS,
-            Self::Wide => SUMS + BUCKETS,
+            Self::Wide => WIDEST,
+            Self::Rollup => rollups::COLUMNS.len(),
             Self::One(_) => 1,
         }
     }
@@ -199,7 +266,7 @@ pub(super) fn begins(at_us: i64, unit: i64) -> i64 {
 
 /// The sums of one row, all columns that any table has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Row([i64; SUMS + BUCKETS]);
+struct Row([i64; WIDEST]);
 
 /// What a run of events adds to the tables.
 #[derive(Debug, Default)]
@@ -210,7 +277,7 @@ impl Coarse {
     pub(super) fn add(&mut self, seen: &Seen<'_>) {
         parts(seen, |table, key, text, added| {
             let row = self.0.entry((table, key, text.to_owned()));
-            let row = row.or_insert(Row([0; SUMS + BUCKETS]));
+            let row = row.or_insert(Row([0; WIDEST]));
             for (column, value) in added.values(table.shape().values) {
                 if let Some(sum) = row.0.get_mut(column) {
                     *sum = sum.saturating_add(value);
@@ -249,6 +316,7 @@ mod tests {
             let shape = table.shape();
             let texts = usize::from(shape.text.is_some());
             let columns = shape.key.len() + texts + shape.values.width();
+            assert_eq!(shape.columns().len(), columns, "{table:?}");
             let text = statements::of(table);
             let marks = vec!["?"; columns].join(", ");
             let keys = shape.key.join(", ");
@@ -257,7 +325,28 @@ mod tests {
             assert!(text.starts_with(&head), "{table:?}");
             let (named, _) = text.split_once(')').unwrap();
             assert_eq!(named.matches(',').count() + 1, columns, "{table:?}");
+            let named = named.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(
+                named.ends_with(&shape.columns().join(", ")),
+                "{table:?}: {named}"
+            );
         }
+    }
+
+    #[test]
+    fn the_numbers_of_a_row_are_told_apart_by_its_table_and_put_together_again() {
+        let found = Table::PACKED.map(|table| {
+            let shape = table.shape();
+            assert_eq!(shape.time, 0, "{table:?}");
+            let mut numbers = [7, 8, 9];
+            numbers[shape.key.len() - 1..].fill(0);
+            let ids = shape.ids(numbers);
+            assert_eq!(shape.numbers(ids), numbers, "{table:?}");
+            ids
+        });
+        let pair = [7, 8, 9];
+        let [agent, tool, pairs @ ..] = found;
+        assert_eq!((agent, tool, pairs), ([7, 0, 0], [0, 7, 8], [pair; 6]));
     }
 
     #[test]

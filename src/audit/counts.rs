@@ -1,6 +1,6 @@
 //! How many calls there were and how they ended: what every table of sums has in common. Pure.
 
-use super::rollups::Sums;
+use super::rollups::{self, Sums};
 
 /// Columns of a [`Counts`].
 pub(super) const COUNTS: usize = 8;
@@ -111,6 +111,12 @@ impl From<[i64; COUNTS]> for Counts {
 
 impl From<&Sums> for Counts {
     fn from(sums: &Sums) -> Self {
+        Self::from(sums.columns())
+    }
+}
+
+impl From<[i64; rollups::COLUMNS.len()]> for Counts {
+    fn from(columns: [i64; rollups::COLUMNS.len()]) -> Self {
         let [
             admitted,
             refused,
@@ -122,7 +128,7 @@ impl From<&Sums> for Counts {
             _charged,
             latency_us,
             ..,
-        ] = sums.columns();
+        ] = columns;
         Self {
             admitted,
             refused,

@@ -17,6 +17,8 @@ mod folds;
 mod histogram;
 mod log;
 mod lookups;
+mod packed;
+mod packing;
 mod prune;
 pub mod read;
 mod redact;

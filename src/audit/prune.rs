@@ -119,7 +119,7 @@ pub async fn is_pruning(db: &mut SqliteConnection) -> Result<bool, DbError> {
 
 /// What goes with the events, in the order in which it goes. Events go last: as long as one is there, it is known
 /// that not everything has gone.
-const PIECES: [&str; 15] = [
+const PIECES: [&str; 16] = [
     "DELETE FROM lookup WHERE (chunk, dimension, term) IN (SELECT chunk, dimension, term FROM lookup
         WHERE chunk < (SELECT last_seq / $2 FROM pruned) LIMIT $1)",
     "DELETE FROM rollup WHERE (quarter_us, agent_id, server_id, tool_id) IN (
@@ -154,6 +154,11 @@ const PIECES: [&str; 15] = [
     "DELETE FROM spend_day WHERE (day_us, agent_id, server_id, tool_id, unit) IN (
         SELECT day_us, agent_id, server_id, tool_id, unit FROM spend_day
         WHERE day_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
+    // Of quarters of an hour, those of the last day stay together: some may be of what stays.
+    "DELETE FROM packed_day WHERE id IN (
+        SELECT id FROM packed_day WHERE day_us < (SELECT until_us FROM pruned) AND $2 > 0 AND (
+            sums IN ('agent_day', 'tool_day', 'pair_day', 'refusal_day', 'spend_day')
+            OR day_us <= (SELECT until_us FROM pruned) - 86400000000) LIMIT $1)",
     "DELETE FROM refund WHERE call_id IN (
         SELECT call_id FROM refund WHERE seq <= (SELECT last_seq FROM pruned) AND $2 > 0 LIMIT $1)",
     "DELETE FROM body WHERE seq IN (

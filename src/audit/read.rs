@@ -1,18 +1,18 @@
 //! Reads the log for people: newest first, by sequence, never more than a stated number of events a page.
 //!
 //! Time runs forward in the log, so an instant is found by halving the sequence and needs no index. Only
-//! [`SCAN`] sequence numbers are searched at once, and [`COUNTED`] events counted; whoever asks is told
-//! how far it went.
+//! [`SCAN`] sequence numbers are searched at once; whoever asks is told how far it went.
 
 mod accesses;
 mod calls;
-mod day;
 mod definitions;
+mod edges;
 mod found;
 mod fresh;
 mod latency;
 mod month;
 mod names;
+mod packed;
 mod pairs;
 mod places;
 mod policies;
@@ -38,8 +38,8 @@ use crate::types::Timestamp;
 
 pub use accesses::{AccessRow, accesses};
 pub use calls::{CALLS_A_PAGE, CallsPage, Cursor, Picks, Stopped, Unknown, Wanted, calls};
-pub use day::{Agent, COUNTED, Day, Hour, Tool, Totals, countable, day, refusals, totals};
 pub use definitions::{DefinitionRow, DefinitionSaid, definition_rows, definition_texts};
+pub use edges::INTERVALS;
 pub use fresh::{FRESH, Fresh};
 pub use latency::{Took, latency_by_day};
 pub use month::{
@@ -51,11 +51,9 @@ pub use pairs::{
 };
 pub use policies::{PolicyRow, PolicyText, calls_under, policies, policy_text, revision_of};
 pub use rare::{RARE, RareEvent, rare_events};
-pub use refused::{NewestRefusals, OneRefusal, REFUSALS, newest_refusals};
+pub use refused::{NewestRefusals, OneRefusal, REFUSALS, newest_refusals, refusals};
 pub use row::{CallRow, CallState, Closing, Cost, Opening};
-pub use series::{
-    INTERVALS, agents_last_seen, series_agent, series_all, series_tool, tools_last_seen,
-};
+pub use series::{agents_last_seen, series_agent, series_all, series_tool, tools_last_seen};
 pub use spend::{By, LARGEST, Of, Refused, Spent, refusals_between, spend_between};
 pub use sums::{
     Span, ToolCounts, agent_tools_between, agents_between, tool_agents_between,

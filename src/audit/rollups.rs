@@ -8,7 +8,26 @@ use crate::db::{DbError, WriteTx, params, params_from_iter};
 /// Microseconds that one row sums up. Days and hours begin with a quarter of an hour in every time zone.
 pub(super) const QUARTER_US: i64 = 15 * 60 * 1_000_000;
 
-const NEW_SUMS: &str = "INSERT INTO rollup (quarter_us, agent_id, server_id, tool_id,
+/// The columns that are summed up.
+pub(super) const COLUMNS: [&str; 15] = [
+    "admitted",
+    "refused",
+    "ok",
+    "errors",
+    "failed",
+    "released",
+    "abandoned",
+    "charged",
+    "latency_us",
+    "under_10ms",
+    "under_100ms",
+    "under_1s",
+    "under_10s",
+    "under_1min",
+    "longer",
+];
+
+pub(super) const NEW_SUMS: &str = "INSERT INTO rollup (quarter_us, agent_id, server_id, tool_id,
         admitted, refused, ok, errors, failed, released, abandoned, charged, latency_us,
         under_10ms, under_100ms, under_1s, under_10s, under_1min, longer)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -20,7 +39,7 @@ const NEW_SUMS: &str = "INSERT INTO rollup (quarter_us, agent_id, server_id, too
         under_10ms = under_10ms + excluded.under_10ms, under_100ms = under_100ms + excluded.under_100ms,
         under_1s = under_1s + excluded.under_1s, under_10s = under_10s + excluded.under_10s,
         under_1min = under_1min + excluded.under_1min, longer = longer + excluded.longer";
-const NEW_REFUSALS: &str =
+pub(super) const NEW_REFUSALS: &str =
     "INSERT INTO rollup_refusal (quarter_us, agent_id, server_id, tool_id, reason, refused)
     VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (quarter_us, agent_id, server_id, tool_id, reason) DO UPDATE SET
@@ -75,7 +94,7 @@ impl Sums {
     }
 
     /// The columns from `admitted` to `longer`.
-    pub(super) fn columns(&self) -> [i64; 15] {
+    pub(super) fn columns(&self) -> [i64; COLUMNS.len()] {
         let [a, b, c, d, e, f] = self.took;
         [
             self.admitted,

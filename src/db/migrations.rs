@@ -90,6 +90,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "definitions of tools",
         include_str!("../../migrations/0017_definitions_of_tools.sql"),
     ),
+    (
+        18,
+        "packed days",
+        include_str!("../../migrations/0018_packed_days.sql"),
+    ),
 ];
 
 pub(super) fn migrator() -> Migrator {

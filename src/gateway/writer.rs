@@ -330,6 +330,7 @@ impl Writer {
                         self.health.waits();
                         self.prune_when_due();
                         self.build_quietly().await;
+                        self.pack_when_due().await;
                         self.health.is_answered();
                         continue;
                     }
@@ -346,6 +347,7 @@ impl Writer {
             self.health.waits();
             self.build_when_due().await;
             self.prune_when_due();
+            self.pack_when_due().await;
             self.health.waits();
             self.checkpoint_when_due();
             self.sweep_keys_when_due();

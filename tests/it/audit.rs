@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hayward::audit::{Fault, Known, verify, verify_against};
+use hayward::audit::{Behind, Fault, Known, verify, verify_against};
 use hayward::clock::Clock;
-use hayward::db::Readers;
+use hayward::db::{self, Durability, Readers};
 use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -591,6 +591,134 @@ async fn whoever_changes_the_file_is_found_out() {
             expected,
             "{sql}"
         );
+    }
+}
+
+/// Packs the sums of days that are over, as the writer does.
+async fn pack(file: &Path) -> i64 {
+    let mut database = db::open(file, Durability::Process).await.unwrap();
+    let mut behind = Behind::load(database.connection()).await.unwrap();
+    while behind.has_to_pack() {
+        if let Some(piece) = behind.next_to_pack(database.connection()).await.unwrap() {
+            database.transact(|tx| piece.write(tx)).unwrap();
+        }
+    }
+    let packed = sqlx::query_scalar("SELECT count(*) FROM packed_day");
+    let packed = packed.fetch_one(database.connection()).await.unwrap();
+    database.close().await.unwrap();
+    packed
+}
+
+#[tokio::test]
+async fn the_gateway_packs_sums_of_a_day_that_is_over_and_no_others() {
+    let mut world = world().await;
+    world
+        .agent("clawd")
+        .call("images__imagine", json!({}))
+        .await;
+    world.agent("clawd").call("images__blend", json!({})).await;
+    let midnight = world.clock().now().micros().div_euclid(86_400_000_000) + 1;
+    world.clock().advance(Duration::from_secs(86_400));
+    world.agent("clawd").call("plain__search", json!({})).await;
+    // At its end sums are built of everything, and after the start nobody calls.
+    world.restart(POLICY).await;
+    let readers = Readers::open(world.file()).await.unwrap();
+    let rows = "SELECT (SELECT count(*) FROM rollup WHERE quarter_us < $1),
+        (SELECT count(*) FROM rollup_refusal WHERE quarter_us < $1),
+        (SELECT count(*) FROM pair_day WHERE day_us < $1),
+        (SELECT count(*) FROM pair_day WHERE day_us >= $1), (SELECT count(*) FROM packed_day)";
+    let packing = async {
+        loop {
+            let rows: (i64, i64, i64, i64, i64) = sqlx::query_as(rows)
+                .bind(midnight * 86_400_000_000)
+                .fetch_one(readers.pool())
+                .await
+                .unwrap();
+            if rows == (0, 0, 0, 1, 6) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let packed = tokio::time::timeout(Duration::from_secs(20), packing).await;
+    packed.expect("all sums of the first day, and none of the second, are packed");
+    readers.close().await;
+    let stopped = world.stop().await;
+    assert_eq!(
+        tampered(&stopped.file, stopped.head.hash, "SELECT 1").await,
+        None
+    );
+}
+
+#[tokio::test]
+async fn whoever_changes_packed_sums_is_found_out() {
+    let world = world().await;
+    let clawd = world.agent("clawd");
+    for tool in ["images__imagine", "images__blend", "plain__search"] {
+        clawd.call(tool, json!({})).await;
+    }
+    world.clock().advance(Duration::from_secs(86_400));
+    clawd.call("plain__search", json!({})).await;
+    let stopped = world.stop().await;
+    let packed = pack(&stopped.file).await;
+    assert_eq!(packed, 6, "one of each kind but of spend");
+    let at_us = events(&stopped.file).await[2].meta["at_us"]
+        .as_i64()
+        .unwrap();
+    const DAY_US: i64 = 86_400_000_000;
+    let quarter = Some(Fault::Rollup {
+        at_us: at_us - at_us % 900_000_000,
+    });
+    let at_us = at_us - at_us % DAY_US;
+    let coarse = |table, at_us| Some(Fault::CoarseSums { table, at_us });
+    let table = [
+        ("SELECT 1", None),
+        (
+            "DELETE FROM packed_day WHERE sums = 'agent_day'",
+            coarse("agent_day", at_us),
+        ),
+        (
+            "INSERT INTO packed_day SELECT 99, sums, day_us, first, last, packed FROM packed_day WHERE sums = 'tool_day'",
+            coarse("tool_day", at_us),
+        ),
+        // Pages would not look there.
+        (
+            "UPDATE packed_day SET first = 99, last = 99 WHERE sums = 'tool_day'",
+            coarse("tool_day", at_us),
+        ),
+        (
+            "UPDATE packed_day SET day_us = day_us - 86400000000 WHERE sums = 'pair_day'",
+            coarse("pair_day", at_us - DAY_US),
+        ),
+        // All rows can be read, and then comes something that is none.
+        (
+            "UPDATE packed_day SET packed = CAST(packed || x'80' AS BLOB) WHERE sums = 'pair_day'",
+            coarse("pair_day", at_us),
+        ),
+        (
+            "UPDATE packed_day SET packed = x'00' WHERE sums = 'refusal_day'",
+            coarse("refusal_day", at_us),
+        ),
+        (
+            "DELETE FROM packed_day WHERE sums = 'rollup'",
+            quarter.clone(),
+        ),
+        (
+            "UPDATE packed_day SET sums = 'refusal_day' WHERE sums = 'rollup_refusal'",
+            quarter,
+        ),
+        (
+            "INSERT INTO packed_day SELECT 99, 'no_day', day_us, 0, 0, packed FROM packed_day LIMIT 1",
+            coarse("packed_day", at_us),
+        ),
+        (
+            "UPDATE packed_day SET sums = 'agent_day' WHERE sums = 'pair_day'",
+            coarse("agent_day", at_us),
+        ),
+    ];
+    for (sql, expected) in table {
+        let found = tampered(&stopped.file, stopped.head.hash, sql).await;
+        assert_eq!(found, expected, "{sql}");
     }
 }
 

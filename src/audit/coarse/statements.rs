@@ -1,6 +1,7 @@
 //! The statements that add to the coarse sums.
 
 use super::Table;
+use crate::audit::rollups::{NEW_REFUSALS, NEW_SUMS};
 
 /// The statement of a table.
 pub(super) fn of(table: Table) -> &'static str {
@@ -14,6 +15,8 @@ pub(super) fn of(table: Table) -> &'static str {
         Table::RefusalDay => REFUSAL_DAY,
         Table::SpendQuarter => SPEND_QUARTER,
         Table::SpendDay => SPEND_DAY,
+        Table::Rollup => NEW_SUMS,
+        Table::RollupRefusal => NEW_REFUSALS,
     }
 }
 

@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::fresh::{Fresh, Noted};
 use super::names::number;
-use super::sums::{DAYS, Span};
-use crate::audit::coarse::{DAY_US, begins};
+use super::packed::{Wanted, days_with_rows, each};
+use super::sums::Span;
+use crate::audit::coarse::{DAY_US, SUMS, Table, WIDEST, begins};
 use crate::audit::histogram::{BUCKETS, Histogram};
 use crate::db::DbError;
 use crate::types::Timestamp;
@@ -25,6 +26,19 @@ pub struct Took {
 }
 
 impl Took {
+    /// Adds what the columns of a table of wide sums say.
+    fn add(&mut self, columns: &[i64; WIDEST]) {
+        let Some((sums, classes)) = columns.split_first_chunk::<SUMS>() else {
+            return;
+        };
+        let [.., bytes_in, bytes_out] = *sums;
+        self.bytes_in = self.bytes_in.saturating_add(bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(bytes_out);
+        if let Some(classes) = classes.first_chunk() {
+            self.times.add(&Histogram::new(*classes));
+        }
+    }
+
     fn note(&mut self, noted: &Noted) {
         if let Some(latency_us) = noted.latency_us {
             self.times.count(latency_us);
@@ -69,12 +83,23 @@ pub(super) async fn took(
     );
     // The text is put together from constants of this program alone.
     let query = sqlx::query(AssertSqlSafe(text)).bind(from).bind(to);
-    let rows = query.fetch_all(db).await?;
+    let rows = query.fetch_all(&mut *db).await?;
     let mut took = HashMap::new();
     for row in &rows {
         let (ids, of_tool) = of_row(row)?;
         took.insert(ids, of_tool);
     }
+    let wanted = Wanted {
+        table: Table::ToolDay,
+        time: (from, to),
+        among: &[],
+    };
+    let packed = each::<WIDEST>(db, wanted, |row| {
+        let [_, server, tool] = row.ids;
+        let of_tool: &mut Took = took.entry([server, tool]).or_default();
+        of_tool.add(row.values);
+    });
+    packed.await?;
     for noted in fresh.between(from, to) {
         let [_, server, tool] = noted.ids;
         let of_tool: &mut Took = took.entry([server, tool]).or_default();
@@ -106,24 +131,37 @@ pub async fn latency_by_day(
     };
     let (from, to) = span.days_touched();
     let text = format!(
-        "{DAYS} SELECT day_us, 0, {} FROM day
+        "{} SELECT day_us, 0, {} FROM day
         CROSS JOIN tool_day ON day_us = begins AND server_id = $3 AND tool_id BETWEEN coalesce($4, 0) AND coalesce($4, $5)
         GROUP BY day_us",
+        days_with_rows(Table::ToolDay),
         summed()
     );
     let query = sqlx::query(AssertSqlSafe(text)).bind(from).bind(to);
     let query = query.bind(server).bind(tool).bind(i64::MAX);
-    let rows = query.fetch_all(db).await?;
+    let rows = query.fetch_all(&mut *db).await?;
     let mut days = BTreeMap::new();
     for row in &rows {
         let ([day, _], of_day) = of_row(row)?;
         days.insert(day, of_day);
     }
-    let is_meant = |noted: &&Noted| {
-        let [_, its_server, its_tool] = noted.ids;
+    let is_meant = |[_, its_server, its_tool]: [i64; 3]| {
         its_server == server && tool.is_none_or(|tool| its_tool == tool)
     };
-    for noted in fresh.between(from, to).filter(is_meant) {
+    let wanted = Wanted {
+        table: Table::ToolDay,
+        time: (from, to),
+        among: &[server],
+    };
+    let packed = each::<WIDEST>(db, wanted, |row| {
+        if is_meant(row.ids) {
+            let of_day: &mut Took = days.entry(row.at_us).or_default();
+            of_day.add(row.values);
+        }
+    });
+    packed.await?;
+    let of_tool = fresh.between(from, to).filter(|noted| is_meant(noted.ids));
+    for noted in of_tool {
         let day: &mut Took = days.entry(begins(noted.at_us, DAY_US)).or_default();
         day.note(noted);
     }

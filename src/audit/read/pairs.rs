@@ -1,13 +1,14 @@
 //! Who called what between two instants: by agent and tool, and for one agent by the day.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::fresh::{Fresh, Noted};
+use super::fresh::Fresh;
 use super::names::{Texts, number, numbers};
-use super::sums::{DAYS, Question, SUMMED, Span, ask, busy, counted, qualified};
-use crate::audit::coarse::{DAY_US, begins};
+use super::packed::{Wanted, days_with_rows, each_counts};
+use super::sums::{Question, SUMMED, Span, ask, busy, counted};
+use crate::audit::coarse::{DAY_US, Table, begins};
 use crate::audit::counts::Counts;
 use crate::db::DbError;
 use crate::types::Timestamp;
@@ -60,23 +61,27 @@ pub async fn calls_among(
         .collect();
     let (values, listed) = (values.join(","), list(&agents));
     let days = format!(
-        "{DAYS}, wanted(s, t) AS (VALUES {values}) SELECT agent_id, server_id, tool_id, {CALLS} FROM day
+        "{}, wanted(s, t) AS (VALUES {values}) SELECT agent_id, server_id, tool_id, {CALLS} FROM day
         CROSS JOIN wanted
         CROSS JOIN pair_day ON day_us = begins AND agent_id IN ({listed}) AND server_id = s AND tool_id = t
-        GROUP BY agent_id, server_id, tool_id"
+        GROUP BY agent_id, server_id, tool_id",
+        days_with_rows(Table::PairDay)
     );
     let quarters = format!(
         "SELECT agent_id, server_id, tool_id, {CALLS} FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
         AND agent_id IN ({listed}) AND (server_id, tool_id) IN (VALUES {values}) GROUP BY agent_id, server_id, tool_id"
     );
     let question = Question {
+        table: Table::PairDay,
+        among: &agents,
         days: &days,
         quarters: &quarters,
         ids: &[],
     };
-    let key = |noted: &Noted| {
-        let [agent, server, tool] = noted.ids;
-        (agents.contains(&agent) && wanted.contains(&(server, tool))).then_some(noted.ids)
+    let key = |ids: [i64; 3]| {
+        let [agent, server, tool] = ids;
+        let is_meant = agents.binary_search(&agent).is_ok() && wanted.contains(&(server, tool));
+        is_meant.then_some(ids)
     };
     let sums = ask(db, (fresh, span), question, key).await?;
     let pairs = pairs(db, sums).await?.into_iter();
@@ -98,21 +103,17 @@ pub async fn server_pairs_between(
     let Some(server) = number(db, server).await? else {
         return Ok(Vec::new());
     };
-    let days = format!(
-        "{DAYS} SELECT pair_day.agent_id, server_id, tool_id, COUNTS FROM day
-        CROSS JOIN agent_day ON agent_day.day_us = begins
-        CROSS JOIN pair_day ON pair_day.day_us = begins AND pair_day.agent_id = agent_day.agent_id AND server_id = $3
-        GROUP BY pair_day.agent_id, tool_id"
-    )
-    .replace("COUNTS", &qualified("pair_day"));
     let question = Question {
-        days: &days,
+        table: Table::PairDay,
+        among: &[],
+        days: "SELECT agent_id, server_id, tool_id, COUNTS FROM pair_day WHERE day_us >= $1 AND day_us < $2
+            AND server_id = $3 GROUP BY agent_id, tool_id",
         quarters:
             "SELECT agent_id, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
             AND server_id = $3 GROUP BY agent_id, tool_id",
         ids: &[server],
     };
-    let key = |noted: &Noted| (noted.ids[1] == server).then_some(noted.ids);
+    let key = |ids: [i64; 3]| (ids[1] == server).then_some(ids);
     let sums = ask(db, (fresh, span), question, key).await?;
     pairs(db, sums).await
 }
@@ -174,6 +175,9 @@ pub async fn let_through(
     let mut agents: Vec<i64> = agents.into_values().collect();
     // As above.
     agents.sort_unstable();
+    if agents.is_empty() {
+        return Ok(Vec::new());
+    }
     let (from, to) = span.days_touched();
     let (tool, by) = match tools {
         Tools::One => ("min(tool_id)", "agent_id, server_id"),
@@ -181,10 +185,11 @@ pub async fn let_through(
     };
     // All of an agent is one value: a row costs the library more than SQLite.
     let text = format!(
-        "{DAYS} SELECT agent_id, group_concat(concat_ws(',', server_id, tool), ';') FROM (
+        "{} SELECT agent_id, group_concat(concat_ws(',', server_id, tool), ';') FROM (
             SELECT agent_id, server_id, {tool} AS tool FROM day
             CROSS JOIN pair_day ON day_us = begins AND agent_id IN ({}) WHERE admitted > 0 GROUP BY {by})
         GROUP BY agent_id",
+        days_with_rows(Table::PairDay),
         list(&agents)
     );
     // The text is put together from constants of this program and numbers alone.
@@ -194,7 +199,22 @@ pub async fn let_through(
         let tools = tools.split(';').filter_map(|tool| tool.split_once(','));
         tools.filter_map(|(server, tool)| Some([*agent, server.parse().ok()?, tool.parse().ok()?]))
     });
-    let mut found: BTreeSet<[i64; 3]> = of_agents.collect();
+    let mut found: HashSet<[i64; 3]> = of_agents.collect();
+    let wanted = Wanted {
+        table: Table::PairDay,
+        time: (from, to),
+        among: &agents,
+    };
+    let mut last = None;
+    let packed = each_counts(&mut *db, wanted, |_, ids, counts| {
+        let [agent, server, _] = ids;
+        let is_known = tools == Tools::One && last == Some([agent, server]);
+        if counts.admitted > 0 && !is_known && agents.binary_search(&agent).is_ok() {
+            found.insert(ids);
+            last = Some([agent, server]);
+        }
+    });
+    packed.await?;
     let of_agents = fresh
         .between(from, to)
         .filter(|noted| agents.contains(&noted.ids[0]));
@@ -234,13 +254,30 @@ pub async fn agent_tool_days(
     };
     let (from, to) = span.days_touched();
     let text = format!(
-        "{DAYS} SELECT day_us, server_id, tool_id, {SUMMED} FROM day
-        CROSS JOIN pair_day ON day_us = begins AND agent_id = $3 GROUP BY day_us, server_id, tool_id"
+        "{} SELECT day_us, server_id, tool_id, {SUMMED} FROM day
+        CROSS JOIN pair_day ON day_us = begins AND agent_id = $3 GROUP BY day_us, server_id, tool_id",
+        days_with_rows(Table::PairDay)
     );
     // The text is put together from constants of this program alone.
     let query = sqlx::query_as(AssertSqlSafe(text)).bind(from).bind(to);
     let rows = query.bind(agent).fetch_all(&mut *db).await?.into_iter();
     let mut sums: BTreeMap<[i64; 3], Counts> = rows.map(counted).collect();
+    let wanted = Wanted {
+        table: Table::PairDay,
+        time: (from, to),
+        among: &[agent],
+    };
+    let packed = each_counts(
+        &mut *db,
+        wanted,
+        |day, [its_agent, server, tool], counts| {
+            if its_agent == agent {
+                let key = [day, server, tool];
+                sums.entry(key).or_default().add(&counts);
+            }
+        },
+    );
+    packed.await?;
     let of_agent = fresh.between(from, to);
     for noted in of_agent.filter(|noted| noted.ids[0] == agent) {
         let [_, server, tool] = noted.ids;

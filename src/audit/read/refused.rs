@@ -6,6 +6,7 @@ use sqlx::SqliteConnection;
 use crate::db::DbError;
 use crate::types::Timestamp;
 
+use super::row::{CallRow, load};
 use super::{extent, first_since};
 
 /// Refusals that are looked at, at most.
@@ -100,4 +101,23 @@ pub async fn newest_refusals(
     rows.truncate(REFUSALS);
     let cut_at = rows.last().map(|row| row.at).filter(|_| is_cut);
     Ok(NewestRefusals { rows, cut_at })
+}
+
+/// The newest refused calls, so many at most, since an instant; newest first.
+///
+/// # Errors
+/// When SQLite refuses.
+pub async fn refusals(
+    db: &mut SqliteConnection,
+    at_most: i64,
+    since: Timestamp,
+) -> Result<Vec<CallRow>, DbError> {
+    let text = "SELECT seq FROM event WHERE kind = 'denied' ORDER BY seq DESC LIMIT $1";
+    let seqs: Vec<i64> = sqlx::query_scalar(text)
+        .bind(at_most)
+        .fetch_all(&mut *db)
+        .await?;
+    let mut rows = load(db, &seqs).await?;
+    rows.retain(|row| row.at >= since);
+    Ok(rows)
 }

@@ -4,21 +4,15 @@ use std::collections::HashMap;
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::fresh::{Fresh, Noted};
+use super::edges::{Asked, Edges, STRETCHES};
+use super::fresh::Fresh;
 use super::names::{Texts, number};
-use super::sums::{SUMMED, counted};
-use crate::audit::coarse::{HOUR_US, begins};
+use super::sums::SUMMED;
+use crate::audit::coarse::{HOUR_US, Table};
 use crate::audit::counts::Counts;
 use crate::audit::rollups::QUARTER_US;
 use crate::db::DbError;
 use crate::types::Timestamp;
-
-/// Intervals of one series at most: a year of days, eleven weeks of hours. Those beyond stay empty.
-pub const INTERVALS: usize = 2_000;
-
-/// The intervals between each instant of the list $1 and the next one.
-const EDGES: &str = "edge AS (
-    SELECT key AS n, value AS begins, lead(value) OVER (ORDER BY key) AS ends FROM json_each($1))";
 
 /// The servers and tools of `tool_hour`, each found by a look into its key.
 const TOOLS: &str = "server(s) AS (
@@ -39,12 +33,18 @@ pub async fn series_all(
     fresh: &Fresh,
     edges: &[Timestamp],
 ) -> Result<Vec<Counts>, DbError> {
-    let text = format!(
-        "WITH {EDGES} SELECT n, 0, 0, {SUMMED} FROM edge
-        CROSS JOIN all_quarter ON quarter_us >= begins AND quarter_us < ends GROUP BY n"
-    );
+    let asked = Asked {
+        stretches: format!(
+            "WITH {STRETCHES} SELECT n, 0, 0, {SUMMED} FROM stretch
+            CROSS JOIN all_quarter ON quarter_us >= begins AND quarter_us < ends GROUP BY n"
+        ),
+        days: Table::AgentDay,
+        which: "TRUE",
+        among: &[],
+        ids: &[],
+    };
     let edges = Edges::new(edges, QUARTER_US);
-    edges.fill(db, fresh, (text, &[]), |_| true).await
+    edges.fill(db, fresh, &asked, |_| true).await
 }
 
 /// The same of one agent. Every instant counts as the beginning of its hour of UTC.
@@ -61,12 +61,17 @@ pub async fn series_agent(
     let Some(agent) = number(db, agent).await? else {
         return Ok(edges.empty());
     };
-    let text = format!(
-        "WITH {EDGES} SELECT n, 0, 0, {SUMMED} FROM edge
-        CROSS JOIN agent_hour ON agent_id = $2 AND hour_us >= begins AND hour_us < ends GROUP BY n"
-    );
-    let is_meant = |noted: &Noted| noted.ids[0] == agent;
-    edges.fill(db, fresh, (text, &[agent]), is_meant).await
+    let asked = Asked {
+        stretches: format!(
+            "WITH {STRETCHES} SELECT n, 0, 0, {SUMMED} FROM stretch
+            CROSS JOIN agent_hour ON agent_id = $2 AND hour_us >= begins AND hour_us < ends GROUP BY n"
+        ),
+        days: Table::AgentDay,
+        which: "agent_id = $3",
+        among: &[agent],
+        ids: &[agent],
+    };
+    edges.fill(db, fresh, &asked, |ids| ids[0] == agent).await
 }
 
 /// The same of a server, or of one tool of it.
@@ -84,79 +89,36 @@ pub async fn series_tool(
         return Ok(edges.empty());
     };
     let Some(tool) = tool else {
-        let text = format!(
-            "WITH RECURSIVE {EDGES}, {TOOLS} SELECT n, 0, 0, {SUMMED} FROM edge
-            CROSS JOIN (SELECT t FROM tool WHERE s = $2 AND t IS NOT NULL)
-            CROSS JOIN tool_hour ON server_id = $2 AND tool_id = t AND hour_us >= begins AND hour_us < ends
-            GROUP BY n"
-        );
-        let is_meant = |noted: &Noted| noted.ids[1] == server;
-        return edges.fill(db, fresh, (text, &[server]), is_meant).await;
+        let asked = Asked {
+            stretches: format!(
+                "WITH RECURSIVE {STRETCHES}, {TOOLS} SELECT n, 0, 0, {SUMMED} FROM stretch
+                CROSS JOIN (SELECT t FROM tool WHERE s = $2 AND t IS NOT NULL)
+                CROSS JOIN tool_hour ON server_id = $2 AND tool_id = t AND hour_us >= begins AND hour_us < ends
+                GROUP BY n"
+            ),
+            days: Table::ToolDay,
+            which: "server_id = $3",
+            among: &[server],
+            ids: &[server],
+        };
+        return edges.fill(db, fresh, &asked, |ids| ids[1] == server).await;
     };
     let Some(tool) = number(db, tool).await? else {
         return Ok(edges.empty());
     };
-    let text = format!(
-        "WITH {EDGES} SELECT n, 0, 0, {SUMMED} FROM edge
-        CROSS JOIN tool_hour ON server_id = $2 AND tool_id = $3 AND hour_us >= begins AND hour_us < ends
-        GROUP BY n"
-    );
-    let is_meant = |noted: &Noted| noted.ids[1] == server && noted.ids[2] == tool;
-    edges
-        .fill(db, fresh, (text, &[server, tool]), is_meant)
-        .await
-}
-
-/// Instants with intervals between them, in microseconds since 1970.
-struct Edges {
-    at_us: Vec<i64>,
-    /// How many intervals were asked for.
-    wanted: usize,
-}
-
-impl Edges {
-    fn new(edges: &[Timestamp], unit: i64) -> Self {
-        let at_us = edges.iter().take(INTERVALS.saturating_add(1));
-        Self {
-            at_us: at_us.map(|at| begins(at.micros(), unit)).collect(),
-            wanted: edges.len().saturating_sub(1),
-        }
-    }
-
-    fn empty(&self) -> Vec<Counts> {
-        vec![Counts::default(); self.wanted]
-    }
-
-    /// What the statement says of each, and what events without sums add to it.
-    async fn fill(
-        &self,
-        db: &mut SqliteConnection,
-        fresh: &Fresh,
-        (text, ids): (String, &[i64]),
-        is_meant: impl Fn(&Noted) -> bool,
-    ) -> Result<Vec<Counts>, DbError> {
-        let mut series = self.empty();
-        let edges = serde_json::Value::from_iter(self.at_us.iter().copied()).to_string();
-        // The text is put together from constants of this program alone.
-        let query = sqlx::query_as(AssertSqlSafe(text)).bind(edges);
-        let query = ids.iter().fold(query, |query, id| query.bind(*id));
-        for row in query.fetch_all(db).await? {
-            let ([n, ..], counts) = counted(row);
-            let n = usize::try_from(n).ok();
-            if let Some(sum) = n.and_then(|n| series.get_mut(n)) {
-                sum.add(&counts);
-            }
-        }
-        for noted in fresh.all().filter(|noted| is_meant(noted)) {
-            let after = self.at_us.partition_point(|edge| *edge <= noted.at_us);
-            // The last edge begins no interval.
-            let n = after.checked_sub(1).filter(|_| after < self.at_us.len());
-            if let Some(sum) = n.and_then(|n| series.get_mut(n)) {
-                sum.add(&noted.counts);
-            }
-        }
-        Ok(series)
-    }
+    let asked = Asked {
+        stretches: format!(
+            "WITH {STRETCHES} SELECT n, 0, 0, {SUMMED} FROM stretch
+            CROSS JOIN tool_hour ON server_id = $2 AND tool_id = $3 AND hour_us >= begins AND hour_us < ends
+            GROUP BY n"
+        ),
+        days: Table::ToolDay,
+        which: "server_id = $3 AND tool_id = $4",
+        among: &[server],
+        ids: &[server, tool],
+    };
+    let is_meant = |[_, its_server, its_tool]: [i64; 3]| its_server == server && its_tool == tool;
+    edges.fill(db, fresh, &asked, is_meant).await
 }
 
 /// When each agent called last: to the hour of UTC in which it did, and to the microsecond while its call has no sums

@@ -7,7 +7,9 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fresh::Fresh;
 use super::names::{Texts, number};
+use super::packed::{Wanted, each};
 use super::sums::{Pieces, Span};
+use crate::audit::coarse::Table;
 use crate::db::DbError;
 
 /// Combinations that are given at most, the largest ones: as many as a hundred agents and three hundred tools make.
@@ -128,22 +130,22 @@ impl Asked {
 
 /// The tables that hold one thing by the day and by the quarter of an hour, its text and its number.
 struct Tables {
-    days: &'static str,
-    quarters: &'static str,
+    days: Table,
+    quarters: Table,
     text: &'static str,
     value: &'static str,
 }
 
 const REFUSALS: Tables = Tables {
-    days: "refusal_day",
-    quarters: "rollup_refusal",
+    days: Table::RefusalDay,
+    quarters: Table::RollupRefusal,
     text: "reason",
     value: "refused",
 };
 
 const SPEND: Tables = Tables {
-    days: "spend_day",
-    quarters: "spend_quarter",
+    days: Table::SpendDay,
+    quarters: Table::SpendQuarter,
     text: "unit",
     value: "amount",
 };
@@ -225,11 +227,12 @@ async fn ask(
     ];
     let mut sums = HashMap::new();
     for (table, at, (from, to)) in pieces.into_iter().filter(|(_, _, (from, to))| from < to) {
-        let Tables { text, value, .. } = tables;
+        add_packed(&mut sums, &mut *db, (table, (from, to)), (asked, by)).await?;
+        let (name, Tables { text, value, .. }) = (table.shape().name, tables);
         let (columns, group) = by.columns();
         // The text is put together from constants of this program alone.
         let text = format!(
-            "SELECT {columns}, {text}, sum({value}) FROM {table} WHERE {at} >= $1 AND {at} < $2
+            "SELECT {columns}, {text}, sum({value}) FROM {name} WHERE {at} >= $1 AND {at} < $2
             AND ($3 IS NULL OR agent_id = $3) AND ($4 IS NULL OR (server_id = $4 AND tool_id = $5))
             GROUP BY {group}{text}"
         );
@@ -246,6 +249,35 @@ async fn ask(
         }
     }
     Ok(sums)
+}
+
+/// Adds what is packed of a table and a time.
+async fn add_packed(
+    sums: &mut HashMap<Key, i64>,
+    db: &mut SqliteConnection,
+    (table, time): (Table, (i64, i64)),
+    (asked, by): (Asked, By),
+) -> Result<(), DbError> {
+    let among = asked.agent.as_slice();
+    // There are few texts, and no copy of one is made for each row.
+    let mut by_text: HashMap<[i64; 3], Vec<(String, i64)>> = HashMap::new();
+    let packed = each::<1>(db, Wanted { table, time, among }, |row| {
+        if asked.keeps(row.ids) {
+            let texts = by_text.entry(by.of(row.ids)).or_default();
+            let [value] = *row.values;
+            match texts.iter_mut().find(|(known, _)| known == row.text) {
+                Some((_, sum)) => *sum = sum.saturating_add(value),
+                None => texts.push((row.text.to_owned(), value)),
+            }
+        }
+    });
+    packed.await?;
+    for (ids, texts) in by_text {
+        for (text, value) in texts {
+            add(sums, (ids, text), value);
+        }
+    }
+    Ok(())
 }
 
 fn add(sums: &mut HashMap<Key, i64>, key: Key, value: i64) {

@@ -1,8 +1,8 @@
 //! Who called and what was called between two instants, in sum, however long that is.
 //!
-//! Whole days of UTC come from the sums by the day, what is left at both ends from those by the quarter of an hour, and
-//! events without sums one by one. All of it is exact to the quarter of an hour. Within 366 days a page reads about
-//! 40,000 rows for a hundred agents, and 110,000 for three hundred tools.
+//! Whole days of UTC come from the sums by the day, which are packed when a day is over, what is left at both ends from
+//! those by the quarter of an hour, and events without sums one by one. All of it is exact to the quarter of an hour.
+//! Within 366 days a page reads about 40,000 sums of a hundred agents, and 110,000 of three hundred tools.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,12 +10,13 @@ use std::hash::Hash;
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::day::countable;
-use super::fresh::{Fresh, Noted};
+use super::fresh::Fresh;
 use super::latency::{Took, took};
 use super::names::{Texts, number};
-use crate::audit::coarse::{DAY_US, begins};
+use super::packed::{Wanted, days_with_rows, each_counts};
+use crate::audit::coarse::{DAY_US, Table, begins};
 use crate::audit::counts::{COUNTS, Counts};
+use crate::audit::rollups::{QUARTER_US, quarter};
 use crate::db::DbError;
 use crate::types::Timestamp;
 
@@ -23,10 +24,6 @@ use crate::types::Timestamp;
 pub(super) const SUMMED: &str =
     "sum(admitted), sum(refused), sum(ok), sum(errors), sum(failed), sum(released),
     sum(abandoned), sum(latency_us)";
-
-/// The days of UTC from $1 up to, not including, $2, to seek in a table with each of them.
-pub(super) const DAYS: &str = "WITH RECURSIVE day(begins) AS (
-        SELECT $1 WHERE $1 < $2 UNION ALL SELECT begins + 86400000000 FROM day WHERE begins + 86400000000 < $2)";
 
 /// The time from one instant up to, not including, another, both at the beginning of a quarter of an hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +85,12 @@ pub(super) struct Pieces {
     pub(super) rest: [(i64, i64); 2],
 }
 
+/// The first instant at or after this one that sums can begin with: they are kept by the quarter of an hour.
+fn countable(at: Timestamp) -> Timestamp {
+    let begins = quarter(at.micros().saturating_sub(1));
+    Timestamp::from_micros(begins.saturating_add(QUARTER_US))
+}
+
 /// The first beginning of a day of UTC that is not before an instant.
 fn day_after(at_us: i64) -> i64 {
     begins(at_us.saturating_add(DAY_US).saturating_sub(1), DAY_US)
@@ -106,9 +109,12 @@ pub struct ToolCounts {
     pub took: Took,
 }
 
-/// The statements of one question: about days, and about quarters of an hour. Both are given the beginning, the end
-/// and then the names, and give up to three numbers of names and the counts.
+/// One question: the table of days that it is about, and the statements about rows of days, and about quarters of an hour.
+/// Both are given the beginning, the end and then the names, and give up to three numbers of names and the counts.
 pub(super) struct Question<'a> {
+    pub(super) table: Table,
+    /// The numbers with which the key behind the time begins, where only some are asked for.
+    pub(super) among: &'a [i64],
     pub(super) days: &'a str,
     pub(super) quarters: &'a str,
     pub(super) ids: &'a [i64],
@@ -141,28 +147,38 @@ pub(super) fn add<K: Hash + Eq>(sums: &mut HashMap<K, Counts>, key: K, counts: &
     sums.entry(key).or_default().add(counts);
 }
 
-/// Sums of a span by the numbers of names, from days, quarters of an hour and events without sums.
+/// Sums of a span by what is made of the numbers of agent, server and tool, where that is anything: from days, packed and
+/// not, quarters of an hour, and events without sums.
 pub(super) async fn ask(
     db: &mut SqliteConnection,
     (fresh, span): (&Fresh, Span),
     question: Question<'_>,
-    key: impl Fn(&Noted) -> Option<[i64; 3]>,
+    key: impl Fn([i64; 3]) -> Option<[i64; 3]>,
 ) -> Result<HashMap<[i64; 3], Counts>, DbError> {
     let mut sums = HashMap::new();
     let Pieces { days, rest } = fresh.pieces(span);
+    let Question { table, among, .. } = question;
     let pieces = [
-        (question.days, days),
-        (question.quarters, rest[0]),
-        (question.quarters, rest[1]),
+        (table, question.days, days),
+        (Table::Rollup, question.quarters, rest[0]),
+        (Table::Rollup, question.quarters, rest[1]),
     ];
-    for (text, (from, to)) in pieces.into_iter().filter(|(_, (from, to))| from < to) {
+    let pieces = pieces.into_iter();
+    for (table, text, (from, to)) in pieces.filter(|(_, _, (from, to))| from < to) {
+        let time = (from, to);
+        let packed = each_counts(db, Wanted { table, time, among }, |_, ids, counts| {
+            if let Some(key) = key(ids) {
+                add(&mut sums, key, &counts);
+            }
+        });
+        packed.await?;
         let ids = [&[from, to], question.ids].concat();
         for (key, counts) in rows(db, text.replace("COUNTS", SUMMED), &ids).await? {
             add(&mut sums, key, &counts);
         }
     }
     for noted in fresh.of(span) {
-        if let Some(key) = key(noted) {
+        if let Some(key) = key(noted.ids) {
             add(&mut sums, key, &noted.counts);
         }
     }
@@ -180,13 +196,15 @@ pub async fn agents_between(
     span: Span,
 ) -> Result<Vec<(String, Counts)>, DbError> {
     let question = Question {
+        table: Table::AgentDay,
+        among: &[],
         days: "SELECT agent_id, 0, 0, COUNTS FROM agent_day WHERE day_us >= $1 AND day_us < $2 GROUP BY agent_id",
         quarters:
             "SELECT agent_id, 0, 0, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
             GROUP BY agent_id",
         ids: &[],
     };
-    let key = |noted: &Noted| Some([noted.ids[0], 0, 0]);
+    let key = |[agent, ..]: [i64; 3]| Some([agent, 0, 0]);
     let sums = ask(db, (fresh, span), question, key).await?;
     agents(db, sums).await
 }
@@ -205,32 +223,21 @@ pub async fn tool_agents_between(
     let Some((server, tool)) = ids else {
         return Ok(Vec::new());
     };
-    let days = format!(
-        "{DAYS} SELECT pair_day.agent_id, 0, 0, COUNTS FROM day
-        CROSS JOIN agent_day ON agent_day.day_us = begins
-        CROSS JOIN pair_day ON pair_day.day_us = begins AND pair_day.agent_id = agent_day.agent_id
-            AND server_id = $3 AND tool_id = $4
-        GROUP BY pair_day.agent_id"
-    )
-    .replace("COUNTS", &qualified("pair_day"));
     let question = Question {
-        days: &days,
+        table: Table::PairDay,
+        among: &[],
+        days: "SELECT agent_id, 0, 0, COUNTS FROM pair_day WHERE day_us >= $1 AND day_us < $2
+            AND server_id = $3 AND tool_id = $4 GROUP BY agent_id",
         quarters:
             "SELECT agent_id, 0, 0, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
             AND server_id = $3 AND tool_id = $4 GROUP BY agent_id",
         ids: &[server, tool],
     };
-    let key = |noted: &Noted| {
-        let [agent, its_server, its_tool] = noted.ids;
+    let key = |[agent, its_server, its_tool]: [i64; 3]| {
         (its_server == server && its_tool == tool).then_some([agent, 0, 0])
     };
     let sums = ask(db, (fresh, span), question, key).await?;
     agents(db, sums).await
-}
-
-/// The sums of all counts of one of several tables.
-pub(super) fn qualified(table: &str) -> String {
-    SUMMED.replace("sum(", &format!("sum({table}."))
 }
 
 async fn agents(
@@ -261,7 +268,7 @@ pub async fn tools_between(
     span: Span,
     timed: Span,
 ) -> Result<Vec<ToolCounts>, DbError> {
-    let key = |noted: &Noted| Some([0, noted.ids[1], noted.ids[2]]);
+    let key = |[_, server, tool]: [i64; 3]| Some([0, server, tool]);
     let sums = ask(db, (fresh, span), TOOLS, key).await?;
     let mut took = took(db, fresh, timed).await?;
     let tools = tools(db, sums).await?.into_iter();
@@ -283,13 +290,15 @@ pub async fn tool_counts_between(
     fresh: &Fresh,
     span: Span,
 ) -> Result<Vec<((String, String), Counts)>, DbError> {
-    let key = |noted: &Noted| Some([0, noted.ids[1], noted.ids[2]]);
+    let key = |[_, server, tool]: [i64; 3]| Some([0, server, tool]);
     let sums = ask(db, (fresh, span), TOOLS, key).await?;
     let tools = tools(db, sums).await?.into_iter();
     Ok(tools.map(|(_, names, counts)| (names, counts)).collect())
 }
 
 const TOOLS: Question<'static> = Question {
+    table: Table::ToolDay,
+    among: &[],
     days: "SELECT 0, server_id, tool_id, COUNTS FROM tool_day WHERE day_us >= $1 AND day_us < $2
         GROUP BY server_id, tool_id",
     quarters:
@@ -312,19 +321,20 @@ pub async fn agent_tools_between(
         return Ok(Vec::new());
     };
     let days = format!(
-        "{DAYS} SELECT 0, server_id, tool_id, COUNTS FROM day
-        CROSS JOIN pair_day ON day_us = begins AND agent_id = $3 GROUP BY server_id, tool_id"
+        "{} SELECT 0, server_id, tool_id, COUNTS FROM day
+        CROSS JOIN pair_day ON day_us = begins AND agent_id = $3 GROUP BY server_id, tool_id",
+        days_with_rows(Table::PairDay)
     );
     let question = Question {
+        table: Table::PairDay,
+        among: &[agent],
         days: &days,
         quarters: "SELECT 0, server_id, tool_id, COUNTS FROM rollup WHERE quarter_us >= $1 AND quarter_us < $2
             AND agent_id = $3 GROUP BY server_id, tool_id",
         ids: &[agent],
     };
-    let key = |noted: &Noted| {
-        let [its_agent, server, tool] = noted.ids;
-        (its_agent == agent).then_some([0, server, tool])
-    };
+    let key =
+        |[its_agent, server, tool]: [i64; 3]| (its_agent == agent).then_some([0, server, tool]);
     let sums = ask(db, (fresh, span), question, key).await?;
     let tools = tools(db, sums).await?.into_iter();
     Ok(tools.map(|(_, names, counts)| (names, counts)).collect())

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::date;
 use jiff::tz::TimeZone;
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use tempfile::TempDir;
 
 use super::*;
+use crate::audit::coarse::Table;
+use crate::audit::packing;
 use crate::audit::{
     Behind, Carried, Chained, Counts, Entry, Head, Kind, Names, Pruned, Seam, append, write_pruned,
 };
@@ -215,6 +217,17 @@ impl World {
         behind.note(self.events[done..until].to_vec());
         while usize::try_from(self.mark().await).unwrap() < until {
             build_next(&mut self.writer, behind).await;
+        }
+    }
+
+    /// Packs so many pieces of sums at most, of whatever day: also of one that goes on.
+    async fn pack(&mut self, pieces: usize) {
+        for _ in 0..pieces {
+            let next = packing::next(self.writer.connection(), i64::MAX);
+            let Some(piece) = next.await.unwrap() else {
+                break;
+            };
+            self.writer.transact(|tx| piece.write(tx)).unwrap();
         }
     }
 
@@ -611,6 +624,30 @@ async fn sums_are_those_of_a_plain_count_wherever_the_mark_stands() {
             compare(&world, &mut dice, mark).await;
         }
     }
+}
+
+#[tokio::test]
+async fn sums_are_those_of_a_plain_count_however_much_of_them_is_packed() {
+    let mut world = World::new(3).await;
+    let (mut behind, mut dice) = (Behind::default(), Dice(103));
+    let all = world.events.len();
+    // More is added to days of which some was packed before.
+    for (mark, pieces) in [(900, 3), (1_700, 9), (all, 7), (all, usize::MAX)] {
+        world.build(&mut behind, mark).await;
+        world.pack(pieces).await;
+        compare(&world, &mut dice, mark).await;
+    }
+    let rows = Table::PACKED.map(|table| format!("SELECT 1 FROM {}", table.shape().name));
+    let rows = AssertSqlSafe(format!(
+        "SELECT (SELECT count(*) FROM ({})), (SELECT count(*) FROM packed_day)",
+        rows.join(" UNION ALL ")
+    ));
+    let (rows, packed): (i64, i64) = sqlx::query_as(rows)
+        .fetch_one(world.writer.connection())
+        .await
+        .unwrap();
+    assert_eq!(rows, 0);
+    assert!(packed > 20, "{packed}");
 }
 
 #[tokio::test]

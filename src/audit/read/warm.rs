@@ -1,28 +1,31 @@
 //! Reads ahead what pages about a long time read: after a start, most of it is on the disk only.
 //!
-//! Sums of a day lie where that day's events do, all over the file, so that a page about a year waits for the disk thousands
-//! of times; read once, the system keeps them in memory while it has room.
+//! Sums of a day lie where that day's events do, all over the file, so that a page about a year waits for the disk
+//! hundreds of times; read once, the system keeps them in memory while it has room.
 
-use sqlx::AssertSqlSafe;
-
-use crate::audit::coarse::DAY_US;
-use crate::db::{DbError, Readers};
+use crate::audit::coarse::{DAY_US, Table, Values, WIDEST};
+use crate::audit::counts::COUNTS;
+use crate::db::{DbError, PageReader, Readers};
 use crate::types::Timestamp;
+
+use super::packed::{Wanted, each};
+use super::refused::newest_refusals;
 
 /// The longest time that pages offer, in days.
 const DAYS: i64 = 366;
 
 /// Sums by the day, those that are read most first.
-const BY_DAY: [&str; 5] = [
-    "agent_day",
-    "tool_day",
-    "refusal_day",
-    "spend_day",
-    "pair_day",
+const BY_DAY: [Table; 5] = [
+    Table::AgentDay,
+    Table::ToolDay,
+    Table::RefusalDay,
+    Table::SpendDay,
+    Table::PairDay,
 ];
 
-/// Reads the sums of the year before an instant, and what finds calls. Says how many rows there are. Each table has a
-/// connection of its own, and so five seconds at most: on a disk that needs longer the rest is read when it is asked for.
+/// Reads the packed sums of the year before an instant, what finds calls, and the newest refusals, which a page lists one by
+/// one. Says how many rows there are. Each has a connection of its own, and so five seconds at most: on a disk that needs
+/// longer the rest is read when it is asked for.
 ///
 /// # Errors
 /// When a table cannot be read, or not in that time; what comes after it is not read.
@@ -30,19 +33,41 @@ pub async fn warm(readers: &Readers, at: Timestamp) -> Result<i64, DbError> {
     let from = at.micros().saturating_sub(DAYS.saturating_mul(DAY_US));
     let mut rows = 0_i64;
     for table in BY_DAY {
-        // The text is put together from constants of this program alone.
-        let text = AssertSqlSafe(format!("SELECT count(*) FROM {table} WHERE day_us >= $1"));
-        let count = sqlx::query_scalar::<_, i64>(text).bind(from);
-        rows = rows.saturating_add(count.fetch_one(&mut *readers.page().await?).await?);
+        let wanted = Wanted {
+            table,
+            time: (from, i64::MAX),
+            among: &[],
+        };
+        let db = &mut readers.page().await?;
+        let read = match table.shape().values {
+            Values::Counts => count::<COUNTS>(db, wanted).await,
+            Values::Wide => count::<WIDEST>(db, wanted).await,
+            Values::Rollup => Ok(0),
+            Values::One(_) => count::<1>(db, wanted).await,
+        };
+        rows = rows.saturating_add(read?);
     }
     let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM lookup");
     let lookups = count.fetch_one(&mut *readers.page().await?).await?;
-    Ok(rows.saturating_add(lookups))
+    let year = (Timestamp::from_micros(from), at);
+    let refused = newest_refusals(&mut *readers.page().await?, year).await?;
+    let refused = i64::try_from(refused.rows.len()).unwrap_or(i64::MAX);
+    Ok(rows.saturating_add(lookups).saturating_add(refused))
+}
+
+async fn count<const COLUMNS: usize>(
+    db: &mut PageReader,
+    wanted: Wanted<'_>,
+) -> Result<i64, DbError> {
+    let mut rows = 0_i64;
+    each::<COLUMNS>(db, wanted, |_| rows = rows.saturating_add(1)).await?;
+    Ok(rows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::packing;
     use crate::db::{Durability, open, params};
 
     #[tokio::test]
@@ -63,20 +88,9 @@ mod tests {
             tx.prepare(looked)?.change(params![0])
         });
         write.unwrap();
-        assert_eq!(warm(&readers, now).await.unwrap(), 4, "one is too old");
-        // Each of the others is there.
-        for table in BY_DAY {
-            let text = AssertSqlSafe(format!(
-                "EXPLAIN QUERY PLAN SELECT count(*) FROM {table} WHERE day_us >= 1"
-            ));
-            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(text)
-                .fetch_all(readers.pool())
-                .await
-                .unwrap();
-            let by_day = plan
-                .iter()
-                .all(|(_, _, _, step)| step.contains("PRIMARY KEY (day_us>?)"));
-            assert!(by_day, "{table}: {plan:?}");
+        while let Some(piece) = packing::next(writer.connection(), i64::MAX).await.unwrap() {
+            writer.transact(|tx| piece.write(tx)).unwrap();
         }
+        assert_eq!(warm(&readers, now).await.unwrap(), 4, "one is too old");
     }
 }

@@ -3,7 +3,7 @@
 use super::bodies::Bodies;
 use super::calls::Calls;
 use super::columns::{self, Columns};
-use super::derived::{Derived, Lookup, Refusal};
+use super::derived::{Derived, Lookup, Packed, Refusal};
 use super::ledger::{Asked, Difference, LedgerTables};
 use super::marks::Marks;
 use super::meta::Meta;
@@ -49,6 +49,8 @@ pub(super) enum Piece {
     Refusals(Vec<Refusal>),
     /// Rows of a table of coarse sums, as lines.
     Coarse(Table, String),
+    /// Packed rows of such tables.
+    Packed(Vec<Packed>),
     /// Texts of policy files, or of definitions.
     Texts(TextOf, Vec<TextRow>),
     /// That was all of it.
@@ -140,6 +142,7 @@ impl Check {
                 let _ = self.derived.sums(&rows);
             }
             Piece::Coarse(table, rows) => self.derived.coarse(table, &rows),
+            Piece::Packed(rows) => self.derived.packed(&rows),
             Piece::Refusals(rows) => {
                 self.derived.refusals(&rows);
             }

@@ -4,12 +4,14 @@
 //! there. The numbers are added up for each stretch of the log and each quarter of an hour, once from the events
 //! and once from the tables: without knowing them nobody can make two different tables add up alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::ops::RangeInclusive;
 
 use super::Fault;
-use crate::audit::coarse::{self, Key, Table};
+use crate::audit::coarse::{self, DAY_US, Key, Table, WIDEST};
 use crate::audit::lookups::{self, CHUNK};
+use crate::audit::packed::unpack;
 use crate::audit::rollups::{self, Sums};
 use crate::audit::row::EventRow;
 use crate::audit::seen::{Openings, What};
@@ -20,6 +22,9 @@ pub(super) type Lookup = (i64, String, String, Vec<u8>);
 
 /// One row of the sums of refusals: quarter of an hour, agent, server, tool, reason, how many.
 pub(super) type Refusal = (i64, i64, i64, i64, String, i64);
+
+/// One row of what is packed: its number, whose rows, of which day, from and to which number, and the rows.
+pub(super) type Packed = (i64, String, i64, i64, i64, Vec<u8>);
 
 /// What the events and the tables add up to, and what is wrong where they do not agree.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub(super) struct Derived {
     sums: BTreeMap<i64, u64>,
     /// By table and by hour or day: the events less the tables.
     coarse: BTreeMap<(Table, i64), u64>,
+    /// Days of packed rows that belong to no table.
+    strays: BTreeSet<i64>,
 }
 
 impl Default for Derived {
@@ -49,6 +56,7 @@ impl Default for Derived {
             places: BTreeMap::new(),
             sums: BTreeMap::new(),
             coarse: BTreeMap::new(),
+            strays: BTreeSet::new(),
         }
     }
 }
@@ -139,6 +147,59 @@ impl Derived {
         Some(())
     }
 
+    /// Takes what is packed of tables off. What cannot be read stays and is missed, and what no page would find is too much.
+    pub(super) fn packed(&mut self, rows: &[Packed]) {
+        for (_, sums, day_us, first, last, packed) in rows {
+            let mut tables = Table::PACKED.into_iter();
+            let table = tables.find(|table| table.shape().name == sums);
+            let numbers = *first..=*last;
+            let taken = table.and_then(|table| self.take_packed(table, (*day_us, numbers), packed));
+            match (taken, table) {
+                (Some(true), _) => {}
+                // Perhaps it is still to go.
+                _ if *day_us < self.pruned.1 => {}
+                (_, Some(table)) => {
+                    let sum = self.coarse.entry((table, *day_us)).or_default();
+                    *sum = sum.wrapping_add(self.secret.hash_one((day_us, packed)));
+                }
+                (_, None) => {
+                    self.strays.insert(*day_us);
+                }
+            }
+        }
+    }
+
+    /// Whether all of it is of that day and between these numbers, by which pages find it; `None` when it cannot be read.
+    fn take_packed(
+        &mut self,
+        table: Table,
+        (day_us, numbers): (i64, RangeInclusive<i64>),
+        packed: &[u8],
+    ) -> Option<bool> {
+        let (shape, mut is_in_place) = (table.shape(), true);
+        unpack::<WIDEST>(day_us, packed, |row| {
+            let [first, second, third] = shape.numbers(row.ids);
+            let is_of_day = coarse::begins(row.at_us, DAY_US) == day_us;
+            is_in_place &= is_of_day && numbers.contains(&first);
+            let columns = row.values.iter().enumerate();
+            let key = [row.at_us, first, second, third];
+            if table == Table::Rollup {
+                columns.for_each(|(column, value)| {
+                    self.count(row.at_us, (row.ids, column), value.wrapping_neg());
+                });
+            } else if table == Table::RollupRefusal {
+                let [value, ..] = row.values;
+                self.count(row.at_us, (row.ids, row.text), value.wrapping_neg());
+            } else {
+                let text = hex(row.text.as_bytes());
+                columns.for_each(|(column, value)| {
+                    self.count_coarse(table, key, &text, (column, value.wrapping_neg()));
+                });
+            }
+        })?;
+        Some(is_in_place)
+    }
+
     fn count(&mut self, quarter: i64, what: impl Hash, value: i64) {
         if value != 0 && quarter >= self.pruned.1 {
             let number = self.secret.hash_one((quarter, what));
@@ -204,9 +265,14 @@ impl Derived {
             table: table.shape().name,
             at_us: *at_us,
         });
+        let strays = self.strays.iter().map(|at_us| Fault::CoarseSums {
+            table: "packed_day",
+            at_us: *at_us,
+        });
         lookups
             .chain(sums.map(|at_us| Fault::Rollup { at_us }))
             .chain(coarse)
+            .chain(strays)
             .collect()
     }
 }

@@ -95,13 +95,18 @@ impl Sample {
         }
     }
 
-    /// Builds lookups and sums of all that was written, as the writer does.
+    /// Builds lookups and sums of all that was written and packs those of days that are over, as the writer does.
     pub(super) async fn build(&mut self) {
         let mut behind = Behind::load(self.writer.connection()).await.unwrap();
         while behind.waiting(&self.head) > 0 {
             let slice = behind.next(self.writer.connection(), 1_024).await.unwrap();
             let mark = self.writer.transact(|tx| slice.write(tx)).unwrap();
             behind.built(mark);
+        }
+        while behind.has_to_pack() {
+            if let Some(piece) = behind.next_to_pack(self.writer.connection()).await.unwrap() {
+                self.writer.transact(|tx| piece.write(tx)).unwrap();
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! Lookups and sums are built between batches: a slice when enough events wait, the rest when nobody calls.
+//! Lookups and sums are built between batches: a slice when enough events wait, the rest when nobody calls. What is
+//! over is packed in the same way.
 
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Writer;
 use crate::audit::Behind;
-use crate::db::DbError;
+use crate::db::{DbError, WriteTx};
 
 /// Events that wait before a slice is built between two batches. As many and a slice are searched at most by a page.
 const RUN: i64 = 1_024;
@@ -59,10 +60,11 @@ impl Writer {
         {
             return Some(pause);
         }
-        if self.suspect || waiting <= 0 {
+        let has_to_pack = self.building.behind.has_to_pack();
+        if self.suspect || (waiting <= 0 && !has_to_pack) {
             return None;
         }
-        let quiet = if waiting >= RUN {
+        let quiet = if waiting >= RUN || has_to_pack {
             Duration::ZERO
         } else {
             QUIET
@@ -90,6 +92,41 @@ impl Writer {
         }
     }
 
+    /// Packs a piece of the sums of days that are over, if there are any. Calls need none of it, either.
+    pub(super) async fn pack_when_due(&mut self) {
+        let is_due = self.building.behind.has_to_pack();
+        if !is_due || self.suspect || Instant::now() < self.building.not_before {
+            return;
+        }
+        if let Err(error) = self.try_pack().await {
+            tracing::warn!(%error, "sums of days that are over cannot be packed now");
+            self.building.not_before = Instant::now() + RETRY;
+        }
+    }
+
+    async fn try_pack(&mut self) -> Result<(), DbError> {
+        let db = self.database.connection();
+        let Some(piece) = self.building.behind.next_to_pack(db).await? else {
+            return Ok(());
+        };
+        self.write_behind(|tx| piece.write(tx))
+    }
+
+    /// Writes what follows from events. What a loss of power takes is done again, so its commit need not wait for the disk.
+    fn write_behind<T>(
+        &mut self,
+        work: impl FnOnce(&mut WriteTx<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        self.database.sync_commits(false)?;
+        let done = self.database.transact_long(work);
+        if let Err(error) = self.database.sync_commits(true) {
+            // Nobody's call may be written by a connection that does not wait.
+            self.set_suspect(true);
+            return Err(error);
+        }
+        done
+    }
+
     /// Builds what waits before the file is closed.
     pub(super) async fn build_rest(&mut self) {
         for _ in 0..LAST_SLICES {
@@ -102,15 +139,8 @@ impl Writer {
     pub(super) async fn try_build(&mut self, at_most: usize) -> Result<(), DbError> {
         let db = self.database.connection();
         let slice = self.building.behind.next(db, at_most).await?;
-        // What a loss of power takes is built again, so its commit need not wait for the disk.
-        self.database.sync_commits(false)?;
-        let built = self.database.transact_long(|tx| slice.write(tx));
-        if let Err(error) = self.database.sync_commits(true) {
-            // Nobody's call may be written by a connection that does not wait.
-            self.set_suspect(true);
-            return Err(error);
-        }
-        self.building.behind.built(built?);
+        let mark = self.write_behind(|tx| slice.write(tx))?;
+        self.building.behind.built(mark);
         Ok(())
     }
 }

@@ -4,9 +4,8 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use tokio::sync::mpsc::Sender;
 
 use super::{Piece, Wanted, send};
-use crate::audit::coarse::{DAY_US, Shape, Table, Values};
-use crate::audit::counts::COLUMNS;
-use crate::audit::histogram::BUCKETS;
+use crate::audit::coarse::{DAY_US, Shape, Table};
+use crate::audit::verify::derived::Packed;
 
 /// What is read at once where a key begins with the time: a day.
 const TIME: i64 = DAY_US;
@@ -14,14 +13,17 @@ const TIME: i64 = DAY_US;
 /// What is read at once where it begins with the number of a name: that one.
 const NAMES: i64 = 1;
 
-/// Sends the rows of all tables.
+/// Packed values in one piece, of some ten thousand bytes each.
+const PACKED: i64 = 64;
+
+/// Sends the rows of all tables, and what is packed of them.
 pub(super) async fn send_all(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
     for table in Table::ALL {
         if !send_rows(db, pieces, table).await? {
             return Ok(false);
         }
     }
-    Ok(true)
+    send_packed(db, pieces).await
 }
 
 async fn send_rows(db: &mut SqliteConnection, pieces: &Sender<Piece>, table: Table) -> Wanted {
@@ -59,17 +61,29 @@ async fn send_rows(db: &mut SqliteConnection, pieces: &Sender<Piece>, table: Tab
 
 /// The columns of a table, in its order; the text as the digits of its bytes, so that no comma is in it.
 fn columns(shape: &Shape) -> String {
-    let mut columns: Vec<String> = shape.key.iter().map(|key| (*key).to_owned()).collect();
-    columns.extend(shape.text.map(|text| format!("lower(hex({text}))")));
-    let counts = || COLUMNS.iter().map(|column| (*column).to_owned());
-    match shape.values {
-        Values::Counts => columns.extend(counts()),
-        Values::Wide => {
-            columns.extend(counts());
-            columns.extend(["bytes_in".into(), "bytes_out".into()]);
-            columns.extend((0..BUCKETS).map(|class| format!("b{class:02}")));
+    let columns = shape.columns().into_iter().map(|column| match shape.text {
+        Some(text) if text == column => format!("lower(hex({text}))"),
+        _ => column.into_owned(),
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+/// Sends what is packed, some days at once.
+async fn send_packed(db: &mut SqliteConnection, pieces: &Sender<Piece>) -> Wanted {
+    let mut after = 0;
+    loop {
+        let text = "SELECT id, sums, day_us, first, last, packed FROM packed_day WHERE id > $1 ORDER BY id LIMIT $2";
+        let rows: Vec<Packed> = sqlx::query_as(text)
+            .bind(after)
+            .bind(PACKED)
+            .fetch_all(&mut *db)
+            .await?;
+        let Some((last, ..)) = rows.last() else {
+            return Ok(true);
+        };
+        after = *last;
+        if !send(pieces, Piece::Packed(rows)).await? {
+            return Ok(false);
         }
-        Values::One(column) => columns.push(column.into()),
     }
-    columns.join(", ")
 }
