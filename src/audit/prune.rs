@@ -120,7 +120,7 @@ pub async fn is_pruning(db: &mut SqliteConnection) -> Result<bool, DbError> {
 /// What goes with the events, in the order in which it goes. Events go last: as long as one is there, it is known
 /// that not everything has gone.
 const PIECES: [&str; 16] = [
-    "DELETE FROM lookup WHERE (chunk, dimension, term) IN (SELECT chunk, dimension, term FROM lookup
+    "DELETE FROM lookup WHERE id IN (SELECT id FROM lookup
         WHERE chunk < (SELECT last_seq / $2 FROM pruned) LIMIT $1)",
     "DELETE FROM rollup WHERE (quarter_us, agent_id, server_id, tool_id) IN (
         SELECT quarter_us, agent_id, server_id, tool_id FROM rollup

@@ -95,6 +95,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "packed days",
         include_str!("../../migrations/0018_packed_days.sql"),
     ),
+    (
+        19,
+        "lookups by row",
+        include_str!("../../migrations/0019_lookups_by_row.sql"),
+    ),
 ];
 
 pub(super) fn migrator() -> Migrator {

@@ -47,7 +47,8 @@ pub async fn warm(readers: &Readers, at: Timestamp) -> Result<i64, DbError> {
         };
         rows = rows.saturating_add(read?);
     }
-    let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM lookup");
+    // Its index alone would say how many there are.
+    let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM lookup NOT INDEXED");
     let lookups = count.fetch_one(&mut *readers.page().await?).await?;
     let year = (Timestamp::from_micros(from), at);
     let refused = newest_refusals(&mut *readers.page().await?, year).await?;
@@ -79,7 +80,7 @@ mod tests {
         let readers = Readers::open(&path).await.unwrap();
         assert_eq!(warm(&readers, now).await.unwrap(), 0);
         let spent = "INSERT INTO spend_day VALUES (?, 1, 1, 1, 'euros', 5)";
-        let looked = "INSERT INTO lookup VALUES (?, 'agent', '1', x'0001')";
+        let looked = "INSERT INTO lookup VALUES (1, ?, 'agent', '1', x'0001')";
         let write = writer.transact(|tx| {
             let mut spent = tx.prepare(spent)?;
             for day in [1_000, 999, 1_000 - DAYS, 1_000 - DAYS - 1] {
