@@ -154,11 +154,11 @@ const PIECES: [&str; 16] = [
     "DELETE FROM spend_day WHERE (day_us, agent_id, server_id, tool_id, unit) IN (
         SELECT day_us, agent_id, server_id, tool_id, unit FROM spend_day
         WHERE day_us < (SELECT until_us FROM pruned) AND $2 > 0 LIMIT $1)",
-    // Of quarters of an hour, those of the last day stay together: some may be of what stays.
+    // Each is as long as many rows. Of quarters of an hour, those of the last day stay together: some may be of what stays.
     "DELETE FROM packed_day WHERE id IN (
         SELECT id FROM packed_day WHERE day_us < (SELECT until_us FROM pruned) AND $2 > 0 AND (
             sums IN ('agent_day', 'tool_day', 'pair_day', 'refusal_day', 'spend_day')
-            OR day_us <= (SELECT until_us FROM pruned) - 86400000000) LIMIT $1)",
+            OR day_us <= (SELECT until_us FROM pruned) - 86400000000) LIMIT ($1 + 15) / 16)",
     "DELETE FROM refund WHERE call_id IN (
         SELECT call_id FROM refund WHERE seq <= (SELECT last_seq FROM pruned) AND $2 > 0 LIMIT $1)",
     "DELETE FROM body WHERE seq IN (
@@ -179,4 +179,51 @@ pub fn prune_some(tx: &mut WriteTx<'_>) -> Result<u64, DbError> {
         }
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::{Durability, open};
+
+    const DAY: i64 = 86_400_000_000;
+
+    #[tokio::test]
+    async fn packed_sums_go_with_their_day_and_quarters_of_an_hour_stay_where_some_of_them_do() {
+        let (days, quarters) = ("pair_day", "rollup");
+        let table = [
+            // Until a midnight: two whole days go.
+            (2 * DAY, vec![(days, 2), (quarters, 2)]),
+            // Until the second morning.
+            (DAY + DAY / 4, vec![(quarters, 1), (days, 2), (quarters, 2)]),
+        ];
+        for (until, expected) in table {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("log.db");
+            let mut writer = open(&path, Durability::Process).await.unwrap();
+            let write = writer.transact(|tx| {
+                for (day, sums) in (0..3).flat_map(|day| [(day, days), (day, quarters)]) {
+                    let add = "INSERT INTO packed_day (sums, day_us, first, last, packed) VALUES (?, ?, 1, 1, x'0100')";
+                    tx.prepare(add)?.change(params![sums, day * DAY])?;
+                }
+                let until = Timestamp::from_micros(until);
+                let pruned = Pruned {
+                    last: Head { seq: 1, hash: [0; 32] },
+                    event_seq: 2,
+                    until,
+                    seam: "{}".into(),
+                };
+                write_pruned(tx, &pruned)
+            });
+            write.unwrap();
+            while writer.transact(prune_some).unwrap() > 0 {}
+            let left = "SELECT sums, day_us / 86400000000 FROM packed_day ORDER BY day_us, sums";
+            let left: Vec<(String, i64)> = sqlx::query_as(left)
+                .fetch_all(writer.connection())
+                .await
+                .unwrap();
+            let left: Vec<(&str, i64)> = left.iter().map(|(sums, day)| (&**sums, *day)).collect();
+            assert_eq!(left, expected, "{until}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::counts;
 use super::seen::{Ending, Seen, What};
 use crate::db::{DbError, WriteTx, params, params_from_iter};
 
@@ -9,23 +10,35 @@ use crate::db::{DbError, WriteTx, params, params_from_iter};
 pub(super) const QUARTER_US: i64 = 15 * 60 * 1_000_000;
 
 /// The columns that are summed up.
-pub(super) const COLUMNS: [&str; 15] = [
-    "admitted",
-    "refused",
-    "ok",
-    "errors",
-    "failed",
-    "released",
-    "abandoned",
-    "charged",
-    "latency_us",
-    "under_10ms",
-    "under_100ms",
-    "under_1s",
-    "under_10s",
-    "under_1min",
-    "longer",
-];
+pub(super) const COLUMNS: [&str; 15] = {
+    let [
+        admitted,
+        refused,
+        ok,
+        errors,
+        failed,
+        released,
+        abandoned,
+        latency_us,
+    ] = counts::COLUMNS;
+    [
+        admitted,
+        refused,
+        ok,
+        errors,
+        failed,
+        released,
+        abandoned,
+        "charged",
+        latency_us,
+        "under_10ms",
+        "under_100ms",
+        "under_1s",
+        "under_10s",
+        "under_1min",
+        "longer",
+    ]
+};
 
 pub(super) const NEW_SUMS: &str = "INSERT INTO rollup (quarter_us, agent_id, server_id, tool_id,
         admitted, refused, ok, errors, failed, released, abandoned, charged, latency_us,
