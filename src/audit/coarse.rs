@@ -148,7 +148,7 @@ impl Shape {
                 columns.extend(counts.chain(["bytes_in", "bytes_out"]).map(Cow::from));
                 columns.extend((0..BUCKETS).map(|class| Cow::from(format!("b{class:02}"))));
             }
-            Values::Rollup => columns.extend(rollups::COLUMNS.map(Cow::from)),
+            Values::Rollup => columns.extend(rollups::columns().map(Cow::from)),
             Values::One(column) => columns.push(column.into()),
         }
         columns
@@ -182,7 +182,7 @@ impl Values {
         match self {
             Self::Counts => COUNTS,
             Self::Wide => WIDEST,
-            Self::Rollup => rollups::COLUMNS.len(),
+            Self::Rollup => rollups::WIDTH,
             Self::One(_) => 1,
         }
     }
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn each_statement_has_the_columns_of_its_table() {
-        for table in Table::ALL {
+        for table in Table::ALL.into_iter().chain(Table::PACKED) {
             let shape = table.shape();
             let texts = usize::from(shape.text.is_some());
             let columns = shape.key.len() + texts + shape.values.width();

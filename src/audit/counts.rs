@@ -115,8 +115,8 @@ impl From<&Sums> for Counts {
     }
 }
 
-impl From<[i64; rollups::COLUMNS.len()]> for Counts {
-    fn from(columns: [i64; rollups::COLUMNS.len()]) -> Self {
+impl From<[i64; rollups::WIDTH]> for Counts {
+    fn from(columns: [i64; rollups::WIDTH]) -> Self {
         let [
             admitted,
             refused,

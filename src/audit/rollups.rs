@@ -2,43 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use super::counts;
+use super::counts::{COLUMNS, COUNTS};
 use super::seen::{Ending, Seen, What};
 use crate::db::{DbError, WriteTx, params, params_from_iter};
 
 /// Microseconds that one row sums up. Days and hours begin with a quarter of an hour in every time zone.
 pub(super) const QUARTER_US: i64 = 15 * 60 * 1_000_000;
 
-/// The columns that are summed up.
-pub(super) const COLUMNS: [&str; 15] = {
-    let [
-        admitted,
-        refused,
-        ok,
-        errors,
-        failed,
-        released,
-        abandoned,
-        latency_us,
-    ] = counts::COLUMNS;
-    [
-        admitted,
-        refused,
-        ok,
-        errors,
-        failed,
-        released,
-        abandoned,
-        "charged",
-        latency_us,
-        "under_10ms",
-        "under_100ms",
-        "under_1s",
-        "under_10s",
-        "under_1min",
-        "longer",
-    ]
-};
+/// How many calls took how long.
+const CLASSES: [&str; 6] = [
+    "under_10ms",
+    "under_100ms",
+    "under_1s",
+    "under_10s",
+    "under_1min",
+    "longer",
+];
+
+/// Columns that are summed up: those of all tables, what was charged, and the classes.
+pub(super) const WIDTH: usize = COUNTS + 1 + CLASSES.len();
+
+/// Their names, in the order of the table.
+pub(super) fn columns() -> impl Iterator<Item = &'static str> {
+    let [counts @ .., latency] = COLUMNS;
+    let first = counts.into_iter().chain(["charged", latency]);
+    first.chain(CLASSES)
+}
 
 pub(super) const NEW_SUMS: &str = "INSERT INTO rollup (quarter_us, agent_id, server_id, tool_id,
         admitted, refused, ok, errors, failed, released, abandoned, charged, latency_us,
@@ -107,7 +96,7 @@ impl Sums {
     }
 
     /// The columns from `admitted` to `longer`.
-    pub(super) fn columns(&self) -> [i64; COLUMNS.len()] {
+    pub(super) fn columns(&self) -> [i64; WIDTH] {
         let [a, b, c, d, e, f] = self.took;
         [
             self.admitted,

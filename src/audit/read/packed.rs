@@ -6,7 +6,7 @@ use sqlx::{Row, SqliteConnection};
 use crate::audit::coarse::{DAY_US, Table, Values, WIDEST, begins};
 use crate::audit::counts::{COUNTS, Counts};
 use crate::audit::packed::{Unpacked, unpack};
-use crate::audit::rollups;
+use crate::audit::rollups::WIDTH;
 use crate::db::DbError;
 
 /// Which packed sums are read.
@@ -87,7 +87,7 @@ pub(super) async fn each_counts(
             .await
         }
         Values::Rollup => {
-            each::<ROLLUP>(db, wanted, |row| {
+            each::<WIDTH>(db, wanted, |row| {
                 give(row.at_us, row.ids, Counts::from(*row.values));
             })
             .await
@@ -95,9 +95,6 @@ pub(super) async fn each_counts(
         Values::One(_) => Ok(()),
     }
 }
-
-/// Columns of sums by the quarter of an hour.
-const ROLLUP: usize = rollups::COLUMNS.len();
 
 /// The days from $1 up to, not including, $2 of which a table of sums by the day has rows, to seek in it with each of them.
 pub(super) fn days_with_rows(table: Table) -> String {
