@@ -41,7 +41,7 @@ const WAL_KEPT: &str = "67108864";
 const READERS: u32 = 4;
 
 /// Statements the writer keeps ready; there are some fewer.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 80;
 
 /// What a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fresh::Fresh;
-use super::packed::{Wanted, each_counts};
+use super::packed::{Selected, each_counts};
 use super::sums::{SUMMED, Span, counted, rows};
 use crate::audit::coarse::{Table, begins};
 use crate::audit::counts::Counts;
@@ -141,7 +141,7 @@ impl Series {
         };
         let begins = days.first().map_or(0, |(_, begins, _)| *begins);
         let ends = days.last().map_or(0, |(_, _, ends)| *ends);
-        let wanted = Wanted {
+        let wanted = Selected {
             table: asked.days,
             time: (begins, ends),
             among: asked.among,

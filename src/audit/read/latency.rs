@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::fresh::{Fresh, Noted};
 use super::names::number;
-use super::packed::{Wanted, days_with_rows, each};
+use super::packed::{Selected, days_with_rows, each};
 use super::sums::Span;
 use crate::audit::coarse::{DAY_US, SUMS, Table, WIDEST, begins};
 use crate::audit::histogram::{BUCKETS, Histogram};
@@ -89,7 +89,7 @@ pub(super) async fn took(
         let (ids, of_tool) = of_row(row)?;
         took.insert(ids, of_tool);
     }
-    let wanted = Wanted {
+    let wanted = Selected {
         table: Table::ToolDay,
         time: (from, to),
         among: &[],
@@ -148,7 +148,7 @@ pub async fn latency_by_day(
     let is_meant = |[_, its_server, its_tool]: [i64; 3]| {
         its_server == server && tool.is_none_or(|tool| its_tool == tool)
     };
-    let wanted = Wanted {
+    let wanted = Selected {
         table: Table::ToolDay,
         time: (from, to),
         among: &[server],

@@ -11,7 +11,7 @@ use crate::db::DbError;
 
 /// Which packed sums are read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted<'a> {
+pub(super) struct Selected<'a> {
     /// Of this table.
     pub(super) table: Table,
     /// From one instant up to, not including, another, in microseconds since 1970.
@@ -30,7 +30,7 @@ const AMONG: usize = 32;
 /// When SQLite refuses or what is packed cannot be read.
 pub(super) async fn each<const COLUMNS: usize>(
     db: &mut SqliteConnection,
-    wanted: Wanted<'_>,
+    wanted: Selected<'_>,
     mut each: impl FnMut(Unpacked<'_, COLUMNS>),
 ) -> Result<(), DbError> {
     let (from, to) = wanted.time;
@@ -68,7 +68,7 @@ pub(super) async fn each<const COLUMNS: usize>(
 /// As there.
 pub(super) async fn each_counts(
     db: &mut SqliteConnection,
-    wanted: Wanted<'_>,
+    wanted: Selected<'_>,
     mut give: impl FnMut(i64, [i64; 3], Counts),
 ) -> Result<(), DbError> {
     match wanted.table.shape().values {

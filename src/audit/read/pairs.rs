@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fresh::Fresh;
 use super::names::{Texts, number, numbers};
-use super::packed::{Wanted, days_with_rows, each_counts};
+use super::packed::{Selected, days_with_rows, each_counts};
 use super::sums::{Question, SUMMED, Span, ask, busy, counted};
 use crate::audit::coarse::{DAY_US, Table, begins};
 use crate::audit::counts::Counts;
@@ -200,7 +200,7 @@ pub async fn let_through(
         tools.filter_map(|(server, tool)| Some([*agent, server.parse().ok()?, tool.parse().ok()?]))
     });
     let mut found: HashSet<[i64; 3]> = of_agents.collect();
-    let wanted = Wanted {
+    let wanted = Selected {
         table: Table::PairDay,
         time: (from, to),
         among: &agents,
@@ -262,7 +262,7 @@ pub async fn agent_tool_days(
     let query = sqlx::query_as(AssertSqlSafe(text)).bind(from).bind(to);
     let rows = query.bind(agent).fetch_all(&mut *db).await?.into_iter();
     let mut sums: BTreeMap<[i64; 3], Counts> = rows.map(counted).collect();
-    let wanted = Wanted {
+    let wanted = Selected {
         table: Table::PairDay,
         time: (from, to),
         among: &[agent],

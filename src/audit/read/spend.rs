@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fresh::Fresh;
 use super::names::{Texts, number};
-use super::packed::{Wanted, each};
+use super::packed::{Selected, each};
 use super::sums::{Pieces, Span};
 use crate::audit::coarse::Table;
 use crate::db::DbError;
@@ -261,7 +261,7 @@ async fn add_packed(
     let among = asked.agent.as_slice();
     // There are few texts, and no copy of one is made for each row.
     let mut by_text: HashMap<[i64; 3], Vec<(String, i64)>> = HashMap::new();
-    let packed = each::<1>(db, Wanted { table, time, among }, |row| {
+    let packed = each::<1>(db, Selected { table, time, among }, |row| {
         if asked.keeps(row.ids) {
             let texts = by_text.entry(by.of(row.ids)).or_default();
             let [value] = *row.values;

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::fresh::Fresh;
 use super::latency::{Took, took};
 use super::names::{Texts, number};
-use super::packed::{Wanted, days_with_rows, each_counts};
+use super::packed::{Selected, days_with_rows, each_counts};
 use crate::audit::coarse::{DAY_US, Table, begins};
 use crate::audit::counts::{COUNTS, Counts};
 use crate::audit::rollups::{QUARTER_US, quarter};
@@ -166,7 +166,7 @@ pub(super) async fn ask(
     let pieces = pieces.into_iter();
     for (table, text, (from, to)) in pieces.filter(|(_, _, (from, to))| from < to) {
         let time = (from, to);
-        let packed = each_counts(db, Wanted { table, time, among }, |_, ids, counts| {
+        let packed = each_counts(db, Selected { table, time, among }, |_, ids, counts| {
             if let Some(key) = key(ids) {
                 add(&mut sums, key, &counts);
             }

@@ -11,7 +11,7 @@ use crate::types::Timestamp;
 
 use super::fresh::Fresh;
 use super::names::{Texts, number};
-use super::packed::{Wanted, each_counts};
+use super::packed::{Selected, each_counts};
 use super::sums::{Pieces, Question, Span, ask};
 
 /// How often an agent called a tool; refused calls are not among them.
@@ -112,7 +112,7 @@ pub async fn called_between(
     ];
     for (table, text, (from, to)) in pieces {
         let (time, among) = ((from, to), ids.as_slice());
-        let packed = each_counts(db, Wanted { table, time, among }, |_, of, counts| {
+        let packed = each_counts(db, Selected { table, time, among }, |_, of, counts| {
             if counts.admitted > 0 && ids.contains(&of[0]) {
                 called.insert(of);
             }

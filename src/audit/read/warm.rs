@@ -8,7 +8,7 @@ use crate::audit::counts::COUNTS;
 use crate::db::{DbError, PageReader, Readers};
 use crate::types::Timestamp;
 
-use super::packed::{Wanted, each};
+use super::packed::{Selected, each};
 use super::refused::newest_refusals;
 
 /// The longest time that pages offer, in days.
@@ -33,7 +33,7 @@ pub async fn warm(readers: &Readers, at: Timestamp) -> Result<i64, DbError> {
     let from = at.micros().saturating_sub(DAYS.saturating_mul(DAY_US));
     let mut rows = 0_i64;
     for table in BY_DAY {
-        let wanted = Wanted {
+        let wanted = Selected {
             table,
             time: (from, i64::MAX),
             among: &[],
@@ -58,7 +58,7 @@ pub async fn warm(readers: &Readers, at: Timestamp) -> Result<i64, DbError> {
 
 async fn count<const COLUMNS: usize>(
     db: &mut PageReader,
-    wanted: Wanted<'_>,
+    wanted: Selected<'_>,
 ) -> Result<i64, DbError> {
     let mut rows = 0_i64;
     each::<COLUMNS>(db, wanted, |_| rows = rows.saturating_add(1)).await?;
