@@ -160,7 +160,7 @@ pub enum Tools {
     Each,
 }
 
-/// The calls of some agents that were let through on the days of UTC that a time touches: agent, server and tool, each
+/// The calls of tools by some agents that were let through on the days of UTC that a time touches: agent, server and tool, each
 /// once, in no order. Reads all rows of these agents.
 ///
 /// # Errors
@@ -187,7 +187,7 @@ pub async fn let_through(
     let text = format!(
         "{} SELECT agent_id, group_concat(concat_ws(',', server_id, tool), ';') FROM (
             SELECT agent_id, server_id, {tool} AS tool FROM day
-            CROSS JOIN pair_day ON day_us = begins AND agent_id IN ({}) WHERE admitted > 0 GROUP BY {by})
+            CROSS JOIN pair_day ON day_us = begins AND agent_id IN ({}) WHERE admitted > 0 AND tool_id > 0 GROUP BY {by})
         GROUP BY agent_id",
         days_with_rows(Table::PairDay),
         list(&agents)
@@ -207,9 +207,10 @@ pub async fn let_through(
     };
     let mut last = None;
     let packed = each_counts(&mut *db, wanted, |_, ids, counts| {
-        let [agent, server, _] = ids;
+        let [agent, server, tool] = ids;
         let is_known = tools == Tools::One && last == Some([agent, server]);
-        if counts.admitted > 0 && !is_known && agents.binary_search(&agent).is_ok() {
+        let is_call = counts.admitted > 0 && tool > 0;
+        if is_call && !is_known && agents.binary_search(&agent).is_ok() {
             found.insert(ids);
             last = Some([agent, server]);
         }

@@ -661,6 +661,39 @@ async fn sums_that_are_built_from_the_file_are_those_that_were_built_from_memory
     compare(&world, &mut Dice(5), all).await;
 }
 
+#[tokio::test]
+async fn lists_that_an_agent_asked_for_hide_none_of_the_tools_it_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.db");
+    let mut writer = db::open(&path, Durability::Process).await.unwrap();
+    let write = writer.transact(|tx| {
+        for text in [
+            "INSERT INTO name (id, text) VALUES (1, 'clawd'), (2, 'notes'), (3, 'search')",
+            // No tool: its number is 0.
+            "INSERT INTO pair_day VALUES (0, 1, 2, 0, 5, 0, 5, 0, 0, 0, 0, 0)",
+            "INSERT INTO pair_day VALUES (0, 1, 2, 3, 1, 0, 1, 0, 0, 0, 0, 0)",
+        ] {
+            tx.execute(text, ())?;
+        }
+        Ok(())
+    });
+    write.unwrap();
+    let span = Span::new(Timestamp::from_micros(0), Timestamp::from_micros(DAY));
+    let expected = [["clawd", "notes", "search"].map(String::from)];
+    loop {
+        let db = writer.connection();
+        for tools in [Tools::One, Tools::Each] {
+            let found = let_through(&mut *db, &Fresh::default(), &["clawd"], (tools, span)).await;
+            assert_eq!(found.unwrap(), expected, "{tools:?}");
+        }
+        // The same again when it is packed.
+        let Some(piece) = packing::next(db, DAY).await.unwrap() else {
+            break;
+        };
+        writer.transact(|tx| piece.write(tx)).unwrap();
+    }
+}
+
 #[test]
 fn a_time_is_whole_days_and_what_is_left_at_both_ends() {
     let at = |hours: i64| Timestamp::from_micros(hours * HOUR);
