@@ -13,7 +13,7 @@ use tokio::process::Command;
 use super::findings::counted;
 use super::rules::read_rules;
 use super::{Exit, Failure, Screen, plain};
-use crate::audit::read::uses;
+use crate::audit::read::{snapshot, uses};
 use crate::clock::{Clock, SystemClock};
 use crate::config;
 use crate::db::Readers;
@@ -137,7 +137,8 @@ async fn remember(db: &Path, now: Timestamp, past: &mut Past) -> Result<(), Fail
     let readers = Readers::open(db).await?;
     let found = async {
         let mut db = readers.pool().acquire().await?;
-        uses(&mut db, since).await
+        // A gateway beside this may build sums and pack them between two statements.
+        snapshot(&mut db, async |db| uses(db, since).await).await
     };
     let found = found.await;
     readers.close().await;

@@ -27,7 +27,8 @@ pub struct Use {
     pub calls: u64,
 }
 
-/// All calls since an instant, to the quarter of an hour, by agent and tool.
+/// All calls since an instant, to the quarter of an hour, by agent and tool. All of it must be read in one transaction, as
+/// for [`Fresh::load`].
 ///
 /// # Errors
 /// When SQLite refuses.

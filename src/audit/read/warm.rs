@@ -86,12 +86,32 @@ mod tests {
             for day in [1_000, 999, 1_000 - DAYS, 1_000 - DAYS - 1] {
                 spent.change(params![day * DAY_US])?;
             }
+            for (table, columns) in [("agent_day", 10), ("tool_day", 45), ("pair_day", 12)] {
+                let values = vec!["1"; columns - 1].join(", ");
+                let add = format!("INSERT INTO {table} VALUES (?, {values})");
+                tx.execute(&add, params![999 * DAY_US])?;
+            }
+            let refused = "INSERT INTO refusal_day VALUES (?, 1, 1, 1, 'budget', 1)";
+            tx.execute(refused, params![999 * DAY_US])?;
+            let denied = "INSERT INTO event (seq, at_us, kind, reason, meta, hash)
+                VALUES (1, ?, 'denied', 'budget', '{}', zeroblob(32))";
+            tx.execute(denied, params![999 * DAY_US])?;
             tx.prepare(looked)?.change(params![0])
         });
         write.unwrap();
         while let Some(piece) = packing::next(writer.connection(), i64::MAX).await.unwrap() {
             writer.transact(|tx| piece.write(tx)).unwrap();
         }
-        assert_eq!(warm(&readers, now).await.unwrap(), 4, "one is too old");
+        // Of what is spent one is too old; the others are one of each table, a list of places, and a refusal.
+        assert_eq!(warm(&readers, now).await.unwrap(), 3 + 4 + 1 + 1);
+        let plan = "EXPLAIN QUERY PLAN SELECT packed FROM packed_day WHERE sums = 'pair_day' AND day_us >= 1";
+        let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(plan)
+            .fetch_all(readers.pool())
+            .await
+            .unwrap();
+        let by_day = |(_, _, _, step): &(i64, i64, i64, String)| {
+            step.contains("packed_day_of (sums=? AND day_us>?)")
+        };
+        assert!(plan.iter().all(by_day), "{plan:?}");
     }
 }
